@@ -1,0 +1,40 @@
+/**
+ * A tool as a governed record: what the server says it is (`observed`), and what a person approved (`approved`).
+ * A tool is visible and callable only while both exist and their digests are equal. Record kind `tool`, id `server/name`.
+ */
+import { z } from 'zod';
+
+export const RISK_CLASSES = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
+export type RiskClass = (typeof RISK_CLASSES)[number];
+
+export const DigestText = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
+
+/** One sighting of a definition. `definition` is the whole object the server sent, as plain JSON. */
+export const Observed = z.strictObject({
+  digest: DigestText,
+  definition: z.record(z.string(), z.json()),
+  seenAt: z.number().int(),
+});
+
+export const Approved = z.strictObject({
+  digest: DigestText,
+  definition: z.record(z.string(), z.json()),
+  risk: z.enum(RISK_CLASSES),
+  /** The OAuth scope a caller must hold, for example `files:read`. */
+  scope: z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters'),
+  justification: z.string().min(1).max(2000),
+  by: z.string().min(1),
+  at: z.number().int(),
+});
+
+export const ToolRecord = z.strictObject({
+  server: z.string(),
+  name: z.string().min(1).max(512),
+  observed: Observed.nullable(),
+  approved: Approved.nullable(),
+});
+export type ToolRecord = z.infer<typeof ToolRecord>;
+export type Approved = z.infer<typeof Approved>;
+export type Observed = z.infer<typeof Observed>;
+
+export const toolId = (server: string, name: string): string => `${server}/${name}`;

@@ -1,0 +1,83 @@
+/**
+ * Servers and locks as governed records.
+ * A server is an identity: it has an owner, a purpose, an environment, data classes and a state; nothing is forwarded to one that is not `enabled`.
+ */
+import { z } from 'zod';
+
+export const ServerId = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'use 1 to 63 lower-case letters, digits and inner hyphens');
+
+/** A reference to a secret; the literal never stands in a record (NH-04). */
+export const SecretRef = z.strictObject({
+  secret: z.string().regex(/^(env|file):.+$/, 'use env:NAME or file:PATH; literal secrets are refused'),
+});
+export type SecretRef = z.infer<typeof SecretRef>;
+
+export const HttpUpstream = z.strictObject({
+  transport: z.literal('http'),
+  url: z.url({ protocol: /^https?$/ }),
+  era: z.enum(['auto', 'modern', 'legacy']).default('auto'),
+  /** Destinations outside the public internet that this server may resolve to, as CIDR. Empty: public addresses only, https only. */
+  allowedNetworks: z.array(z.string()).default([]),
+  headers: z.array(z.strictObject({ name: z.string().min(1), value: SecretRef })).default([]),
+});
+
+export const Mount = z.strictObject({
+  from: z.string().min(1),
+  to: z.string().regex(/^\//, 'must be an absolute path inside the sandbox'),
+  mode: z.enum(['read', 'write']),
+});
+
+export const StdioUpstream = z.strictObject({
+  transport: z.literal('stdio'),
+  /** The argument vector. There is no shell; the first element is an absolute path or `node`. */
+  command: z.array(z.string()).min(1),
+  era: z.enum(['auto', 'modern', 'legacy']).default('auto'),
+  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.union([z.string(), SecretRef])).default({}),
+  mounts: z.array(Mount).default([]),
+  network: z.enum(['none', 'host']).default('none'),
+  limits: z
+    .strictObject({
+      memoryMb: z.number().int().min(64).max(65536).default(512),
+      processes: z.number().int().min(1).max(4096).default(64),
+      cpuSeconds: z.number().int().min(1).max(864000).default(3600),
+      /** Bytes on stdout for one message, and on stderr for one minute. */
+      outputBytes: z.number().int().min(1024).default(4_194_304),
+      openFiles: z.number().int().min(16).max(65536).default(256),
+    })
+    .prefault({}),
+});
+
+export const DATA_CLASSES = ['public', 'internal', 'confidential', 'regulated'] as const;
+export const SERVER_STATES = ['draft', 'in_review', 'enabled', 'suspended', 'retired'] as const;
+
+export const Server = z.strictObject({
+  title: z.string().min(1).max(200),
+  owner: z.string().min(1),
+  purpose: z.string().min(1).max(2000),
+  environment: z.enum(['evaluation', 'development', 'staging', 'production']),
+  dataClasses: z.array(z.enum(DATA_CLASSES)).min(1),
+  state: z.enum(SERVER_STATES),
+  /** Longest time one call may take, ms. */
+  timeoutMs: z.number().int().min(100).max(3_600_000).default(30_000),
+  upstream: z.discriminatedUnion('transport', [HttpUpstream, StdioUpstream]),
+});
+export type Server = z.infer<typeof Server>;
+export type HttpUpstream = z.infer<typeof HttpUpstream>;
+export type StdioUpstream = z.infer<typeof StdioUpstream>;
+
+/**
+ * What a lock can fall on. `value` is: user = person id; agent = client id; server = server id;
+ * tool = `server/tool`; token = the token's `jti`.
+ */
+export const LOCK_KINDS = ['user', 'agent', 'server', 'tool', 'token'] as const;
+export const Lock = z.strictObject({
+  subject: z.strictObject({ kind: z.enum(LOCK_KINDS), value: z.string().min(1).max(512) }),
+  reason: z.string().min(1).max(2000),
+  by: z.string().min(1),
+  /** ms since the epoch; null = until lifted. */
+  until: z.number().int().nullable(),
+});
+export type Lock = z.infer<typeof Lock>;
+export type LockSubject = Lock['subject'];

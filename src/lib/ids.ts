@@ -1,0 +1,23 @@
+/**
+ * Identifiers: a prefix that says the kind, 48 bits of time so that they sort, 80 random bits so that nobody guesses them.
+ * Example: `call_01k9z3m8e2f7q4w6r1t5y9a0bc`. Letters are Crockford base32 in lower case.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Clock } from './clock.ts';
+import { systemClock } from './clock.ts';
+
+const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
+
+export type IdPrefix = 'call' | 'apr' | 'lock' | 'sess' | 'ref' | 'ent' | 'person' | 'node' | 'tok';
+
+export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): `${P}_${string}` {
+  let time = clock.now();
+  let head = '';
+  for (let i = 0; i < 10; i++) {
+    head = ALPHABET[time % 32] + head;
+    time = Math.floor(time / 32);
+  }
+  let tail = '';
+  for (const byte of randomBytes(16)) tail += ALPHABET[byte & 31];
+  return `${prefix}_${head}${tail}`;
+}

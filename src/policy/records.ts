@@ -1,0 +1,10 @@
+/** A policy as a governed record: Cedar text under a name. Only `active` ones decide. */
+import { z } from 'zod';
+
+export const PolicyRecord = z.strictObject({
+  description: z.string().min(1).max(2000),
+  /** Cedar policy text; validated against Remit's schema before it is stored. */
+  text: z.string().min(1).max(100_000),
+  state: z.enum(['draft', 'active']),
+});
+export type PolicyRecord = z.infer<typeof PolicyRecord>;

@@ -1,0 +1,69 @@
+/**
+ * Where a stdio server runs. A backend starts one process tree inside isolation and owns it to the last descendant.
+ * Implemented by bubblewrap (`sandbox/bubblewrap.ts`); containers follow. Every backend passes `test/contracts/isolation.ts`.
+ *
+ * Promises while the process runs
+ * - not root, no capabilities, no new privileges; read-only system; only the declared mounts; private /tmp, /proc and process tree;
+ *   no network unless declared; only the declared environment; file descriptors 0 to 2 only.
+ * - limits on memory, processes, CPU time and open files hold.
+ * - after `stop()` or exit no descendant is left.
+ */
+import type { Readable, Writable } from 'node:stream';
+import { Fault } from '../lib/fault.ts';
+
+export interface SandboxSpec {
+  /** For logs and reports only. */
+  readonly name: string;
+  /** No shell. The first element is an absolute path inside the sandbox. */
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly mounts: ReadonlyArray<{ readonly from: string; readonly to: string; readonly mode: 'read' | 'write' }>;
+  readonly network: 'none' | 'host';
+  readonly limits: {
+    readonly memoryMb: number;
+    readonly processes: number;
+    readonly cpuSeconds: number;
+    readonly openFiles: number;
+  };
+}
+
+export interface SandboxExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  /** Set when we ended it: `stopped`, `memory`, `output`, … */
+  readonly reason?: string;
+}
+
+export interface SandboxedProcess {
+  readonly pid: number;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly exited: Promise<SandboxExit>;
+  /** Closes stdin, waits, SIGTERM, waits, SIGKILL; resolves when nothing of it is left. Idempotent. */
+  stop(reason?: string): Promise<SandboxExit>;
+}
+
+/** What is really in force on this host, for the report (never assumed). */
+export interface Posture {
+  readonly backend: string;
+  readonly version: string;
+  readonly hostUser: 'dropped' | 'same' | 'root';
+  readonly memoryLimit: 'cgroup' | 'rlimit+watchdog' | 'rlimit' | 'none';
+  readonly notes: readonly string[];
+}
+
+export type Probe =
+  | { readonly available: true; readonly posture: Posture }
+  /** `remedy` says what to install or allow, in one sentence an operator can act on. */
+  | { readonly available: false; readonly why: string; readonly remedy: string };
+
+export interface IsolationBackend {
+  readonly name: string;
+  probe(): Promise<Probe>;
+  /** @throws SandboxFault; never starts anything outside isolation. */
+  start(spec: SandboxSpec): Promise<SandboxedProcess>;
+}
+
+export type SandboxFaultCode = 'sandbox_unavailable' | 'sandbox_mount' | 'sandbox_command' | 'sandbox_start';
+export class SandboxFault extends Fault<SandboxFaultCode> {}
