@@ -73,6 +73,8 @@ export interface OutcomeFacts {
   readonly ms: number;
   /** What looked at the result and what did not (AE-11). */
   readonly inspected: readonly string[];
+  /** Id of the credential that was presented upstream, never the credential (AE-05). */
+  readonly credential?: string | null;
 }
 
 export interface AuditEntry {
