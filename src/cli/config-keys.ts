@@ -1,0 +1,286 @@
+/**
+ * Every key of `remit.yaml` in one table: its shape, its default, and what follows from changing it.
+ * This table is the schema, the source of docs/guides/configuration.md, and what `remit init` writes.
+ * A key that relaxes a check begins with `unsafe`; every such key in force is reported at start (`unsafeKeysInForce`).
+ * Rules between keys are in config.ts. Long because it is one table.
+ */
+import { z } from 'zod';
+import { SecretRef, ServerId } from '../inventory/records.ts';
+
+/** Asymmetric algorithms only: a shared-key algorithm would let every verifier mint tokens. */
+const SIGNATURE_ALGORITHMS = [
+  'EdDSA',
+  'Ed25519',
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+] as const;
+
+const Port = z.number().int().min(0).max(65535);
+const BindAddress = z.string().min(1).max(255);
+const HttpUrl = z.url({ protocol: /^https?$/ });
+const HostHeader = z
+  .string()
+  .regex(
+    /^[a-z0-9.-]+(:\d{1,5})?$|^\[[0-9a-f:]+\](:\d{1,5})?$/,
+    'use host or host:port in lower case, without scheme or path',
+  );
+const Cidr = z.union([z.cidrv4(), z.cidrv6()]);
+const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
+const count = (min: number, max: number) => z.number().int().min(min).max(max);
+
+export const ConfigSchema = z.strictObject({
+  dataDir: z
+    .string()
+    .min(1)
+    .default('./remit-data')
+    .describe(
+      'Folder for databases, keys and the audit log; relative to the configuration file. Created with mode 0700. Losing it loses the evidence.',
+    ),
+  node: ServerId.default('node-1').describe(
+    'Name of this process in audit entries and logs. Two nodes with one name cannot be told apart in the log.',
+  ),
+  organisation: ServerId.default('default').describe(
+    'The organisation this deployment serves; it is part of every MCP URL.',
+  ),
+
+  public: z
+    .strictObject({
+      host: BindAddress.default('127.0.0.1').describe(
+        'Address the MCP listener binds to. Anything but a loopback address makes the gateway reachable from the network.',
+      ),
+      port: Port.default(8787).describe('Port of the MCP listener; 0 takes a free one.'),
+      publicUrl: HttpUrl.optional().describe(
+        'Origin that clients use, for example https://mcp.example.com. It is the audience of access tokens: changing it ends every session. Left out: http://host:port of the listener.',
+      ),
+      allowedHosts: z
+        .array(HostHeader)
+        .default([])
+        .describe(
+          'Further Host header values to accept besides the one of publicUrl. Others are refused (DNS rebinding).',
+        ),
+      allowedOrigins: z
+        .array(HttpUrl)
+        .default([])
+        .describe('Browser origins that may call the MCP listener. Empty: requests with an Origin header are refused.'),
+    })
+    .prefault({})
+    .describe('The listener for MCP clients.'),
+
+  admin: z
+    .strictObject({
+      host: BindAddress.default('127.0.0.1').describe(
+        'Address the admin listener binds to. Keep it off the networks that agents can reach.',
+      ),
+      port: Port.default(8788).describe(
+        'Port of the admin listener; 0 takes a free one. Never the port of the MCP listener.',
+      ),
+      publicUrl: HttpUrl.optional().describe(
+        'Origin that the console and the command line use. `{publicUrl}/api/v1` is the audience of admin tokens. Left out: http://host:port of the listener.',
+      ),
+      allowedHosts: z
+        .array(HostHeader)
+        .default([])
+        .describe('Further Host header values to accept besides the one of publicUrl.'),
+    })
+    .prefault({})
+    .describe('The listener for the admin API, health checks and the console.'),
+
+  store: z
+    .strictObject({
+      kind: z
+        .enum(['sqlite', 'postgres'])
+        .default('sqlite')
+        .describe(
+          '`sqlite`: one node, files in dataDir. `postgres`: several nodes. Moving from one to the other is not automatic.',
+        ),
+      url: SecretRef.optional().describe(
+        'Where PostgreSQL is, as a secret reference (`secret: env:NAME` or `secret: file:PATH`). Needed for `postgres`, refused for `sqlite`.',
+      ),
+    })
+    .prefault({})
+    .describe('Where governance state and the audit ledger live.'),
+
+  issuers: z
+    .array(
+      z.strictObject({
+        issuer: HttpUrl.describe(
+          'Issuer identifier, compared byte for byte with `iss`. https, or http on a loopback address.',
+        ),
+        jwksUri: HttpUrl.optional().describe(
+          'Where its signing keys are. Left out: read from the metadata of the issuer (RFC 8414).',
+        ),
+        algorithms: z
+          .array(z.enum(SIGNATURE_ALGORITHMS))
+          .min(1)
+          .default(['EdDSA', 'ES256', 'PS256', 'RS256'])
+          .describe('Signature algorithms accepted from this issuer. A token signed otherwise is refused.'),
+        allowedNetworks: z
+          .array(Cidr)
+          .default([])
+          .describe(
+            'Networks outside the public internet where this issuer may be reached, as CIDR. Empty: public addresses only.',
+          ),
+      }),
+    )
+    .default([])
+    .describe(
+      'Authorization servers whose access tokens are accepted. Empty: nobody can sign in (`remit up` adds its own).',
+    ),
+
+  firstAdministrator: z
+    .strictObject({
+      issuer: HttpUrl.describe('Issuer of the first administrator.'),
+      subject: z.string().min(1).max(255).describe('Their `sub` at that issuer.'),
+      name: z.string().min(1).max(200).describe('Their name, for people to read.'),
+    })
+    .optional()
+    .describe(
+      'Written to the directory at start if, and only if, the directory holds no person yet. There is no other way in.',
+    ),
+
+  tokens: z
+    .strictObject({
+      maxLifetimeUserSeconds: count(30, 86_400)
+        .default(900)
+        .describe(
+          'Longest lifetime (exp - iat) of a token that acts for a person. Longer ones are refused, whoever issued them.',
+        ),
+      maxLifetimeMachineSeconds: count(30, 86_400)
+        .default(3600)
+        .describe('The same for a token of a machine (subject equals client).'),
+      clockToleranceSeconds: count(0, 60).default(5).describe('How far the clocks of issuer and gateway may differ.'),
+    })
+    .prefault({})
+    .describe('What is accepted as an access token beyond its signature.'),
+
+  limits: z
+    .strictObject({
+      maxBodyBytes: count(1024, 67_108_864)
+        .default(1_048_576)
+        .describe('Largest request body. Larger ones are refused before they are read to the end.'),
+      maxConcurrentCalls: count(1, 100_000)
+        .default(512)
+        .describe('Calls in flight on this node. One more is refused with 503 and Retry-After.'),
+      maxConcurrentCallsPerPerson: count(1, 10_000).default(32).describe('Calls in flight for one person.'),
+      callsPerMinutePerPerson: count(1, 1_000_000)
+        .default(600)
+        .describe('Calls one person may start per minute, over all servers.'),
+      callTimeoutMs: milliseconds(100, 3_600_000)
+        .default(60_000)
+        .describe('Longest time one call may take. A shorter timeoutMs of the server wins.'),
+      maxResultBytes: count(1024, 268_435_456)
+        .default(4_194_304)
+        .describe('Largest answer of a server. A larger one is withheld from the caller.'),
+    })
+    .prefault({})
+    .describe('What one caller, and all of them, may use of this node.'),
+
+  freshness: z
+    .strictObject({
+      limitMs: milliseconds(200, 60_000)
+        .default(2000)
+        .describe(
+          'A node that cannot confirm its view of the state within this time refuses every call. Longer: revocations on other nodes may take longer.',
+        ),
+    })
+    .prefault({})
+    .describe('How old the view of governance state may be.'),
+
+  audit: z
+    .strictObject({
+      checkpointEveryMs: milliseconds(100, 600_000)
+        .default(10_000)
+        .describe(
+          'How often the log is sealed with a signed checkpoint. Longer: more of the tail is unsealed after a crash.',
+        ),
+      publishDir: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'Folder to publish tiles and checkpoints to, for witnesses and mirrors; relative to the configuration file. Left out: nothing is published.',
+        ),
+    })
+    .prefault({})
+    .describe('The audit log.'),
+
+  catalogue: z
+    .strictObject({
+      refreshMs: milliseconds(1000, 86_400_000)
+        .default(60_000)
+        .describe(
+          'How often the tool definitions of every server are fetched again. Longer: a changed tool is noticed later.',
+        ),
+    })
+    .prefault({})
+    .describe('Watching what servers offer.'),
+
+  sandbox: z
+    .strictObject({
+      uid: count(1, 4_294_967_294)
+        .optional()
+        .describe(
+          'User id for local servers when the gateway runs as root. Left out: one without any file of its own. Never 0.',
+        ),
+      gid: count(1, 4_294_967_294)
+        .optional()
+        .describe('Group id for local servers when the gateway runs as root. Never 0.'),
+    })
+    .prefault({})
+    .describe('How local (stdio) servers are isolated.'),
+
+  governance: z
+    .strictObject({
+      unsafeAuthorMayActivate: z
+        .boolean()
+        .default(false)
+        .describe(
+          'true: who wrote a policy may also activate it. That removes the second pair of eyes; for a team of one only.',
+        ),
+    })
+    .prefault({})
+    .describe('Who has to agree with whom.'),
+
+  log: z
+    .strictObject({
+      level: z
+        .enum(['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'])
+        .default('info')
+        .describe(
+          'Least severity written to the process log. Arguments, results and tokens are never in it, at any level.',
+        ),
+    })
+    .prefault({})
+    .describe('The process log (JSON lines on standard error); the audit log is separate and has no level.'),
+
+  telemetry: z
+    .strictObject({
+      prometheus: z
+        .boolean()
+        .default(false)
+        .describe('true: /metrics on the admin listener, for people who may read the status.'),
+      otlpUrl: HttpUrl.optional().describe('OTLP/HTTP endpoint for traces. Left out: no tracing and no cost.'),
+    })
+    .prefault({})
+    .describe('Metrics and traces.'),
+
+  unsafePlainHttp: z
+    .boolean()
+    .default(false)
+    .describe(
+      'true: publicUrl and issuers may be http on addresses that are not loopback. Tokens then travel readable; only behind a proxy that speaks TLS.',
+    ),
+
+  authserver: z
+    .record(z.string(), z.json())
+    .optional()
+    .describe('Settings of `remit authserver`, checked by that process. The gateway does not read them.'),
+});
+
+export type ConfigInput = z.input<typeof ConfigSchema>;
+export type ConfigValues = z.infer<typeof ConfigSchema>;
