@@ -1,0 +1,104 @@
+/**
+ * What the upstream room is told, as plain facts: where a server is (`Target`), who starts its process (`StartProcess`),
+ * and what it offers the rest of the house (`UpstreamPool`). The shapes match the server record of the inventory
+ * and the process of the sandbox structurally; neither room is imported (DESIGN.md section 3).
+ */
+import type { Readable, Writable } from 'node:stream';
+import type { Connection, Era } from './connection.ts';
+
+export type SecretReference = { readonly secret: string };
+
+export interface HttpTarget {
+  readonly transport: 'http';
+  readonly url: string;
+  readonly era: 'auto' | Era;
+  /** Networks outside the public internet that it may resolve to, as CIDR. Empty: public addresses and https only. */
+  readonly allowedNetworks: readonly string[];
+  readonly headers: ReadonlyArray<{ readonly name: string; readonly value: SecretReference }>;
+}
+
+export interface StdioTarget {
+  readonly transport: 'stdio';
+  readonly command: readonly string[];
+  readonly era: 'auto' | Era;
+  readonly env: Readonly<Record<string, string | SecretReference>>;
+  readonly mounts: ReadonlyArray<{ readonly from: string; readonly to: string; readonly mode: 'read' | 'write' }>;
+  readonly network: 'none' | 'host';
+  readonly limits: {
+    readonly memoryMb: number;
+    readonly processes: number;
+    readonly cpuSeconds: number;
+    /** Bytes on stdout for one message, and on stderr for one minute. */
+    readonly outputBytes: number;
+    readonly openFiles: number;
+  };
+}
+
+export type Target = HttpTarget | StdioTarget;
+
+/** The part of a server record this room reads. */
+export interface ServerTarget {
+  /** Longest time one request may take, ms, whatever the caller's deadline says. */
+  readonly timeoutMs: number;
+  readonly upstream: Target;
+}
+
+export interface ProcessExit {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly reason?: string;
+}
+
+/** A running stdio server. Whoever started it owns it to the last descendant. */
+export interface ServerProcess {
+  readonly pid: number;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  readonly stderr: Readable;
+  readonly exited: Promise<ProcessExit>;
+  stop(reason?: string): Promise<ProcessExit>;
+}
+
+/** Starts the server isolated, or rejects: there is no other way to start one. `env` is `target.env` with its secrets resolved. */
+export type StartProcess = (request: {
+  readonly serverId: string;
+  readonly target: StdioTarget;
+  readonly env: Readonly<Record<string, string>>;
+}) => Promise<ServerProcess>;
+
+/** Something an operator may want to read. Never carries a secret, an argument or a result. */
+export interface UpstreamEvent {
+  readonly level: 'debug' | 'info' | 'warn';
+  readonly serverId: string;
+  readonly event: 'connected' | 'closed' | 'stderr' | 'violation' | 'era' | 'backoff' | 'hint';
+  readonly message: string;
+}
+export type UpstreamLog = (event: UpstreamEvent) => void;
+
+export interface ServerStatus {
+  readonly serverId: string;
+  readonly state: 'connecting' | 'up' | 'down';
+  readonly era: Era | null;
+  readonly protocolVersion: string | null;
+  /** ms since the epoch. */
+  readonly since: number;
+  /** Connections that ended or never came up since the last one that held. */
+  readonly failures: number;
+  /** Of the last failure; for the operator. */
+  readonly lastFault: string | null;
+  /** No attempt is made before this time, ms since the epoch; null when one may be made now. */
+  readonly retryAt: number | null;
+}
+
+export interface UpstreamPool {
+  /**
+   * The one live connection to this server; opens it when there is none (single flight). A changed definition closes
+   * the old connection and opens a new one. @throws UpstreamFault, at once while backing off.
+   */
+  connection(serverId: string, server: ServerTarget): Promise<Connection>;
+  /** Ends it and everything in flight on it. Idempotent. */
+  close(serverId: string, reason: string): Promise<void>;
+  /** Ends all and refuses new ones. */
+  closeAll(): Promise<void>;
+  status(): readonly ServerStatus[];
+}
