@@ -1,0 +1,51 @@
+/**
+ * What exactly is pinned (TD-01): the whole definition, every member, known or not, in canonical form (RFC 8785), so that key order
+ * and white space never alarm and nothing else can change unseen. Digests stand in records and log entries; they are compared as text.
+ */
+import type { Digest } from '../lib/canonical-json.ts';
+import { canonicalJson, digestOf } from '../lib/canonical-json.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import type { Result } from '../lib/result.ts';
+import { err, ok } from '../lib/result.ts';
+
+/** Real definitions are under 20 KB and 12 levels. */
+export const DEFINITION_LIMITS = { bytes: 262_144, depth: 64 } as const;
+
+export type DefinitionProblem =
+  | { readonly code: 'definition_too_large'; readonly bytes: number }
+  | { readonly code: 'definition_too_deep' }
+  | { readonly code: 'definition_not_canonical' };
+
+/** The pin of a definition as the server sent it. ATTACKER-CONTROLLED: call `boundedDefinition` first on anything from a server. */
+export function definitionDigest(definition: JsonObject): Digest {
+  return digestOf(definition);
+}
+
+/** Refuses what is too large or too deep to pin, review or compile; says nothing about its content. */
+export function boundedDefinition(definition: JsonObject): Result<Digest, DefinitionProblem> {
+  if (!within(definition, DEFINITION_LIMITS.depth)) return err({ code: 'definition_too_deep' });
+  try {
+    const bytes = Buffer.byteLength(canonicalJson(definition));
+    if (bytes > DEFINITION_LIMITS.bytes) return err({ code: 'definition_too_large', bytes });
+    return ok(digestOf(definition));
+  } catch {
+    return err({ code: 'definition_not_canonical' });
+  }
+}
+
+/**
+ * The pin of what a server says about itself. `instructions` reach the model like a description does, so they are pinned too.
+ * `capabilities` are not: they steer the protocol, and what may be called is decided per tool.
+ */
+export function surfaceDigest(surface: {
+  readonly serverInfo: JsonObject;
+  readonly instructions: string | null;
+}): Digest {
+  return digestOf({ serverInfo: surface.serverInfo, instructions: surface.instructions });
+}
+
+function within(value: Json, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (levels === 0) return false;
+  return Object.values(value).every((item: Json) => within(item, levels - 1));
+}

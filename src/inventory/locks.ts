@@ -1,0 +1,57 @@
+/**
+ * Which lock, if any, stands in the way of a call. The index is built once per snapshot; asking it costs five Map lookups,
+ * however many locks there are. Time is asked at every call, so a lock ends on its own and a new one needs a new snapshot.
+ */
+import type { Lock } from './records.ts';
+import { LOCK_KINDS } from './records.ts';
+
+export type HeldLock = Lock & { readonly id: string };
+
+/** Locks by `kind value`; the longest-lasting one of a subject. */
+export type LockIndex = ReadonlyMap<string, HeldLock>;
+
+/** Who and what takes part in a call. null where there is none (a list has no tool). */
+export interface LockSubjects {
+  /** Directory id. */
+  readonly person: string | null;
+  /** OAuth client id. */
+  readonly agent: string;
+  readonly server: string | null;
+  /** Tool name without the server. */
+  readonly tool: string | null;
+  /** `jti`. */
+  readonly token: string;
+}
+
+/** `at` drops locks that have already ended. */
+export function lockIndex(locks: Iterable<HeldLock>, at: number): LockIndex {
+  const index = new Map<string, HeldLock>();
+  for (const lock of locks) {
+    if (!inForce(lock, at)) continue;
+    const key = `${lock.subject.kind} ${lock.subject.value}`;
+    const other = index.get(key);
+    if (!other || endOf(lock) > endOf(other)) index.set(key, lock);
+  }
+  return index;
+}
+
+/** The first lock in force, in the order of `LOCK_KINDS` (person before agent before server before tool before token); null when free. */
+export function lockedBy(index: LockIndex, call: LockSubjects, at: number): HeldLock | null {
+  if (index.size === 0) return null;
+  const values = {
+    user: call.person,
+    agent: call.agent,
+    server: call.server,
+    tool: call.server !== null && call.tool !== null ? `${call.server}/${call.tool}` : null,
+    token: call.token,
+  };
+  for (const kind of LOCK_KINDS) {
+    const value = values[kind];
+    const lock = value === null ? undefined : index.get(`${kind} ${value}`);
+    if (lock && inForce(lock, at)) return lock;
+  }
+  return null;
+}
+
+const endOf = (lock: HeldLock): number => lock.until ?? Number.POSITIVE_INFINITY;
+const inForce = (lock: HeldLock, at: number): boolean => endOf(lock) > at;

@@ -1,0 +1,226 @@
+/**
+ * What is worked out once per policy set instead of once per call. Tools that no policy can tell apart form one class, people and
+ * agents that no policy names are one person and one agent, so the number of kept answers is small and fixed by the policies,
+ * never by who calls: role combinations x named people x named agents x scope held x approved, per class.
+ */
+import type { JsonObject } from '../lib/json.ts';
+import { exposeArguments } from './arguments.ts';
+import type { CompiledPolicy, PolicySet } from './compile.ts';
+import type { Answer, Request, Slice } from './engine.ts';
+import { evaluate, sliceOf } from './engine.ts';
+import { uidOf } from './reads.ts';
+import type { ToolFacts } from './schema.ts';
+import { POLICY_ROLES } from './schema.ts';
+
+export interface Prepared {
+  readonly policies: readonly CompiledPolicy[];
+  readonly classes: Map<string, ToolClass>;
+  readonly tools: WeakMap<ToolFacts, ToolClass>;
+}
+
+/** Tools that every policy treats alike. */
+export interface ToolClass {
+  /** One of them, to ask Cedar about. */
+  readonly example: ToolFacts;
+  /** Policies whose answer may be kept. */
+  readonly kept: Slice;
+  /** Policies that read the call; null when there are none, which is the normal case. */
+  readonly perCall: Slice | null;
+  /** Upper bound of all of them, for lists. */
+  readonly lists: Slice;
+  readonly persons: ReadonlySet<string>;
+  readonly agents: ReadonlySet<string>;
+  readonly answers: Map<string, Map<number, Answer>>;
+  readonly listAnswers: Map<string, Map<number, Answer>>;
+  /** Whole decisions, kept by decide.ts when nothing is per call. */
+  readonly decisions: Map<string, Map<number, unknown>>;
+}
+
+/** Who asks, reduced to what policies can see. */
+export interface Who {
+  readonly roles: number;
+  /** '' unless a policy names this person or agent. */
+  readonly named: string;
+  readonly person: string;
+  readonly agent: string;
+}
+
+const ROLE_BITS: ReadonlyMap<string, number> = new Map(POLICY_ROLES.map((role, index) => [role, 1 << index]));
+
+/** One bit per role; null when a role is unknown, which denies. */
+export function roleBits(roles: readonly string[]): number | null {
+  let bits = 0;
+  for (const role of roles) {
+    const bit = ROLE_BITS.get(role);
+    if (bit === undefined) return null;
+    bits |= bit;
+  }
+  return bits;
+}
+
+/** Policies in force at `at`: permits whose `@until` has passed are gone. The usual set has none and costs nothing. */
+export function preparedAt(set: PolicySet, at: number): Prepared {
+  let expired = 0;
+  for (const end of set.ends) if (end <= at) expired++;
+  let prepared = set.prepared.get(expired);
+  if (!prepared) {
+    const policies = set.policies.filter(({ expiresAt }) => expiresAt === null || expiresAt > at);
+    prepared = { policies, classes: new Map(), tools: new WeakMap() };
+    set.prepared.set(expired, prepared);
+  }
+  return prepared;
+}
+
+export function classOf(prepared: Prepared, tool: ToolFacts): ToolClass {
+  const known = prepared.tools.get(tool);
+  if (known) return known;
+  const slice = prepared.policies.filter((policy) => mayConcern(policy, tool));
+  const key = JSON.stringify([
+    slice.map(({ id }) => id),
+    tool.risk,
+    tool.environment,
+    tool.dataClasses.toSorted(),
+    slice.some(({ reads }) => reads.namesServers || reads.namesTools) ? tool.server : null,
+    slice.some(({ reads }) => reads.namesTools) ? tool.name : null,
+  ]);
+  const shared = prepared.classes.get(key) ?? newClass(slice, tool);
+  prepared.classes.set(key, shared);
+  prepared.tools.set(tool, shared);
+  return shared;
+}
+
+export function whoFor(cls: ToolClass, roles: number, person: string, agent: string): Who {
+  const named =
+    cls.persons.has(person) || cls.agents.has(agent)
+      ? JSON.stringify([cls.persons.has(person) ? person : '', cls.agents.has(agent) ? agent : ''])
+      : '';
+  return { roles, named, person, agent };
+}
+
+/** The answer of the policies that do not read the call. */
+export function keptAnswer(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Answer {
+  return kept(cls.answers, who, scopeHeld, approved, () =>
+    evaluate(cls.kept, requestFor(cls, who, scopeHeld, approved)),
+  );
+}
+
+export function listAnswer(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Answer {
+  return kept(cls.listAnswers, who, scopeHeld, approved, () =>
+    evaluate(cls.lists, requestFor(cls, who, scopeHeld, approved)),
+  );
+}
+
+/** The answer of the policies that read the call; evaluated now and not kept. */
+export function perCallAnswer(
+  slice: Slice,
+  cls: ToolClass,
+  who: Who,
+  call: {
+    readonly scopeHeld: boolean;
+    readonly approved: boolean;
+    readonly scopes: readonly string[];
+    readonly arguments: JsonObject;
+    readonly at: number;
+  },
+): Answer {
+  const exposed = exposeArguments(call.arguments);
+  if (!exposed.ok) return { permits: [], forbids: [], errors: [exposed.error] };
+  const request = requestFor(cls, who, call.scopeHeld, call.approved);
+  return evaluate(slice, {
+    ...request,
+    context: { ...request.context, scopes: [...call.scopes], at: call.at },
+    entities: [...request.entities, ...exposed.value],
+  });
+}
+
+export function cacheKey(roles: number, scopeHeld: boolean, approved: boolean): number {
+  return roles * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
+}
+
+export function kept<T>(
+  cache: Map<string, Map<number, T>>,
+  who: Who,
+  scopeHeld: boolean,
+  approved: boolean,
+  make: () => T,
+): T {
+  let ofWho = cache.get(who.named);
+  if (!ofWho) cache.set(who.named, (ofWho = new Map()));
+  const key = cacheKey(who.roles, scopeHeld, approved);
+  let value = ofWho.get(key);
+  if (value === undefined) ofWho.set(key, (value = make()));
+  return value;
+}
+
+function newClass(policies: readonly CompiledPolicy[], example: ToolFacts): ToolClass {
+  const text = policies.map((policy) => ({ id: policy.id, body: policy.text, perCall: policy.reads.perCall }));
+  const perCall = text.filter((policy) => policy.perCall);
+  return {
+    example,
+    kept: sliceOf(text.filter((policy) => !policy.perCall)),
+    perCall: perCall.length > 0 ? sliceOf(perCall) : null,
+    lists: sliceOf(policies.flatMap(({ id, forLists }) => (forLists ? [{ id, body: forLists }] : []))),
+    persons: new Set(policies.flatMap(({ reads }) => [...reads.persons])),
+    agents: new Set(policies.flatMap(({ reads }) => [...reads.agents])),
+    answers: new Map(),
+    listAnswers: new Map(),
+    decisions: new Map(),
+  };
+}
+
+/** False only when the head of the policy rules this tool out. */
+function mayConcern(policy: CompiledPolicy, tool: ToolFacts): boolean {
+  const { resource } = policy.json;
+  const target =
+    resource.op === '==' || resource.op === 'in'
+      ? 'entity' in resource
+        ? uidOf(resource.entity)
+        : null
+      : resource.op === 'is' && resource.in && 'entity' in resource.in
+        ? uidOf(resource.in.entity)
+        : null;
+  if (target?.type === 'Remit::Server') return target.id === tool.server;
+  if (target?.type === 'Remit::Tool') return target.id === `${tool.server}/${tool.name}`;
+  return true;
+}
+
+const entity = (type: string, id: string): { type: string; id: string } => ({ type: `Remit::${type}`, id });
+const reference = (type: string, id: string): { __entity: { type: string; id: string } } => ({
+  __entity: entity(type, id),
+});
+const ARGUMENTS = {
+  strings: reference('Strings', 'arguments'),
+  numbers: reference('Numbers', 'arguments'),
+  flags: reference('Flags', 'arguments'),
+  lists: reference('Lists', 'arguments'),
+};
+
+/** Only the person, the tool and their parents travel into the engine: each entity costs about 25 us there. */
+function requestFor(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Request {
+  const { server, name, risk, environment, dataClasses } = cls.example;
+  const principal = entity('Person', who.person);
+  const resource = entity('Tool', `${server}/${name}`);
+  return {
+    principal,
+    resource,
+    context: { agent: reference('Agent', who.agent), scopeHeld, approved, scopes: [], at: 0, arguments: ARGUMENTS },
+    entities: [
+      {
+        uid: principal,
+        attrs: {},
+        parents: POLICY_ROLES.filter((role) => (who.roles & (ROLE_BITS.get(role) ?? 0)) !== 0).map((role) =>
+          entity('Role', role),
+        ),
+      },
+      {
+        uid: resource,
+        attrs: {
+          risk: reference('Risk', risk),
+          environment: reference('Environment', environment),
+          dataClasses: dataClasses.map((dataClass) => reference('DataClass', dataClass)),
+        },
+        parents: [entity('Server', server)],
+      },
+    ],
+  };
+}

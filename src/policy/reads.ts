@@ -1,0 +1,98 @@
+/**
+ * What one policy looks at, read from its JSON form: which single people, agents, servers and tools it names, and whether it
+ * reads anything that only a call knows. Errs on the careful side: what is not recognised counts as read per call.
+ */
+import type { Clause, EntityUidJson, Expr, PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
+
+export interface Reads {
+  /** Ids that stand in the policy as literals. Everybody else is the same to it. */
+  readonly persons: ReadonlySet<string>;
+  readonly agents: ReadonlySet<string>;
+  readonly namesServers: boolean;
+  readonly namesTools: boolean;
+  /** Reads arguments, the scope list or the time: must be evaluated for every call. */
+  readonly perCall: boolean;
+  /** Attributes of `context` that it reads; `*` when it uses the context as a whole. */
+  readonly context: ReadonlySet<string>;
+  /** Attributes of `resource` that it reads. */
+  readonly resource: ReadonlySet<string>;
+}
+
+/** Two bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
+const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', 'agent']);
+
+interface Found {
+  readonly entities: TypeAndId[];
+  readonly context: Set<string>;
+  readonly resource: Set<string>;
+}
+
+export function readsOf(policy: PolicyJson): Reads {
+  const found: Found = { entities: [], context: new Set(), resource: new Set() };
+  walk({ principal: policy.principal, resource: policy.resource, conditions: policy.conditions }, found);
+  const ids = (type: string): string[] => found.entities.filter((uid) => uid.type === type).map((uid) => uid.id);
+  return {
+    persons: new Set(ids('Remit::Person')),
+    agents: new Set(ids('Remit::Agent')),
+    namesServers: ids('Remit::Server').length > 0,
+    namesTools: ids('Remit::Tool').length > 0,
+    perCall: [...found.context].some((name) => !KEPT_CONTEXT.has(name)),
+    context: found.context,
+    resource: found.resource,
+  };
+}
+
+/**
+ * The policy as a list must see it, when arguments are not known yet: of a permit, the conditions that need the call are dropped
+ * (it might permit); a forbid that needs the call is dropped whole (it might not forbid). So a list shows at least what can be called.
+ */
+export function withoutCallContext(policy: PolicyJson): PolicyJson | null {
+  if (!readsOf(policy).perCall) return policy;
+  if (policy.effect === 'forbid') return null;
+  const conditions = policy.conditions
+    .flatMap((clause): Clause[] =>
+      clause.kind === 'when' ? conjuncts(clause.body).map((body) => ({ kind: 'when', body })) : [clause],
+    )
+    .filter((clause) => !readsOf({ ...policy, conditions: [clause] }).perCall);
+  return { ...policy, conditions };
+}
+
+export function conjuncts(expression: Expr): Expr[] {
+  if (!('&&' in expression)) return [expression];
+  const { left, right } = expression['&&'] as { left: Expr; right: Expr };
+  return [...conjuncts(left), ...conjuncts(right)];
+}
+
+export function uidOf(uid: EntityUidJson): TypeAndId {
+  return '__entity' in uid ? uid.__entity : uid;
+}
+
+/** INVARIANT: the one shortcut (`context.name`) has exactly the shape of an attribute access, which no record literal can take. */
+function walk(node: unknown, found: Found): void {
+  if (Array.isArray(node)) {
+    for (const item of node) walk(item, found);
+    return;
+  }
+  if (typeof node !== 'object' || node === null) return;
+  const object = node as Record<string, unknown>;
+  if (typeof object['type'] === 'string' && typeof object['id'] === 'string') {
+    found.entities.push({ type: object['type'], id: object['id'] });
+    return;
+  }
+  for (const [key, value] of Object.entries(object)) {
+    const attribute = key === '.' || key === 'has' ? attributeOf(value) : null;
+    if (attribute?.of === 'context') found.context.add(attribute.name);
+    else if (attribute?.of === 'resource') found.resource.add(attribute.name);
+    else if (key === 'Var' && value === 'context') found.context.add('*');
+    else walk(value, found);
+  }
+}
+
+function attributeOf(access: unknown): { of: string; name: string } | null {
+  if (typeof access !== 'object' || access === null) return null;
+  const { left, attr } = access as { left?: unknown; attr?: unknown };
+  const name: unknown = Array.isArray(attr) ? attr[0] : attr;
+  if (typeof left !== 'object' || left === null || typeof name !== 'string') return null;
+  const variable = (left as { Var?: unknown }).Var;
+  return typeof variable === 'string' ? { of: variable, name } : null;
+}

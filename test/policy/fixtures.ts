@@ -1,0 +1,33 @@
+/** Facts that policy tests share. */
+import type { PolicySet, PolicySource } from '../../src/policy/compile.ts';
+import { compilePolicies } from '../../src/policy/compile.ts';
+import type { Question } from '../../src/policy/decide.ts';
+import type { ToolFacts } from '../../src/policy/schema.ts';
+
+export const tool = (over: Partial<ToolFacts> = {}): ToolFacts => ({
+  server: 'files',
+  name: 'read_file',
+  risk: 'read',
+  scope: 'files:read',
+  environment: 'production',
+  dataClasses: ['internal'],
+  ...over,
+});
+
+export function setOf(policies: readonly PolicySource[], tools: readonly ToolFacts[]): PolicySet {
+  const compiled = compilePolicies({ policies, tools });
+  if (!compiled.ok) throw new Error(JSON.stringify(compiled.error));
+  return compiled.value;
+}
+
+export const question = (over: Partial<Question> = {}): Question => ({
+  org: 'default',
+  person: { id: 'person_a', roles: ['developer'] },
+  agent: 'client-a',
+  tool: tool(),
+  scopes: new Set(['files:read']),
+  approved: false,
+  arguments: {},
+  at: 1_800_000_000_000,
+  ...over,
+});
