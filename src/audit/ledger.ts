@@ -51,6 +51,9 @@ export type LedgerFaultCode =
   | 'ledger_failed' // the disk said no; the gate is closed
   | 'ledger_locked' // another process owns it
   | 'ledger_corrupt'
+  | 'ledger_newer' // the schema was written by a newer Remit; this one does not touch it
+  | 'ledger_unavailable' // PostgreSQL did not answer; not known to be absent, and the next append may succeed
+  | 'ledger_invalid' // the request itself is malformed
   | 'ledger_entry_too_large'
   | 'ledger_closed';
 

@@ -80,6 +80,7 @@ export type StoreFaultCode =
   | 'store_closed'
   | 'store_locked' // another process owns this embedded database
   | 'store_corrupt'
+  | 'store_newer' // the schema was written by a newer Remit; this one does not touch it
   | 'store_invalid'; // the request itself is malformed
 
 export class StoreFault extends Fault<StoreFaultCode> {}

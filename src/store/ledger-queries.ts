@@ -1,0 +1,166 @@
+/**
+ * The queries of the ledger, once, for both engines. Entry, leaf hash and every tile it completes are one transaction.
+ * The Merkle root and its signature are made elsewhere (audit/), from `hashes`.
+ *
+ * INVARIANT: the first statement on a log updates its row in `ledger_log`. Until that transaction ends nobody else appends to it,
+ * so indexes are consecutive and become visible in order, also when several gateways share a log.
+ */
+import type { Kysely, Transaction } from 'kysely';
+import type { LedgerEntry } from '../audit/ledger.ts';
+import { LedgerFault } from '../audit/ledger.ts';
+import { compactRange, leafHash } from '../verify/merkle.ts';
+import type { Group } from './group-commit.ts';
+import type { LedgerTables } from './schema.ts';
+
+/** Tiles are 256 wide (C2SP tlog-tiles). */
+const TILE_WIDTH = 256;
+/** Rows per statement: both engines limit the number of bound values. */
+const CHUNK = 1000;
+
+/** Appends all groups or none; returns the first index of each, in their order. */
+export function appendEntries(db: Kysely<LedgerTables>, groups: readonly Group[]): Promise<number[]> {
+  return db.transaction().execute(async (trx) => {
+    const firsts = new Map<string, number>();
+    // In the order of their names: two gateways that append to the same two logs cannot wait for each other.
+    for (const group of groups.toSorted((a, b) => (a.log < b.log ? -1 : 1))) {
+      firsts.set(group.log, await appendGroup(trx, group));
+    }
+    return groups.map(({ log }) => firsts.get(log) as number);
+  });
+}
+
+async function appendGroup(trx: Transaction<LedgerTables>, { log, texts }: Group): Promise<number> {
+  const size = await reserve(trx, log, texts.length);
+  const first = size - texts.length;
+  const rows = texts.map((text, offset) => ({ log, idx: first + offset, text, leaf: leafHash(text) }));
+  for (let start = 0; start < rows.length; start += CHUNK) {
+    await trx
+      .insertInto('ledger_entry')
+      .values(rows.slice(start, start + CHUNK))
+      .execute();
+  }
+  await storeTiles(trx, log, first, size);
+  return first;
+}
+
+/** Takes the log's row and returns the new size. */
+async function reserve(trx: Transaction<LedgerTables>, log: string, count: number): Promise<number> {
+  const grow = trx
+    .updateTable('ledger_log')
+    .set((eb) => ({ size: eb('size', '+', count) }))
+    .where('log', '=', log)
+    .returning('size');
+  const grown = await grow.executeTakeFirst();
+  if (grown !== undefined) return grown.size;
+  await trx
+    .insertInto('ledger_log')
+    .values({ log, size: 0 })
+    .onConflict((on) => on.doNothing())
+    .execute();
+  return (await grow.executeTakeFirstOrThrow()).size;
+}
+
+/** Hashes of every level whose tile became complete when the log grew from `before` to `after` entries. */
+async function storeTiles(trx: Transaction<LedgerTables>, log: string, before: number, after: number): Promise<void> {
+  let [from, to] = [before, after];
+  for (let level = 1; ; level++) {
+    [from, to] = [Math.floor(from / TILE_WIDTH), Math.floor(to / TILE_WIDTH)];
+    if (from === to) return;
+    for (let idx = from; idx < to; idx++) {
+      const below = await readHashes(trx, log, level - 1, idx * TILE_WIDTH, TILE_WIDTH);
+      if (below.length !== TILE_WIDTH) {
+        throw new LedgerFault(
+          'ledger_corrupt',
+          `log ${log}: tile ${idx} of level ${level - 1} has ${below.length} hashes of ${TILE_WIDTH}`,
+        );
+      }
+      const tile = compactRange();
+      for (const hash of below) tile.push(hash);
+      await trx.insertInto('ledger_tile').values({ log, level, idx, hash: tile.root() }).execute();
+    }
+  }
+}
+
+export async function readHashes(
+  db: Kysely<LedgerTables>,
+  log: string,
+  level: number,
+  start: number,
+  count: number,
+): Promise<Uint8Array[]> {
+  const end = start + count;
+  if (level === 0) {
+    const leaves = db.selectFrom('ledger_entry').select('leaf').where('log', '=', log);
+    const rows = await leaves.where('idx', '>=', start).where('idx', '<', end).orderBy('idx').execute();
+    return rows.map((row) => row.leaf);
+  }
+  const tiles = db.selectFrom('ledger_tile').select('hash').where('log', '=', log).where('level', '=', level);
+  const rows = await tiles.where('idx', '>=', start).where('idx', '<', end).orderBy('idx').execute();
+  return rows.map((row) => row.hash);
+}
+
+export async function readSize(db: Kysely<LedgerTables>, log: string): Promise<number> {
+  const row = await db.selectFrom('ledger_log').select('size').where('log', '=', log).executeTakeFirst();
+  return row?.size ?? 0;
+}
+
+export async function readEntries(
+  db: Kysely<LedgerTables>,
+  log: string,
+  start: number,
+  count: number,
+): Promise<LedgerEntry[]> {
+  const entries = db.selectFrom('ledger_entry').select(['idx', 'text']).where('log', '=', log);
+  const rows = await entries
+    .where('idx', '>=', start)
+    .where('idx', '<', start + count)
+    .orderBy('idx')
+    .execute();
+  return rows.map(({ idx, text }) => ({ index: idx, text }));
+}
+
+export interface StoredCheckpoint {
+  readonly size: number;
+  readonly note: string;
+}
+
+export async function readCheckpoint(db: Kysely<LedgerTables>, log: string): Promise<StoredCheckpoint | null> {
+  const row = await db
+    .selectFrom('ledger_checkpoint')
+    .select(['size', 'note'])
+    .where('log', '=', log)
+    .executeTakeFirst();
+  return row ?? null;
+}
+
+/** @throws LedgerFault `ledger_invalid` when the checkpoint goes back, or speaks of entries that are not there. */
+export function swapCheckpoint(
+  db: Kysely<LedgerTables>,
+  log: string,
+  expectedSize: number,
+  next: StoredCheckpoint,
+): Promise<boolean> {
+  return db.transaction().execute(async (trx) => {
+    const size = await readSize(trx, log);
+    if (next.size > size || next.size < expectedSize) {
+      throw new LedgerFault(
+        'ledger_invalid',
+        `a checkpoint of size ${next.size} cannot follow ${expectedSize} in a log of ${size} entries`,
+      );
+    }
+    const row = { size: next.size, note: next.note };
+    if (expectedSize === -1) {
+      const first = trx.insertInto('ledger_checkpoint').values({ log, ...row });
+      const inserted = await first.onConflict((on) => on.doNothing()).executeTakeFirst();
+      return inserted.numInsertedOrUpdatedRows === 1n;
+    }
+    const newer = trx.updateTable('ledger_checkpoint').set(row).where('log', '=', log);
+    const updated = await newer.where('size', '=', expectedSize).executeTakeFirst();
+    return updated.numUpdatedRows === 1n;
+  });
+}
+
+export async function readLogs(db: Kysely<LedgerTables>): Promise<string[]> {
+  const rows = await db.selectFrom('ledger_log').select('log').execute();
+  return rows.map((row) => row.log).sort();
+}

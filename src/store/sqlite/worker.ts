@@ -1,0 +1,129 @@
+/**
+ * A database in a worker thread: named methods called by message, so that no statement and no fsync ever runs on the main thread.
+ * Both ends live here, because they are two halves of one protocol. Messages carry plain data; a fault crosses as code and text.
+ */
+import { once } from 'node:events';
+import type { MessagePort } from 'node:worker_threads';
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import type { Fault } from '../../lib/fault.ts';
+
+/** What a worker can do. `never` parameters accept any method; each call is typed by `Remote`. */
+export type Methods = Record<string, (...args: never[]) => Promise<unknown>>;
+
+interface Request {
+  readonly id: number;
+  readonly method: string;
+  readonly args: readonly unknown[];
+}
+type Reply = { readonly id: number; readonly value: unknown } | { readonly id: number; readonly fault: SentFault };
+interface SentFault {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** The reply with this id says that the database is open, or why not. */
+const OPENED = 0;
+
+/** Runs in the worker: opens, announces, then answers until the thread ends. */
+export async function serveDatabase(
+  open: (path: string) => Promise<Methods>,
+  toFault: (error: unknown) => Fault,
+): Promise<void> {
+  const port = parentPort as MessagePort;
+  const reply = (message: Reply): void => port.postMessage(message);
+  const refuse = (id: number, error: unknown): void => {
+    const { code, message } = toFault(error);
+    reply({ id, fault: { code, message } });
+  };
+  let methods: Methods;
+  try {
+    methods = await open(workerData as string);
+  } catch (error) {
+    refuse(OPENED, error);
+    return;
+  }
+  port.on('message', ({ id, method, args }: Request) => {
+    const run = methods[method] as (...args: readonly unknown[]) => Promise<unknown>;
+    run(...args).then(
+      (value) => reply({ id, value }),
+      (error: unknown) => refuse(id, error),
+    );
+  });
+  reply({ id: OPENED, value: null });
+}
+
+export interface Remote<M extends Methods> {
+  call<Name extends keyof M & string>(method: Name, ...args: Parameters<M[Name]>): ReturnType<M[Name]>;
+  /** Ends the thread. Calls that were not answered are refused with `closed`. */
+  end(closed: Fault): Promise<void>;
+}
+
+/** `module` is a sibling of the caller, without extension: sources end in .ts, the compiled product in .js. */
+export const workerModule = (module: string, callerUrl: string): URL =>
+  new URL(`${module}${callerUrl.endsWith('.ts') ? '.ts' : '.js'}`, callerUrl);
+
+/**
+ * Starts a worker and waits until its database is open.
+ * @param fault Builds the port's fault from what the worker sent.
+ * @param onDeath Called once if the thread ends without `end()`.
+ * @throws what `fault` builds.
+ */
+export async function startDatabase<M extends Methods>(
+  module: URL,
+  path: string,
+  fault: (code: string | null, message: string) => Fault,
+  onDeath: (fault: Fault) => void = () => undefined,
+): Promise<Remote<M>> {
+  const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (fault: Fault) => void }>();
+  const worker = new Worker(module, { workerData: path });
+  let next = OPENED;
+  let over: Fault | null = null;
+
+  const stop = (reason: Fault): void => {
+    over ??= reason;
+    for (const { reject } of waiting.values()) reject(over);
+    waiting.clear();
+  };
+  const die = (message: string): void => {
+    if (over !== null) return;
+    stop(fault(null, message));
+    onDeath(over as unknown as Fault);
+  };
+  const expectReply = (): Promise<unknown> =>
+    new Promise((resolve, reject) => waiting.set(next++, { resolve, reject }));
+
+  worker.on('message', (reply: Reply) => {
+    const waiter = waiting.get(reply.id);
+    waiting.delete(reply.id);
+    if ('fault' in reply) waiter?.reject(fault(reply.fault.code, reply.fault.message));
+    else waiter?.resolve(reply.value);
+  });
+  worker.on('error', (error) =>
+    die(`the database thread failed: ${error instanceof Error ? error.message : String(error)}`),
+  );
+  worker.on('exit', (code) => die(`the database thread ended with code ${code}`));
+
+  try {
+    await expectReply();
+  } catch (error) {
+    over ??= error as Fault;
+    await worker.terminate();
+    throw error;
+  }
+  return {
+    call(method, ...args) {
+      if (over !== null) return Promise.reject(over) as ReturnType<M[typeof method]>;
+      const request: Request = { id: next, method, args };
+      const reply = expectReply();
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
+      worker.postMessage(request);
+      return reply as ReturnType<M[typeof method]>;
+    },
+    async end(closed) {
+      const exited = over === null ? once(worker, 'exit') : undefined;
+      stop(closed);
+      await worker.terminate();
+      await exited;
+    },
+  };
+}
