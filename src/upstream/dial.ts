@@ -11,6 +11,7 @@ import { Agent, buildConnector, errors } from 'undici';
 import type { Dispatcher } from 'undici';
 import { Fault } from '../lib/fault.ts';
 import type { Json } from '../lib/json.ts';
+import { parseStrictJson } from '../lib/strict-json.ts';
 import { addressClassifier, type AddressKind } from './addresses.ts';
 
 export interface DialRule {
@@ -292,13 +293,8 @@ export async function guardedJson(url: string | URL, options: GuardedRequestOpti
   if (typeof type !== 'string' || !JSON_MEDIA_TYPE.test(type) || encoding !== 'identity') {
     throw new DialFault('dial_media_type', `${host} did not answer with plain JSON`);
   }
-  return parseDocument(response.body, host);
-}
-
-function parseDocument(bytes: Uint8Array, host: string): Json {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as Json;
-  } catch (cause) {
-    throw new DialFault('dial_not_json', `${host} answered with text that is not JSON`, { cause });
-  }
+  const parsed = parseStrictJson(response.body, { maxBytes: response.body.length, maxDepth: 32 });
+  if (!parsed.ok)
+    throw new DialFault('dial_not_json', `${host} sent text that is not strict JSON (${parsed.error.tag})`);
+  return parsed.value;
 }

@@ -487,6 +487,7 @@ describe('guardedJson', () => {
     [200, 'application/json', '{}', { 'content-encoding': 'gzip' }, 'dial_media_type'],
     [200, 'application/json', '{"a":', {}, 'dial_not_json'],
     [200, 'application/json', '', {}, 'dial_not_json'],
+    [200, 'application/json', '{"issuer":"a","issuer":"b"}', {}, 'dial_not_json'],
   ] as const)('refuses status %s, type %s, body %j, headers %j: %s', async (status, type, body, more, code) => {
     const port = await serve(status, type, body, more);
     const fault = await faultOf(guardedJson(`http://${SERVER}:${port}/`, { rule: ALLOW_SERVER }));

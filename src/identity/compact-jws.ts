@@ -1,0 +1,62 @@
+/**
+ * Reads the compact form of a JWS (RFC 7515 7.1) so that there is one way to write every token: three canonical base64url
+ * segments, strict JSON, no duplicate members. Of the header only what selects a key is taken; everything by which
+ * a token could bring its own key or change the rules of its reading is refused. The signature is NOT checked here.
+ */
+import { type JsonObject, isJsonObject } from '../lib/json.ts';
+import { type Result, err, ok } from '../lib/result.ts';
+import { parseStrictJson } from '../lib/strict-json.ts';
+import type { TokenProblem } from './token-problem.ts';
+
+export interface UnverifiedToken {
+  readonly algorithm: string;
+  /** Opaque: compared with the key ids that the issuer publishes, never part of a path, query or URL. */
+  readonly keyId: string;
+  readonly claims: JsonObject;
+}
+
+const MAX_TOKEN_LENGTH = 8_192;
+const MAX_DEPTH = 16;
+const TYPES: ReadonlySet<unknown> = new Set(['at+jwt', 'application/at+jwt']);
+/** Embedded or referenced keys, and members that change how the rest is to be read (RFC 7515 4.1, RFC 7797). */
+const REFUSED_MEMBERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'zip', 'enc'] as const;
+
+export function readCompactJws(token: string): Result<UnverifiedToken, TokenProblem> {
+  if (token.length > MAX_TOKEN_LENGTH) return malformed('longer than 8192 characters');
+  const segments = token.split('.', 4);
+  const [headerText = '', payloadText = '', signatureText = ''] = segments;
+  if (segments.length !== 3) return malformed('not three segments');
+
+  const header = readSegment(headerText);
+  if (header === null) return malformed('header');
+  for (const member of REFUSED_MEMBERS) {
+    if (Object.hasOwn(header, member)) return err({ kind: 'header_refused', member });
+  }
+  if (!TYPES.has(header['typ'])) return err({ kind: 'type' });
+  const { alg: algorithm, kid: keyId } = header;
+  if (typeof algorithm !== 'string') return err({ kind: 'algorithm' });
+  if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256) return err({ kind: 'key_unknown' });
+
+  const claims = readSegment(payloadText);
+  if (claims === null) return malformed('payload');
+  // An unsigned token (`alg` none) has an empty one; which algorithm is allowed is said by the verifier.
+  if (signatureText !== '' && decodeCanonical(signatureText) === null) return malformed('signature');
+  return ok({ algorithm, keyId, claims });
+}
+
+function malformed(detail: string): Result<never, TokenProblem> {
+  return err({ kind: 'malformed', detail });
+}
+
+function readSegment(text: string): JsonObject | null {
+  const bytes = decodeCanonical(text);
+  if (bytes === null) return null;
+  const parsed = parseStrictJson(bytes, { maxBytes: MAX_TOKEN_LENGTH, maxDepth: MAX_DEPTH });
+  return parsed.ok && isJsonObject(parsed.value) ? parsed.value : null;
+}
+
+/** Null unless the text is the one and only base64url spelling of its bytes: no padding, no white space, no stray bits. */
+function decodeCanonical(text: string): Buffer | null {
+  const bytes = Buffer.from(text, 'base64url');
+  return text !== '' && bytes.toString('base64url') === text ? bytes : null;
+}
