@@ -1,0 +1,299 @@
+/**
+ * Isolation by bubblewrap: Linux namespaces, made by root and then dropped when the gateway is root, or inside a user
+ * namespace when it is not. There is no other way in this file to start a program, and no fallback (EX-09).
+ * Not done here: system call filters and egress rules (see the posture notes), which command may run (review).
+ */
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+import { access, readFile, readdir } from 'node:fs/promises';
+import { delimiter, isAbsolute, join } from 'node:path';
+import type { Duplex, Readable } from 'node:stream';
+import { FD, commandArguments, optionArguments, passwd } from './arguments.ts';
+import {
+  type IsolationBackend,
+  type Posture,
+  type Probe,
+  SandboxFault,
+  type SandboxSpec,
+  type SandboxedProcess,
+} from './backend.ts';
+import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
+import { closeMounts, openMounts } from './mounts.ts';
+import { supervise } from './supervise.ts';
+
+export interface BubblewrapOptions {
+  /** Where `bwrap` is looked for. Default: the PATH of this process. */
+  readonly searchPath?: string;
+  /** Absolute folders no mount may touch: the data directory, the configuration. */
+  readonly forbidden?: readonly string[];
+  /** Size of the private /tmp and /dev/shm each, MB. */
+  readonly tmpMb?: number;
+  /** When we are root: the host user a server runs as. Default: one per server name. Never 0. */
+  readonly uidFor?: (name: string) => number;
+  /** How long a server may take to leave when its input closes, and again after SIGTERM. */
+  readonly graceMs?: number;
+  /** How often a server's memory is measured. */
+  readonly watchMs?: number;
+}
+
+const LIMITS = { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64 };
+const SETUP_MS = 10_000;
+/** Not in node's constants. */
+const O_CLOEXEC = 0o2000000;
+
+export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBackend {
+  const root = process.getuid?.() === 0;
+  const uidFor = options.uidFor ?? (hasServerUids() ? serverUid : () => NOBODY);
+  const tmpMb = options.tmpMb ?? 64;
+  let found: Promise<Probe> | undefined;
+
+  function probe(): Promise<Probe> {
+    found ??= look().then((result) => {
+      if (!result.available) found = undefined; // look again after the operator has acted
+      return result;
+    });
+    return found;
+  }
+
+  async function look(): Promise<Probe> {
+    if (process.platform !== 'linux') {
+      return {
+        available: false,
+        why: `bubblewrap needs Linux, this is ${process.platform}`,
+        remedy: 'Run the gateway on Linux, or register only servers reached by HTTP.',
+      };
+    }
+    const program = await findBubblewrap(options.searchPath ?? process.env['PATH'] ?? '');
+    if (program === null) {
+      return {
+        available: false,
+        why: 'the program bwrap is not on the PATH',
+        remedy:
+          'Install bubblewrap: apt-get install bubblewrap, dnf install bubblewrap, or apk add bubblewrap setpriv.',
+      };
+    }
+    try {
+      const [version, status] = [
+        await run(launchPlain(program, ['--version'])),
+        await run(launch(program, STATUS_SPEC, await strayDescriptors())),
+      ];
+      return { available: true, posture: measured(version.trim(), status, root, hasServerUids()) };
+    } catch (error) {
+      return {
+        available: false,
+        why: `bubblewrap is installed but does not work here: ${(error as Error).message}`,
+        remedy: root
+          ? 'Give this container CAP_SYS_ADMIN, or run the gateway on the host; bubblewrap 0.8 with security updates and util-linux (setpriv, prlimit) are needed.'
+          : 'Allow unprivileged user namespaces for bwrap (sysctl kernel.unprivileged_userns_clone=1; on Ubuntu 24.04 an AppArmor profile that permits userns), or run the gateway as root.',
+      };
+    }
+  }
+
+  /** Opens what is to be mounted, starts bubblewrap, closes our copies. Whether it came up is not known yet. */
+  function launch(program: string, spec: SandboxSpec, open: readonly number[]): ChildProcess {
+    const dropTo = root ? uidFor(spec.name) : null;
+    if (dropTo === 0) throw new SandboxFault('sandbox_start', 'a server may not run as user 0');
+    const mounts = openMounts(spec.mounts, options.forbidden ?? [], dropTo);
+    const node = openSync(process.execPath, constants.O_RDONLY);
+    const nothing = openSync('/dev/null', constants.O_RDONLY);
+    try {
+      const setting = { dropTo, mounts, tmpMb };
+      const stdio: StdioOptions & unknown[] = [
+        'pipe',
+        'pipe',
+        'pipe',
+        'pipe',
+        'pipe',
+        'pipe',
+        node,
+        ...mounts.map(({ fd }) => fd),
+      ];
+      // EX-08: what our own parent left open in us would reach the server. Bubblewrap closes what it read arguments from.
+      const strays = open.filter((fd) => fd >= stdio.length);
+      for (const fd of strays) {
+        while (stdio.length < fd) stdio.push('ignore');
+        stdio[fd] = nothing;
+      }
+      const child = spawn(
+        program,
+        [
+          '--args',
+          `${FD.args}`,
+          ...strays.flatMap((fd) => ['--args', `${fd}`]),
+          '--json-status-fd',
+          `${FD.status}`,
+          '--',
+          ...commandArguments(spec, setting),
+        ],
+        // Bubblewrap's own environment is empty: nothing of ours can leak through it or steer its loader.
+        { env: {}, stdio, cwd: '/', detached: true },
+      );
+      // EX-03: the declared environment travels through a pipe and appears on no command line and no disk.
+      give(
+        child,
+        FD.args,
+        optionArguments(spec, setting)
+          .map((argument) => `${argument}\0`)
+          .join(''),
+      );
+      give(child, FD.passwd, passwd(dropTo));
+      return child;
+    } finally {
+      closeMounts(mounts);
+      closeSync(node);
+      closeSync(nothing);
+    }
+  }
+
+  async function start(spec: SandboxSpec): Promise<SandboxedProcess> {
+    const state = await probe();
+    if (!state.available)
+      throw new SandboxFault('sandbox_unavailable', `${spec.name} is not started: ${state.why}. ${state.remedy}`);
+    checkSpec(spec);
+    const program = await findBubblewrap(options.searchPath ?? process.env['PATH'] ?? '');
+    if (program === null)
+      throw new SandboxFault(
+        'sandbox_unavailable',
+        `${spec.name} is not started: the program bwrap is no longer there`,
+      );
+    const child = launch(program, spec, await strayDescriptors());
+    const first = await firstProcess(child);
+    return supervise(child, first, {
+      memoryBytes: spec.limits.memoryMb * 1_048_576,
+      watchMs: options.watchMs ?? 500,
+      graceMs: options.graceMs ?? 2_000,
+    });
+  }
+
+  return { name: 'bubblewrap', probe, start };
+}
+
+/** Shows from inside what is really in force. */
+const STATUS_SPEC: SandboxSpec = {
+  name: 'probe',
+  argv: ['/usr/bin/cat', '/proc/self/status'],
+  env: {},
+  mounts: [],
+  network: 'none',
+  limits: LIMITS,
+};
+
+/** @throws Error when the sandbox does not hold what it promises. */
+function measured(version: string, status: string, root: boolean, ownUids: boolean): Posture {
+  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+  const capabilities = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].filter((name) => !/^0+$/.test(field(name)));
+  if (capabilities.length > 0) throw new Error(`a process inside keeps capabilities (${capabilities.join(', ')})`);
+  if (field('NoNewPrivs') !== '1') throw new Error('a process inside may gain privileges');
+  if (field('Uid').split('\t').includes('0')) throw new Error('a process inside is root');
+  return {
+    backend: 'bubblewrap',
+    version,
+    hostUser: root ? 'dropped' : 'same',
+    memoryLimit: 'rlimit+watchdog',
+    notes: [
+      root
+        ? ownUids
+          ? 'Each server runs as a host user of its own, without capabilities.'
+          : `All servers run as host user ${NOBODY}: this host has no range of ids for one user per server.`
+        : 'Servers run as the user of the gateway, inside a user namespace without capabilities; further user namespaces are refused.',
+      'Memory is measured twice a second and a server above its limit is killed; a sudden burst can exceed it in between.',
+      `System calls are not filtered yet${root ? '; a server may create a user namespace of its own, in which the kernel offers it more interfaces' : ''}.`,
+      'Network is all or nothing per server; destinations are not filtered yet.',
+    ],
+  };
+}
+
+function checkSpec({ argv, env }: SandboxSpec): void {
+  const [program] = argv;
+  if (program === undefined || !isAbsolute(program)) {
+    throw new SandboxFault(
+      'sandbox_command',
+      'the first element of the command must be an absolute path inside the sandbox',
+    );
+  }
+  if ([...argv, ...Object.keys(env), ...Object.values(env)].some((text) => text.includes('\0'))) {
+    throw new SandboxFault('sandbox_command', 'the command or the environment contains a NUL character');
+  }
+  const name = Object.keys(env).find((key) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(key) || key === 'PWD');
+  if (name !== undefined)
+    throw new SandboxFault('sandbox_command', `the environment may not set ${JSON.stringify(name)}`);
+}
+
+async function findBubblewrap(searchPath: string): Promise<string | null> {
+  for (const folder of searchPath.split(delimiter)) {
+    const program = join(folder, 'bwrap');
+    if (
+      isAbsolute(folder) &&
+      (await access(program, constants.X_OK).then(
+        () => true,
+        () => false,
+      ))
+    )
+      return program;
+  }
+  return null;
+}
+
+/** Descriptors of this process that a child would inherit: node opens none such, but may have been born with some. */
+async function strayDescriptors(): Promise<readonly number[]> {
+  const found: number[] = [];
+  for (const name of await readdir('/proc/self/fdinfo')) {
+    const info = await readFile(`/proc/self/fdinfo/${name}`, 'latin1').catch(() => '');
+    const flags = Number.parseInt(/^flags:\s*([0-7]+)$/m.exec(info)?.[1] ?? '', 8);
+    if (Number(name) > 2 && (flags & O_CLOEXEC) === 0) found.push(Number(name));
+  }
+  return found.sort((a, b) => a - b);
+}
+
+function give(child: ChildProcess, fd: number, text: string): void {
+  const pipe = child.stdio[fd] as Duplex;
+  pipe.on('error', () => {}); // bubblewrap left before it read: its exit says so
+  pipe.end(text);
+}
+
+/** Waits for bubblewrap's report of the process it created. @throws SandboxFault `sandbox_start` with what it said instead. */
+async function firstProcess(child: ChildProcess): Promise<number> {
+  const status = child.stdio[FD.status] as Readable;
+  status.on('error', () => {});
+  return new Promise((resolve, reject) => {
+    let report = '';
+    const timer = setTimeout(() => {
+      child.kill('SIGKILL');
+      fail('it did not start in time');
+    }, SETUP_MS);
+    const fail = (why: string, cause?: unknown): void => {
+      clearTimeout(timer);
+      reject(new SandboxFault('sandbox_start', `bubblewrap: ${why}`, { cause }));
+    };
+    status.on('data', (chunk: Buffer) => {
+      report += chunk.toString('latin1');
+      const pid = /"child-pid"\s*:\s*(\d+)/.exec(report)?.[1];
+      if (pid === undefined) return;
+      clearTimeout(timer);
+      status.removeAllListeners('data').resume();
+      resolve(Number(pid));
+    });
+    child.once('error', (cause) => fail('cannot be executed', cause));
+    child.once('close', () => fail(String(child.stderr?.read() ?? '').trim() || 'it ended at once'));
+  });
+}
+
+const launchPlain = (program: string, argv: readonly string[]): ChildProcess =>
+  spawn(program, argv, { env: {}, stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** Runs to the end and returns what it printed. @throws Error with the first line of its complaint. */
+async function run(child: ChildProcess): Promise<string> {
+  const timer = setTimeout(() => child.kill('SIGKILL'), SETUP_MS);
+  let out = '';
+  let complaint = '';
+  child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString('utf8')));
+  child.stderr?.on('data', (chunk: Buffer) => (complaint += chunk.toString('utf8')));
+  (child.stdio[FD.status] as Readable | undefined)?.on('error', () => {}).resume();
+  child.stdin?.end();
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  }).finally(() => clearTimeout(timer));
+  if (code !== 0) throw new Error(complaint.trim().split('\n')[0] ?? `it ended with code ${code}`);
+  return out;
+}

@@ -1,0 +1,107 @@
+/**
+ * Owns one bubblewrap process from its first sign of life to the end of its last descendant.
+ * The server and everything it starts live in one PID namespace: when its first process is gone, the kernel has ended the rest.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
+import type { Readable, Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { SandboxExit, SandboxedProcess } from './backend.ts';
+import { children, memoryBytes, startOf, tree } from './tree.ts';
+
+export interface Supervision {
+  readonly memoryBytes: number;
+  /** How often memory is looked at, ms. */
+  readonly watchMs: number;
+  /** How long a server may take to end by itself when its input closes, and again after SIGTERM, ms. */
+  readonly graceMs: number;
+}
+
+/** `first` is the first process of the sandbox's PID namespace, by its number on the host. */
+export async function supervise(
+  bubblewrap: ChildProcess,
+  first: number,
+  rules: Supervision,
+): Promise<SandboxedProcess> {
+  const [stdin, stdout, stderr] = bubblewrap.stdio as unknown as [Writable, Readable, Readable];
+  // A server that leaves makes our next write fail; whoever reads learns it from `exited`.
+  stdin.on('error', () => {});
+  const firstStart = await startOf(first);
+  let endedBy: string | undefined;
+  let watching: NodeJS.Timeout | undefined;
+
+  const exited = new Promise<SandboxExit>((resolve) => {
+    bubblewrap.once('exit', (code, signal) => {
+      clearInterval(watching);
+      const how = outcome(code, signal);
+      const reason = endedBy ?? (how.signal === 'SIGXCPU' ? 'cpu' : undefined);
+      // CRASH: bubblewrap itself may have been killed; its namespace follows by the kernel's hand, a moment later.
+      void gone(first, firstStart).then(() => resolve(reason === undefined ? how : { ...how, reason }));
+    });
+  });
+
+  const running = (): boolean => bubblewrap.exitCode === null && bubblewrap.signalCode === null;
+
+  function kill(reason: string): void {
+    if (!running()) return;
+    endedBy ??= reason;
+    // Its parent has not reaped it while bubblewrap runs, so the number cannot be anyone else's.
+    signalProcess(first, 'SIGKILL');
+  }
+
+  async function look(): Promise<void> {
+    if ((await memoryBytes(await tree(first))) > rules.memoryBytes) kill('memory');
+  }
+
+  let looking = false;
+  watching = setInterval(() => {
+    if (looking) return;
+    looking = true;
+    void look().finally(() => (looking = false));
+  }, rules.watchMs);
+  watching.unref();
+  if (!running()) clearInterval(watching);
+
+  async function stop(reason: string): Promise<SandboxExit> {
+    if (!running()) return exited;
+    endedBy ??= reason;
+    stdin.end();
+    if (await within(exited, rules.graceMs)) return exited;
+    for (const pid of await children(first)) signalProcess(pid, 'SIGTERM');
+    if (await within(exited, rules.graceMs)) return exited;
+    kill(reason);
+    return exited;
+  }
+
+  let stopping: Promise<SandboxExit> | undefined;
+  return { pid: first, stdin, stdout, stderr, exited, stop: (reason = 'stopped') => (stopping ??= stop(reason)) };
+}
+
+async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const abort = new AbortController();
+  const late = sleep(ms, false, { signal: abort.signal, ref: false }).catch(() => false);
+  const done = await Promise.race([promise.then(() => true), late]);
+  abort.abort();
+  return done;
+}
+
+async function gone(pid: number, start: string | null): Promise<void> {
+  if (start === null) return;
+  for (let i = 0; i < 500 && (await startOf(pid)) === start; i++) await sleep(10);
+}
+
+function signalProcess(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch {
+    // Gone already.
+  }
+}
+
+const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+
+/** Bubblewrap, like a shell, reports death by a signal as 128 and its number. */
+function outcome(code: number | null, signal: NodeJS.Signals | null): SandboxExit {
+  const name = code === null || code <= 128 ? undefined : SIGNAL_NAMES.get(code - 128);
+  return name === undefined ? { code, signal } : { code: null, signal: name };
+}
