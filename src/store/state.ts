@@ -74,6 +74,45 @@ export interface StateStore {
   close(): Promise<void>;
 }
 
+export interface RecordName {
+  readonly kind: string;
+  readonly org: string;
+  readonly id: string;
+}
+
+/** The live records at one revision, in memory. Read-only; it moves on when the follower applies a commit. */
+export interface Records {
+  get(kind: string, org: string, id: string): StoredRecord | undefined;
+  /** All records of a kind, in one organisation or in all. */
+  list(kind: string, org?: string): IterableIterator<StoredRecord>;
+}
+
+/** One step of a follower: `records` is true at `revision`; `changed` says what differs from the step before (at first: everything). */
+export interface Advance {
+  readonly revision: number;
+  readonly changed: readonly RecordName[];
+  readonly records: Records;
+}
+
+/** A node's copy of the state, kept up to date. Implemented once, by `store/follower.ts`, over any StateStore. */
+export interface Follower {
+  readonly records: Records;
+  /** Revision that `apply` has fully taken in. */
+  readonly revision: number;
+  /** When we last asked and had everything that was committed until then; ms. */
+  readonly confirmedAt: number;
+  /** Why the last attempt to follow failed; null after a success. For status pages: freshness alone decides. */
+  readonly fault: StoreFault | null;
+  /** May a decision still be made on this copy? */
+  isFresh(limitMs: number): boolean;
+  /**
+   * Resolves when `revision` is applied here: the node that acknowledges a change waits for its own commit.
+   * @throws StoreFault `store_invalid` if no such revision is committed; `store_unavailable`, `store_closed`.
+   */
+  advanceTo(revision: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
 export type StoreFaultCode =
   | 'store_conflict' // an expectedRevision or a key did not hold; nothing was written
   | 'store_unavailable' // not done, or not known to be done; read before you retry
