@@ -1,0 +1,127 @@
+/**
+ * oidc-provider's storage over our SQLite file. Promises: `consume` succeeds for exactly one caller and revokes the
+ * whole grant for every other one; `ReplayDetection` never accepts an id twice; values that act as credentials are
+ * stored as hashes. Expired rows are not found, and swept later. Does not know what the payloads mean.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { errors } from 'oidc-provider';
+import type { Adapter, AdapterFactory, AdapterPayload } from 'oidc-provider';
+import { sha256Hex } from '../lib/bytes.ts';
+import type { Clock } from '../lib/clock.ts';
+import { inTransaction } from './database.ts';
+
+/** Whoever knows the id of one of these holds it. A grant id only names a grant. */
+const BEARER_MODELS: ReadonlySet<string> = new Set([
+  'AuthorizationCode',
+  'RefreshToken',
+  'AccessToken',
+  'Session',
+  'Interaction',
+]);
+
+export interface AuthStorage {
+  readonly adapter: AdapterFactory;
+  /** Deletes what has expired, at most `limit` rows. Returns how many. */
+  sweep(limit?: number): number;
+  /** Ends a grant: its refresh tokens, its codes and itself. Idempotent. */
+  revokeGrant(grantId: string): void;
+}
+
+export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
+  const nowSeconds = (): number => Math.floor(clock.now() / 1_000);
+  const select = db.prepare(
+    'SELECT payload, consumed_at FROM entity WHERE model = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)',
+  );
+  const selectByUid = db.prepare(
+    'SELECT payload FROM entity WHERE model = ? AND uid = ? AND (expires_at IS NULL OR expires_at > ?)',
+  );
+  const insert = db.prepare(
+    'INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+  );
+  // `consumed_at` is left alone: saving again never un-consumes.
+  const upsert = db.prepare(
+    `INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+     ON CONFLICT (model, id) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at, grant_id = excluded.grant_id,
+       uid = excluded.uid, account_id = excluded.account_id, client_id = excluded.client_id`,
+  );
+  const consume = db.prepare(
+    'UPDATE entity SET consumed_at = ? WHERE model = ? AND id = ? AND consumed_at IS NULL AND (expires_at IS NULL OR expires_at > ?)',
+  );
+  const grantOf = db.prepare('SELECT grant_id FROM entity WHERE model = ? AND id = ?');
+  const remove = db.prepare('DELETE FROM entity WHERE model = ? AND id = ?');
+  const removeExpired = db.prepare('DELETE FROM entity WHERE model = ? AND id = ? AND expires_at <= ?');
+  const removeModelOfGrant = db.prepare('DELETE FROM entity WHERE model = ? AND grant_id = ?');
+  const removeGrant = db.prepare(`DELETE FROM entity WHERE grant_id = ?1 OR (model = 'Grant' AND id = ?1)`);
+  const sweep = db.prepare(
+    'DELETE FROM entity WHERE (model, id) IN (SELECT model, id FROM entity WHERE expires_at <= ? LIMIT ?)',
+  );
+
+  const adapter = (model: string): Adapter => {
+    const stored = (id: string): string => (BEARER_MODELS.has(model) ? sha256Hex(`${model} ${id}`) : id);
+    const read = (row: Record<string, unknown> | undefined, id?: string): AdapterPayload | undefined => {
+      if (row === undefined) return undefined;
+      const payload = JSON.parse(String(row['payload'])) as AdapterPayload;
+      if (id !== undefined) payload.jti = id;
+      if (row['consumed_at'] != null) payload.consumed = Number(row['consumed_at']);
+      return payload;
+    };
+    return {
+      upsert: async (id, payload, expiresIn) => {
+        const expiresAt = expiresIn === undefined ? null : nowSeconds() + expiresIn;
+        const values = [
+          model,
+          stored(id),
+          JSON.stringify(withoutSecrets(payload)),
+          expiresAt,
+          payload.grantId ?? null,
+          payload.uid ?? null,
+          payload.accountId ?? null,
+          payload.clientId ?? null,
+        ] as const;
+        if (model !== 'ReplayDetection') {
+          upsert.run(...values);
+          return;
+        }
+        // The engine looks first and saves afterwards; only the insert decides who was first.
+        inTransaction(db, () => {
+          removeExpired.run(model, stored(id), nowSeconds());
+          try {
+            insert.run(...values);
+          } catch (cause) {
+            throw new errors.InvalidRequest('the assertion was already used', 400, { cause });
+          }
+        });
+      },
+      find: async (id) => read(select.get(model, stored(id), nowSeconds()), id),
+      findByUid: async (uid) => read(selectByUid.get(model, uid, nowSeconds())),
+      findByUserCode: async () => undefined, // no device flow
+      consume: async (id) => {
+        const now = nowSeconds();
+        if (consume.run(now, model, stored(id), now).changes === 1) return;
+        // Two came with the same code or refresh token, so one of them is not its owner: neither keeps it
+        // (RFC 6749 section 4.1.2, RFC 9700 section 4.14.2). What the winner saves after this hangs on a grant that is gone.
+        const grantId = grantOf.get(model, stored(id))?.['grant_id'];
+        if (typeof grantId === 'string') removeGrant.run(grantId);
+        throw new errors.InvalidGrant('already consumed');
+      },
+      destroy: async (id) => void remove.run(model, stored(id)),
+      revokeByGrantId: async (grantId) => void removeModelOfGrant.run(model, grantId),
+    };
+  };
+
+  return {
+    adapter,
+    sweep: (limit = 1_000) => Number(sweep.run(nowSeconds(), limit).changes),
+    revokeGrant: (grantId) => void removeGrant.run(grantId),
+  };
+}
+
+/** The id is the row's key; an interaction also carries a copy of the session cookie, which nobody reads back. */
+function withoutSecrets(payload: AdapterPayload): AdapterPayload {
+  const { jti: _, ...rest } = payload;
+  if (rest.session?.cookie !== undefined) {
+    const { cookie: __, ...session } = rest.session;
+    return { ...rest, session };
+  }
+  return rest;
+}

@@ -1,0 +1,111 @@
+/**
+ * Which clients may ask for tokens: a fixed list of pre-registered public clients, and documents of listed hosts (CIMD).
+ * Dynamic registration is off. Promises: unknown and unlisted clients are refused before anything is fetched for them.
+ * Does not show consent (pages) and does not fetch (fetch-document.ts).
+ */
+import type { ClientMetadata } from 'oidc-provider';
+import { isLoopbackHost, redirectUriProblem } from './config.ts';
+import type { PreregisteredClient } from './config.ts';
+
+const loopback = (path: string): string[] => [`http://127.0.0.1${path}`, `http://localhost${path}`];
+
+/** Clients people use every day, so that none of them has to register. Ports are free (RFC 8252 section 7.3). */
+export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = [
+  { clientId: 'claude-code', name: 'Claude Code', redirectUris: loopback('/callback') },
+  {
+    clientId: 'cursor',
+    name: 'Cursor',
+    redirectUris: [
+      'cursor://anysphere.cursor-mcp/oauth/callback',
+      'cursor://anysphere.cursor-retrieval/oauth/callback',
+      ...loopback('/callback'),
+    ],
+  },
+  {
+    clientId: 'vscode',
+    name: 'Visual Studio Code',
+    redirectUris: [...loopback('/'), 'https://vscode.dev/redirect', 'https://insiders.vscode.dev/redirect'],
+  },
+  {
+    clientId: 'mcp-inspector',
+    name: 'MCP Inspector',
+    redirectUris: [...loopback('/oauth/callback'), ...loopback('/oauth/callback/debug')],
+  },
+  { clientId: 'remit-cli', name: 'Remit command line', redirectUris: loopback('/callback') },
+  {
+    clientId: 'mcp-client',
+    name: 'MCP client on this computer',
+    redirectUris: [...loopback('/callback'), ...loopback('/oauth/callback'), ...loopback('/')],
+  },
+];
+
+/** The configured clients win over well-known ones of the same id. */
+export function staticClients(configured: readonly PreregisteredClient[]): ClientMetadata[] {
+  const byId = new Map([...WELL_KNOWN_CLIENTS, ...configured].map((client) => [client.clientId, client]));
+  return [...byId.values()].map((client) => ({
+    client_id: client.clientId,
+    client_name: client.name,
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: [...client.redirectUris],
+  }));
+}
+
+export type ClientRefusal = 'host_not_listed' | 'not_an_exact_url' | 'redirect_uri' | 'policy';
+
+/** May a document be fetched for this client id? ATTACKER-CONTROLLED: the id is whatever stood in the request. */
+export function documentHostRefusal(clientId: string, allowedHosts: readonly string[]): ClientRefusal | null {
+  const url = URL.parse(clientId);
+  // One spelling only, and the draft's demand for a path: two ids must never mean one client.
+  if (url === null || url.href !== clientId || url.protocol !== 'https:' || url.pathname === '/')
+    return 'not_an_exact_url';
+  if (url.port !== '' || url.username !== '' || url.password !== '' || url.hash !== '' || url.search !== '')
+    return 'not_an_exact_url';
+  return allowedHosts.includes(url.hostname) ? null : 'host_not_listed';
+}
+
+/** What a metadata document must say beyond what the engine checks; null if it does. */
+export function metadataProblem(metadata: {
+  readonly redirect_uris?: unknown;
+  readonly client_name?: unknown;
+  readonly token_endpoint_auth_method?: unknown;
+}): string | null {
+  const { redirect_uris: uris, client_name: name } = metadata;
+  if (!Array.isArray(uris) || uris.length === 0 || uris.length > 20) return 'redirect_uris must have 1 to 20 members';
+  for (const uri of uris) {
+    if (typeof uri !== 'string' || uri.length > 500) return 'redirect_uris must be texts of at most 500 characters';
+    const problem = redirectUriProblem(uri);
+    if (problem !== null) return `a redirect URI ${problem}`;
+  }
+  if (name !== undefined && (typeof name !== 'string' || name.length > 200))
+    return 'client_name must be a text of at most 200 characters';
+  return null;
+}
+
+/** A client that listens on loopback runs on the person's machine, whatever its document calls itself; its port is free. */
+export function isNativeByRedirect(redirectUris: readonly string[]): boolean {
+  return redirectUris.some((uri) => {
+    const url = URL.parse(uri);
+    return (
+      url !== null && ((url.protocol === 'http:' && isLoopbackHost(url.hostname)) || !/^https?:$/.test(url.protocol))
+    );
+  });
+}
+
+/** A browser-based client may read token responses only from an origin it is redirected to (loopback: any port). */
+export function originMayRead(origin: string, redirectUris: readonly string[]): boolean {
+  const from = URL.parse(origin);
+  if (from === null || from.origin !== origin) return false;
+  return redirectUris.some((uri) => {
+    const to = URL.parse(uri);
+    if (to === null) return false;
+    const sameLoopback =
+      to.protocol === 'http:' &&
+      from.protocol === 'http:' &&
+      to.hostname === from.hostname &&
+      isLoopbackHost(to.hostname);
+    return to.origin === origin || sameLoopback;
+  });
+}

@@ -1,0 +1,101 @@
+/**
+ * The authorization server's own SQLite file. Promises: mode 0600, WAL with synchronous FULL (asserted), one process at
+ * a time, schema by numbered steps. Writes are synchronous and fsync: this process serves sign-ins, not tool calls.
+ */
+import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { Fault } from '../lib/fault.ts';
+
+/** Documented in docs/guides/authserver.md. A step never changes once released; a new one is appended. */
+const STEPS = [
+  `CREATE TABLE entity (
+     model TEXT NOT NULL,
+     id TEXT NOT NULL,              -- SHA-256 of the value where the value is a secret (code, refresh token, cookie)
+     payload TEXT NOT NULL,         -- JSON, never holding that value
+     expires_at INTEGER,            -- seconds since the epoch; NULL: never
+     consumed_at INTEGER,           -- seconds; set once, by a conditional UPDATE
+     grant_id TEXT,
+     uid TEXT,
+     account_id TEXT,
+     client_id TEXT,
+     PRIMARY KEY (model, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX entity_grant ON entity (grant_id) WHERE grant_id IS NOT NULL;
+   CREATE INDEX entity_uid ON entity (uid) WHERE uid IS NOT NULL;
+   CREATE INDEX entity_expiry ON entity (expires_at) WHERE expires_at IS NOT NULL;
+   CREATE TABLE consent (
+     account_id TEXT NOT NULL,
+     client_id TEXT NOT NULL,
+     resource TEXT NOT NULL,
+     scopes TEXT NOT NULL,          -- space separated, sorted
+     given_at INTEGER NOT NULL,     -- seconds
+     PRIMARY KEY (account_id, client_id, resource)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE evaluation_user (
+     sub TEXT PRIMARY KEY,
+     username TEXT NOT NULL UNIQUE,
+     name TEXT NOT NULL,
+     email TEXT NOT NULL,
+     password TEXT NOT NULL,        -- scrypt: $scrypt$n$r$p$salt$hash
+     created_at INTEGER NOT NULL    -- seconds
+   ) STRICT, WITHOUT ROWID;`,
+];
+
+/** @throws Fault `authserver_database_locked` (another process has it), `authserver_database_unusable`. */
+export function openDatabase(dataDir: string): DatabaseSync {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const file = join(dataDir, 'authserver.db');
+  // Created by us with the right mode before SQLite sees it; -wal and -shm inherit the mode of the main file.
+  if (!existsSync(file)) closeSync(openSync(file, 'a', 0o600));
+  chmodSync(file, 0o600);
+  const db = new DatabaseSync(file, { timeout: 500 });
+  try {
+    db.exec(
+      'PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON;',
+    );
+    db.exec('BEGIN EXCLUSIVE');
+    migrate(db);
+    db.exec('COMMIT');
+    expectPragma(db, 'journal_mode', 'wal');
+    expectPragma(db, 'synchronous', 2);
+  } catch (cause) {
+    db.close();
+    if (cause instanceof Fault) throw cause;
+    const locked = cause instanceof Error && /locked|busy/i.test(cause.message);
+    throw locked
+      ? new Fault('authserver_database_locked', `${file} is in use by another process; stop it first`, { cause })
+      : new Fault('authserver_database_unusable', `${file} cannot be opened`, { cause });
+  }
+  return db;
+}
+
+function migrate(db: DatabaseSync): void {
+  const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version'] ?? 0);
+  if (version > STEPS.length) {
+    throw new Fault('authserver_database_unusable', `the database was written by a newer version (schema ${version})`);
+  }
+  for (const step of STEPS.slice(version)) db.exec(step);
+  db.exec(`PRAGMA user_version = ${STEPS.length}`);
+}
+
+/** INVARIANT: a consumed code or refresh token stays consumed across a power cut; that needs FULL. */
+function expectPragma(db: DatabaseSync, name: string, expected: string | number): void {
+  const seen = db.prepare(`PRAGMA ${name}`).get()?.[name];
+  if (seen !== expected) {
+    throw new Fault('authserver_database_unusable', `PRAGMA ${name} is ${String(seen)}, expected ${expected}`);
+  }
+}
+
+/** Runs `work` in one transaction; rolls back when it throws. */
+export function inTransaction<T>(db: DatabaseSync, work: () => T): T {
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    const value = work();
+    db.exec('COMMIT');
+    return value;
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
+}

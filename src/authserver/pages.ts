@@ -1,0 +1,248 @@
+/**
+ * The pages a person sees: sign-in, consent, error. Server-rendered, no script, no image, one inline style sheet named by
+ * its hash in the policy. Everything from outside is escaped and cut. Does not decide anything. One table of pages.
+ */
+import { createHash } from 'node:crypto';
+import { html, shortText, trustedMarkup } from './html.ts';
+import type { Markup } from './html.ts';
+import type { OfferedScope, Risk } from './resources.ts';
+
+const STYLE = `
+:root{color-scheme:light dark;--ink:#16202c;--soft:#4a5766;--line:#d3dae2;--paper:#fff;--ground:#eef1f5;--act:#0b57a4;--actink:#fff;--warn:#7a4300;--warnbg:#fff3dc;--bad:#9b1c1c;--badbg:#fde8e8}
+@media (prefers-color-scheme:dark){:root{--ink:#e8edf3;--soft:#a9b6c4;--line:#3a4653;--paper:#1a222c;--ground:#10161d;--act:#8fc2ff;--actink:#0c1a2b;--warn:#ffd28a;--warnbg:#3a2b10;--bad:#ffb4b4;--badbg:#431a1a}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{max-width:30rem;margin:0 auto;padding:1.5rem 1rem 3rem}
+.card{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:1.5rem}
+.brand{font-weight:700;letter-spacing:.02em;margin:0 0 1rem;color:var(--soft)}
+h1{font-size:1.35rem;line-height:1.3;margin:0 0 .75rem}
+h2{font-size:1rem;margin:1.25rem 0 .5rem}
+p{margin:.5rem 0}
+dl{margin:1rem 0;display:grid;grid-template-columns:auto 1fr;gap:.35rem 1rem}
+dt{color:var(--soft)}
+dd{margin:0;overflow-wrap:anywhere}
+code{font:.9em ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywhere}
+label{display:block;font-weight:600;margin:1rem 0 .25rem}
+input[type=text],input[type=password]{width:100%;padding:.65rem .75rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--soft);border-radius:8px}
+button{font:inherit;font-weight:600;padding:.7rem 1.2rem;border-radius:8px;border:1px solid var(--act);background:var(--act);color:var(--actink);cursor:pointer;min-height:44px}
+button.quiet{background:transparent;color:var(--ink);border-color:var(--soft)}
+:focus-visible{outline:3px solid var(--act);outline-offset:2px}
+.row{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.5rem}
+.row form{margin:0}
+.note,.warn,.bad{border-radius:8px;padding:.6rem .8rem;margin:.75rem 0}
+.note{border:1px solid var(--line);color:var(--soft)}
+.warn{background:var(--warnbg);color:var(--warn)}
+.bad{background:var(--badbg);color:var(--bad)}
+ul{list-style:none;margin:.5rem 0;padding:0}
+li{border-top:1px solid var(--line);padding:.6rem 0}
+.mark{display:inline-block;font-size:.8rem;font-weight:700;border:1px solid currentColor;border-radius:99px;padding:0 .6rem;margin-left:.4rem}
+.mark.high{color:var(--bad)}.mark.mid{color:var(--warn)}.mark.low{color:var(--soft)}
+small{color:var(--soft)}
+`;
+
+const STYLE_HASH = createHash('sha256').update(STYLE).digest('base64');
+
+/** `formTargets`: where a form may lead, redirects included (browsers check those too): our own origin and the client's. */
+export function pageHeaders(formTargets: readonly string[]): Record<string, string> {
+  return {
+    'content-type': 'text/html; charset=utf-8',
+    'cache-control': 'no-store',
+    'content-security-policy': [
+      `default-src 'none'`,
+      `style-src 'sha256-${STYLE_HASH}'`,
+      `form-action ${["'self'", ...formTargets].join(' ')}`,
+      `frame-ancestors 'none'`,
+      `base-uri 'none'`,
+    ].join('; '),
+  };
+}
+
+/** The CSP source for a registered redirect address; null when it cannot be written as one. */
+export function formTarget(redirectUri: string): string | null {
+  const url = URL.parse(redirectUri);
+  if (url === null) return null;
+  const source = url.protocol === 'https:' || url.protocol === 'http:' ? url.origin : url.protocol;
+  return /^[a-z][a-z0-9+.-]*:(\/\/[a-z0-9.-]+(:\d+)?)?$/.test(source) ? source : null;
+}
+
+function page(title: string, body: Markup): string {
+  return html`<!doctype html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta name="robots" content="noindex" />
+        <title>${title} · Remit</title>
+        <style>
+          ${trustedMarkup(STYLE)}
+        </style>
+      </head>
+      <body>
+        <main>
+          <p class="brand">Remit</p>
+          <div class="card">${body}</div>
+        </main>
+      </body>
+    </html> `.text;
+}
+
+export interface SignInView {
+  readonly action: string;
+  readonly formToken: string;
+  readonly clientName: string;
+  /** The last try did not succeed; the reason is nobody's business. */
+  readonly failed: boolean;
+  readonly username: string;
+}
+
+export function signInPage(view: SignInView): string {
+  const name = shortText(view.clientName, 60);
+  return page(
+    'Sign in',
+    html`<h1>Sign in to continue to ${name}</h1>
+      <p class="warn">
+        <strong>Evaluation sign-in: local users of this installation.</strong> For production, connect your identity
+        provider instead.
+      </p>
+      ${view.failed ? html`<p class="bad" role="alert" id="failed">That did not work. Check the user name and password, or wait a few minutes after several attempts.</p>` : null}
+      <form method="post" action="${view.action}" autocomplete="on">
+        <input type="hidden" name="form_token" value="${view.formToken}" />
+        <input type="hidden" name="step" value="sign-in" />
+        <label for="username">User name</label>
+        <input
+          id="username"
+          name="username"
+          type="text"
+          value="${shortText(view.username, 64)}"
+          autocomplete="username"
+          autocapitalize="none"
+          spellcheck="false"
+          maxlength="64"
+          required
+          ${view.failed ? trustedMarkup('aria-describedby="failed"') : trustedMarkup('autofocus')}
+        />
+        <label for="password">Password</label>
+        <input
+          id="password"
+          name="password"
+          type="password"
+          autocomplete="current-password"
+          maxlength="200"
+          required
+          ${view.failed ? trustedMarkup('aria-describedby="failed" autofocus') : null}
+        />
+        <div class="row">
+          <button type="submit" name="decision" value="continue">Sign in</button>
+          <button type="submit" name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
+        </div>
+      </form>`,
+  );
+}
+
+const RISK_WORDS: Record<Risk, readonly [level: 'low' | 'mid' | 'high', words: string]> = {
+  read: ['low', 'reads'],
+  write: ['mid', 'changes data'],
+  destructive: ['high', 'can destroy data'],
+  execute: ['high', 'runs code'],
+  regulated: ['high', 'regulated data'],
+};
+
+export interface ConsentView {
+  readonly action: string;
+  readonly formToken: string;
+  readonly client: {
+    readonly id: string;
+    readonly name: string;
+    /** Host that vouches for the client by its metadata document; null: registered with this installation. */
+    readonly vouchedBy: string | null;
+  };
+  /** `127.0.0.1`, `claude.ai`, or the private-use scheme with its colon. */
+  readonly redirectHost: string;
+  readonly redirectIsLocal: boolean;
+  readonly person: { readonly name: string; readonly email: string };
+  readonly resource: { readonly name: string; readonly url: string };
+  readonly scopes: readonly OfferedScope[];
+  /** Every scope asked for was allowed to this client before. */
+  readonly allowedBefore: boolean;
+}
+
+export function consentPage(view: ConsentView): string {
+  const name = shortText(view.client.name, 60);
+  return page(
+    'Allow access',
+    html`<h1>
+        Allow <strong>${name}</strong> to use <strong>${shortText(view.resource.name, 80)}</strong> in your name?
+      </h1>
+      <dl>
+        <dt>Application</dt>
+        <dd>${name}<br /><small>${identityOf(view)}</small><br /><code>${shortText(view.client.id, 200)}</code></dd>
+        <dt>Server</dt>
+        <dd>${shortText(view.resource.name, 80)}<br /><code>${shortText(view.resource.url, 300)}</code></dd>
+        <dt>Sends you to</dt>
+        <dd><code>${shortText(view.redirectHost, 253)}</code></dd>
+        <dt>Signed in as</dt>
+        <dd>${shortText(view.person.name, 100)}<br /><small>${shortText(view.person.email, 254)}</small></dd>
+      </dl>
+      ${view.redirectIsLocal ? html`<p class="warn" role="note">This application runs on your own computer, and any program there can claim this name. Continue only if you have just started it yourself.</p>` : null}
+      <h2>It asks to</h2>
+      <ul>
+        ${view.scopes.length === 0 ? html`<li>know who you are, and nothing more</li>` : view.scopes.map(scopeLine)}
+      </ul>
+      ${view.allowedBefore ? html`<p class="note">You have allowed this before.</p>` : null}
+      <form method="post" action="${view.action}">
+        <input type="hidden" name="form_token" value="${view.formToken}" />
+        <input type="hidden" name="step" value="consent" />
+        <div class="row">
+          <button type="submit" name="decision" value="allow">Allow</button>
+          <button type="submit" name="decision" value="deny" class="quiet">Deny</button>
+        </div>
+      </form>
+      <p><small>What it does is decided again for every call, and recorded.</small></p>`,
+  );
+}
+
+function identityOf(view: ConsentView): string {
+  return view.client.vouchedBy === null
+    ? 'registered with this installation'
+    : `vouched for by ${shortText(view.client.vouchedBy, 253)}`;
+}
+
+function scopeLine(scope: OfferedScope): Markup {
+  const [level, words] = scope.risk === null ? (['mid', 'risk not stated'] as const) : RISK_WORDS[scope.risk];
+  const plain = shortText(scope.description, 200) || 'The server gives no description';
+  return html`<li>
+    ${plain} <span class="mark ${level}">${words}</span><br /><code>${shortText(scope.scope, 200)}</code>
+  </li> `;
+}
+
+export interface ErrorView {
+  readonly title: string;
+  readonly text: string;
+  /** The OAuth error code, or null. */
+  readonly code: string | null;
+  readonly reference: string;
+}
+
+export function errorPage(view: ErrorView): string {
+  return page(
+    view.title,
+    html`<h1>${view.title}</h1>
+      <p>${shortText(view.text, 300)}</p>
+      <dl>
+        ${
+          view.code === null
+            ? null
+            : html`<dt>Code</dt>
+                <dd><code>${shortText(view.code, 60)}</code></dd>`
+        }
+        <dt>Reference</dt>
+        <dd><code>${view.reference}</code></dd>
+      </dl>
+      <p>
+        <small
+          >Quote the reference when you ask for help. You can close this page and start again from your
+          application.</small
+        >
+      </p>`,
+  );
+}
