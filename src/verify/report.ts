@@ -28,7 +28,6 @@ export type FindingCode =
   | 'clock_went_back'
   | 'silence'
   | 'stopped'
-  | 'key_from_directory'
   | 'not_covered';
 
 export interface Finding {

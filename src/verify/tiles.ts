@@ -42,16 +42,21 @@ export function parseTilePath(path: string): TileName | null {
     : null;
 }
 
-/** Every tile of a tree of `size`: full ones, and the one partial tile of a level when it is not empty. */
-export function* tilesOf(size: number): Generator<TileName> {
-  for (let level = 0, width = size; width > 0; level += 1, width = Math.floor(width / TILE_WIDTH)) {
-    yield* tilesOfLevel(level, width);
-    if (level === 0) yield* tilesOfLevel('entries', width);
+/**
+ * Every tile of a tree of `size`: full ones, and the one partial tile of a level when it is not empty.
+ * With `from`: without the tiles that were full already when the tree had `from` leaves.
+ */
+export function* tilesOf(size: number, from = 0): Generator<TileName> {
+  for (let level = 0, span = 1; size >= span; level += 1, span *= TILE_WIDTH) {
+    const width = Math.floor(size / span);
+    const first = Math.floor(from / span / TILE_WIDTH);
+    yield* tilesOfLevel(level, first, width);
+    if (level === 0) yield* tilesOfLevel('entries', first, width);
   }
 }
 
-function* tilesOfLevel(level: TileLevel, width: number): Generator<TileName> {
-  for (let index = 0; index * TILE_WIDTH < width; index += 1) {
+function* tilesOfLevel(level: TileLevel, first: number, width: number): Generator<TileName> {
+  for (let index = first; index * TILE_WIDTH < width; index += 1) {
     yield { level, index, width: Math.min(TILE_WIDTH, width - index * TILE_WIDTH) };
   }
 }
