@@ -26,18 +26,14 @@ const BATCHES_IN_FLIGHT = 2;
 export async function openSqliteLedger(path: string, options: LedgerOptions = {}): Promise<Ledger> {
   const rebuild = (code: string | null, message: string): LedgerFault =>
     new LedgerFault((code ?? 'ledger_failed') as LedgerFaultCode, message);
-  const database = await startDatabase<LedgerMethods>(
-    workerModule('./ledger-worker', import.meta.url),
-    path,
-    rebuild,
-    (fault) => queue.fail(fault as LedgerFault),
-  );
+  const database = await startDatabase<LedgerMethods>(workerModule('./ledger-worker', import.meta.url), path, rebuild);
   const queue = groupCommit({
     queueLimit: options.queueLimit ?? 4096,
     appendTimeoutMs: options.appendTimeoutMs ?? 5000,
     maxInFlight: BATCHES_IN_FLIGHT,
     write: (groups) => database.call('append', groups),
   });
+  database.onDeath((fault) => queue.fail(fault as LedgerFault));
   const isClosed = new LedgerFault('ledger_closed', 'the ledger is closed');
   let closing: Promise<void> | null = null;
 

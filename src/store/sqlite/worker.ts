@@ -54,6 +54,8 @@ export async function serveDatabase(
 
 export interface Remote<M extends Methods> {
   call<Name extends keyof M & string>(method: Name, ...args: Parameters<M[Name]>): ReturnType<M[Name]>;
+  /** Called once if the thread ends without `end()`; at once if it already has. */
+  onDeath(listener: (fault: Fault) => void): void;
   /** Ends the thread. Calls that were not answered are refused with `closed`. */
   end(closed: Fault): Promise<void>;
 }
@@ -65,19 +67,19 @@ export const workerModule = (module: string, callerUrl: string): URL =>
 /**
  * Starts a worker and waits until its database is open.
  * @param fault Builds the port's fault from what the worker sent.
- * @param onDeath Called once if the thread ends without `end()`.
  * @throws what `fault` builds.
  */
 export async function startDatabase<M extends Methods>(
   module: URL,
   path: string,
   fault: (code: string | null, message: string) => Fault,
-  onDeath: (fault: Fault) => void = () => undefined,
 ): Promise<Remote<M>> {
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (fault: Fault) => void }>();
   const worker = new Worker(module, { workerData: path });
   let next = OPENED;
   let over: Fault | null = null;
+  let death: Fault | null = null;
+  let mourner: ((fault: Fault) => void) | undefined;
 
   const stop = (reason: Fault): void => {
     over ??= reason;
@@ -86,8 +88,9 @@ export async function startDatabase<M extends Methods>(
   };
   const die = (message: string): void => {
     if (over !== null) return;
-    stop(fault(null, message));
-    onDeath(over as unknown as Fault);
+    death = fault(null, message);
+    stop(death);
+    mourner?.(death);
   };
   const expectReply = (): Promise<unknown> =>
     new Promise((resolve, reject) => waiting.set(next++, { resolve, reject }));
@@ -118,6 +121,10 @@ export async function startDatabase<M extends Methods>(
       // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
       worker.postMessage(request);
       return reply as ReturnType<M[typeof method]>;
+    },
+    onDeath(listener) {
+      mourner = listener;
+      if (death !== null) listener(death);
     },
     async end(closed) {
       const exited = over === null ? once(worker, 'exit') : undefined;

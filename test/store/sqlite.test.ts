@@ -1,0 +1,153 @@
+/** The embedded engine: both contracts, and what only a file can do wrong (permissions, a second process, a newer schema, damage). */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
+import { openDatabaseFile } from '../../src/store/sqlite/open.ts';
+import { openSqliteState } from '../../src/store/sqlite/state.ts';
+import { ledgerContract } from '../contracts/ledger.ts';
+import { by, server, stateStoreContract } from '../contracts/state-store.ts';
+
+const WRITER = join(import.meta.dirname, '..', 'faults', 'writer.ts');
+const newFolder = (): string => mkdtempSync(join(tmpdir(), 'remit-store-'));
+
+stateStoreContract('SQLite', async () => {
+  const folder = newFolder();
+  return {
+    open: (clock) => openSqliteState(join(folder, 'state.db'), { clock }),
+    remove: async () => rmSync(folder, { recursive: true }),
+  };
+});
+
+ledgerContract('SQLite', async () => {
+  const folder = newFolder();
+  return {
+    open: (options) => openSqliteLedger(join(folder, 'ledger.db'), options),
+    remove: async () => rmSync(folder, { recursive: true }),
+  };
+});
+
+describe('an embedded database file', () => {
+  let folder: string;
+  let file: string;
+  beforeEach(() => {
+    folder = newFolder();
+    file = join(folder, 'data', 'state.db');
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+
+  test('is readable by its owner only, and so are its folder and its write-ahead log', async () => {
+    const store = await openSqliteState(file);
+    await store.commit(by('ann', server('x', {})));
+    expect([modeOf(join(folder, 'data')), modeOf(file), modeOf(`${file}-wal`)]).toEqual(['700', '600', '600']);
+    await store.close();
+  });
+
+  test('that others could read is closed to them on open', async () => {
+    await (await openSqliteState(file)).close();
+    chmodSync(file, 0o644);
+    const store = await openSqliteState(file);
+    expect(modeOf(file)).toBe('600');
+    await store.close();
+  });
+
+  test('is opened with WAL, synchronous=FULL and an exclusive lock', () => {
+    const database = openDatabaseFile(file);
+    const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+    expect([pragma('journal_mode'), pragma('synchronous'), pragma('locking_mode')]).toEqual(['wal', 2, 'exclusive']);
+    database.close();
+  });
+
+  test('leaves no shared-memory file: no other process can join', async () => {
+    const store = await openSqliteState(file);
+    await store.commit(by('ann', server('x', {})));
+    expect(existsSync(`${file}-shm`)).toBe(false);
+    await store.close();
+  });
+
+  const owners = [
+    ['state', openSqliteState, 'store_locked'],
+    ['ledger', openSqliteLedger, 'ledger_locked'],
+  ] as const;
+  describe.each(owners)('as %s', (name, open, code) => {
+    const refusal = {
+      code,
+      message: expect.stringMatching(/state\.db is in use: another gateway is running on it\. Use the remit commands/),
+    };
+
+    test('refuses a second opener in the same process, and lets the next one in after close', async () => {
+      const first = await open(file);
+      await expect(open(file)).rejects.toMatchObject(refusal);
+      await first.close();
+      await (await open(file)).close();
+    });
+
+    test('refuses a second process while the first one lives, and not after it was killed', async () => {
+      const owner = spawn(process.execPath, [WRITER, name, file, 'idle'], { stdio: ['ignore', 'pipe', 'inherit'] });
+      const exited = once(owner, 'exit');
+      try {
+        expect(String(await Promise.race([once(owner.stdout, 'data'), exited]))).toBe('open\n');
+        await expect(open(file)).rejects.toMatchObject(refusal);
+        owner.kill('SIGKILL');
+        await exited;
+        await (await open(file)).close();
+      } finally {
+        owner.kill('SIGKILL');
+      }
+    });
+
+    test('refuses a schema that a newer version wrote, and does not touch it', async () => {
+      await (await open(file)).close();
+      const database = new DatabaseSync(file);
+      database.exec(`INSERT INTO ${name}_migration (name, timestamp) VALUES ('0099_from_the_future', '2030-01-01')`);
+      database.close();
+      await expect(open(file)).rejects.toMatchObject({
+        code: name === 'state' ? 'store_newer' : 'ledger_newer',
+        message: expect.stringMatching(/written by a newer Remit \(schema 0099_from_the_future\)/),
+      });
+    });
+
+    test('refuses a file that is no database', async () => {
+      await (await open(file)).close();
+      writeFileSync(file, 'this is not a database, and it is long enough to be read as a header of one. '.repeat(20));
+      await expect(open(file)).rejects.toMatchObject({ code: name === 'state' ? 'store_corrupt' : 'ledger_corrupt' });
+    });
+
+    test('says what to look at when the path cannot be a file', async () => {
+      await expect(open(folder)).rejects.toMatchObject({
+        message: expect.stringMatching(/^cannot open .*remit-store-/),
+      });
+    });
+  });
+
+  test('a killed migration leaves nothing: the schema comes with one transaction', () => {
+    const database = openDatabaseFile(file);
+    database.exec('BEGIN; CREATE TABLE half (x)');
+    database.close();
+    const again = openDatabaseFile(file);
+    expect(again.prepare('SELECT count(*) AS n FROM sqlite_master').get()).toMatchObject({ n: 0 });
+    again.close();
+  });
+
+  test('a body that was damaged in the file is reported as such', async () => {
+    const store = await openSqliteState(file);
+    await store.commit(by('ann', server('x', { v: 1 })));
+    await store.close();
+    const database = new DatabaseSync(file);
+    database.exec(`UPDATE state_record SET body = '{"v":'`);
+    database.close();
+    const damaged = await openSqliteState(file, { clock: systemClock });
+    await expect(damaged.load()).rejects.toMatchObject({
+      code: 'store_corrupt',
+      message: 'the body of server default/x at revision 1 is not JSON',
+    });
+    await damaged.close();
+  });
+});
