@@ -2,9 +2,12 @@
  * What exactly is pinned (TD-01): the whole definition, every member, known or not, in canonical form (RFC 8785), so that key order
  * and white space never alarm and nothing else can change unseen. Digests stand in records and log entries; they are compared as text.
  */
+import { sha256Hex } from '../lib/bytes.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { canonicalJson, digestOf } from '../lib/canonical-json.ts';
+import { hasHidden } from '../lib/hidden-text.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 
@@ -12,25 +15,45 @@ import { err, ok } from '../lib/result.ts';
 export const DEFINITION_LIMITS = { bytes: 262_144, depth: 64 } as const;
 
 export type DefinitionProblem =
+  | { readonly code: 'definition_not_object' }
+  | { readonly code: 'definition_name'; readonly message: string }
   | { readonly code: 'definition_too_large'; readonly bytes: number }
   | { readonly code: 'definition_too_deep' }
   | { readonly code: 'definition_not_canonical' };
 
-/** The pin of a definition as the server sent it. ATTACKER-CONTROLLED: call `boundedDefinition` first on anything from a server. */
-export function definitionDigest(definition: JsonObject): Digest {
-  return digestOf(definition);
+/** One definition from a server's list, within bounds, with its pin. */
+export interface SeenDefinition {
+  readonly name: string;
+  readonly definition: JsonObject;
+  readonly digest: Digest;
 }
 
-/** Refuses what is too large or too deep to pin, review or compile; says nothing about its content. */
-export function boundedDefinition(definition: JsonObject): Result<Digest, DefinitionProblem> {
+/** Reads one entry of a `tools/list` answer. Says nothing about its content: scan.ts and a reviewer do. */
+export function readDefinition(value: unknown): Result<SeenDefinition, DefinitionProblem> {
+  if (!isJsonObject(value)) return err({ code: 'definition_not_object' });
+  const definition = value;
   if (!within(definition, DEFINITION_LIMITS.depth)) return err({ code: 'definition_too_deep' });
+  const { name } = definition;
+  // ATTACKER-CONTROLLED: a name that looks like another one is a finding; a name that hides something is no name.
+  if (typeof name !== 'string' || name.length === 0 || name.length > 512 || /\s/.test(name) || hasHidden(name)) {
+    return err({
+      code: 'definition_name',
+      message: 'a tool name is 1 to 512 visible characters without spaces',
+    });
+  }
   try {
-    const bytes = Buffer.byteLength(canonicalJson(definition));
+    const text = canonicalJson(definition);
+    const bytes = Buffer.byteLength(text);
     if (bytes > DEFINITION_LIMITS.bytes) return err({ code: 'definition_too_large', bytes });
-    return ok(digestOf(definition));
+    return ok({ name, definition, digest: `sha256:${sha256Hex(text)}` });
   } catch {
     return err({ code: 'definition_not_canonical' });
   }
+}
+
+/** The pin of a definition as the server sent it. ATTACKER-CONTROLLED: `readDefinition` first on anything from a server. */
+export function definitionDigest(definition: JsonObject): Digest {
+  return digestOf(definition);
 }
 
 /**

@@ -1,0 +1,175 @@
+/**
+ * What a server record must be beyond its shape: no literal secrets (NH-04), destinations that say what they allow, and a state that
+ * only moves along the table. All problems at once, each with its field and a remedy. Not checked here: whether the owner exists,
+ * or the address answers.
+ */
+import { isIP } from 'node:net';
+import { secretRanges } from '../lib/secret-shapes.ts';
+import type { HttpUpstream, Server, StdioUpstream } from './records.ts';
+
+export interface ServerProblem {
+  readonly code:
+    | 'server_secret_literal'
+    | 'server_network'
+    | 'server_plain_http'
+    | 'server_header'
+    | 'server_owner'
+    | 'server_command'
+    | 'server_transition';
+  readonly field: string;
+  readonly message: string;
+}
+
+/** Empty when the record may be stored. */
+export function checkServer(server: Server): ServerProblem[] {
+  const owner: ServerProblem[] =
+    server.owner.trim() === ''
+      ? [{ code: 'server_owner', field: 'owner', message: 'name the person or group who answers for this server' }]
+      : [];
+  return [
+    ...owner,
+    ...(server.upstream.transport === 'http' ? checkHttp(server.upstream) : checkStdio(server.upstream)),
+  ];
+}
+
+type State = Server['state'];
+
+/** From a state to those that may follow. `retired` is final: the id stays taken, so that nothing can take its place unseen. */
+export const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
+  draft: ['in_review', 'retired'],
+  in_review: ['draft', 'enabled', 'retired'],
+  enabled: ['in_review', 'suspended', 'retired'],
+  suspended: ['in_review', 'enabled', 'retired'],
+  retired: [],
+};
+
+/** null when `to` may follow `from`; staying is always allowed. `from` is null for a new server, which begins as a draft or in review. */
+export function checkTransition(from: State | null, to: State): ServerProblem | null {
+  const allowed = from === null ? (['draft', 'in_review'] as const) : TRANSITIONS[from];
+  if (from === to || allowed.some((state) => state === to)) return null;
+  const next = allowed.length > 0 ? `it can become ${allowed.join(' or ')}` : 'that state is final';
+  return {
+    code: 'server_transition',
+    field: 'state',
+    message: `a ${from ?? 'new'} server cannot become ${to}; ${next}`,
+  };
+}
+
+const SECRET = 'put the secret into the environment or a file of the gateway and refer to it as env:NAME or file:PATH';
+const SECRET_NAME =
+  /(?:^|[^a-z])(?:api[-_]?key|access[-_]?key|auth|bearer|client[-_]?secret|credentials?|pass(?:word|wd|phrase)?|private[-_]?key|secret|sig|signature|token|pat)(?:$|[^a-z])/i;
+/** Values under a secret's name that plainly are none. */
+const HARMLESS = /^(?:|true|false|none|null|disabled|enabled|\d{1,5}|\/[\w./-]{1,200})$/i;
+
+function checkHttp(upstream: HttpUpstream): ServerProblem[] {
+  const problems: ServerProblem[] = [];
+  const url = new URL(upstream.url);
+  if (url.username !== '' || url.password !== '') {
+    problems.push({
+      code: 'server_secret_literal',
+      field: 'upstream.url',
+      message: `has a user or password; use a header, and ${SECRET}`,
+    });
+  }
+  for (const [name, value] of url.searchParams) {
+    if (isSecret(name, value)) {
+      problems.push({
+        code: 'server_secret_literal',
+        field: 'upstream.url',
+        message: `has a secret in its query (${shorten(name)}); use a header, and ${SECRET}`,
+      });
+    }
+  }
+  if (secretRanges(`${url.host}${url.pathname}${url.hash}`).length > 0) {
+    problems.push({
+      code: 'server_secret_literal',
+      field: 'upstream.url',
+      message: `contains what looks like a credential; ${SECRET}`,
+    });
+  }
+  if (url.protocol === 'http:' && upstream.allowedNetworks.length === 0) {
+    problems.push({
+      code: 'server_plain_http',
+      field: 'upstream.url',
+      message: 'is not encrypted; use https, or list the private network it may reach in allowedNetworks',
+    });
+  }
+  for (const [index, network] of upstream.allowedNetworks.entries()) {
+    if (!isNetwork(network)) {
+      problems.push({
+        code: 'server_network',
+        field: `upstream.allowedNetworks.${index}`,
+        message: 'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length that is not 0)',
+      });
+    }
+  }
+  for (const [index, { name }] of upstream.headers.entries()) {
+    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(name) || RESERVED_HEADERS.test(name)) {
+      problems.push({
+        code: 'server_header',
+        field: `upstream.headers.${index}.name`,
+        message: 'is not a header that a server record may set (RFC 9110 token; not a framing, MCP or proxy header)',
+      });
+    }
+  }
+  return problems;
+}
+
+const RESERVED_HEADERS =
+  /^(?:host|connection|content-.*|transfer-encoding|upgrade|te|trailer|expect|keep-alive|proxy-.*|mcp-.*|accept|origin|forwarded|x-forwarded-.*)$/i;
+
+function checkStdio(upstream: StdioUpstream): ServerProblem[] {
+  const problems: ServerProblem[] = [];
+  const [program = ''] = upstream.command;
+  if (program !== 'node' && !program.startsWith('/')) {
+    problems.push({
+      code: 'server_command',
+      field: 'upstream.command.0',
+      message: 'must be an absolute path or node; there is no shell and no search path',
+    });
+  }
+  for (const [index, argument] of upstream.command.entries()) {
+    const [flag, attached] = split(argument);
+    const before = upstream.command[index - 1] ?? '';
+    const named = before.startsWith('-') && !before.includes('=') ? before : '';
+    if (isSecret(attached === undefined ? named : flag, attached ?? argument)) {
+      problems.push({
+        code: 'server_secret_literal',
+        field: `upstream.command.${index}`,
+        message: `looks like a secret; ${SECRET}`,
+      });
+    }
+  }
+  for (const [name, value] of Object.entries(upstream.env)) {
+    if (typeof value === 'string' && isSecret(name, value)) {
+      problems.push({
+        code: 'server_secret_literal',
+        field: `upstream.env.${name}`,
+        message: `looks like a secret; ${SECRET}`,
+      });
+    }
+  }
+  return problems;
+}
+
+/** `--flag=value` as [flag, value]; anything else as [text]. */
+function split(argument: string): [string, string?] {
+  const at = argument.indexOf('=');
+  return at > 0 ? [argument.slice(0, at), argument.slice(at + 1)] : [argument];
+}
+
+/** By what it looks like, or by what it is called. */
+function isSecret(name: string, value: string): boolean {
+  if (secretRanges(value).length > 0) return true;
+  return SECRET_NAME.test(name) && !HARMLESS.test(value) && !value.startsWith('-');
+}
+
+/** A CIDR block of IPv4 or IPv6. Length 0 would allow everything and is refused. */
+export function isNetwork(text: string): boolean {
+  const [address = '', length = '', ...more] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || more.length > 0 || !/^[1-9]\d{0,2}$/.test(length)) return false;
+  return Number(length) <= (version === 4 ? 32 : 128);
+}
+
+const shorten = (text: string): string => text.replaceAll(/[^\w.-]/g, '').slice(0, 40);
