@@ -1,5 +1,5 @@
 /** RFC 8785: the examples of its sections 3.2.2 and 3.2.3 and the number samples of its appendix B. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { canonicalJson, digestOf } from '../../src/lib/canonical-json.ts';
 

@@ -1,5 +1,5 @@
 /** One strict reading of JSON: a table of refusals with tag and place, and fuzz against JSON.parse as the reference. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseStrictJson } from '../../src/lib/strict-json.ts';
 
