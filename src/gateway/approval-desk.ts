@@ -1,0 +1,88 @@
+/**
+ * Between the pipeline and the approval records: finds the approval of exactly this call, opens a request when there is none,
+ * and marks one used. Single use is a compare-and-set in the store, so two nodes cannot spend one approval.
+ */
+import { callDigest } from '../approvals/call-digest.ts';
+import type { ExactCall } from '../approvals/call-digest.ts';
+import { requestApproval, useApproval } from '../approvals/machine.ts';
+import type { Digest } from '../lib/canonical-json.ts';
+import type { Clock } from '../lib/clock.ts';
+import { isFault } from '../lib/fault.ts';
+import { newId } from '../lib/ids.ts';
+import type { JsonObject } from '../lib/json.ts';
+import type { StateStore } from '../store/state.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+import type { ApprovalEntry, Snapshot } from './snapshot.ts';
+
+export type Held =
+  | { readonly state: 'pending'; readonly id: string; readonly expiresAt: number }
+  | { readonly state: 'approved'; readonly id: string; readonly call: Digest };
+
+export interface ApprovalDesk {
+  /** The open or granted approval of exactly this call; opens a request when there is neither. */
+  holdFor(call: Call): Promise<Held>;
+  /** Spends it on the call with this digest. False: somebody used, ended or changed it first. */
+  use(id: string, call: Digest): Promise<boolean>;
+}
+
+export function approvalDesk(deps: {
+  readonly org: string;
+  readonly clock: Clock;
+  readonly state: StateStore;
+  readonly snapshot: () => Snapshot;
+  readonly ttlMs: number;
+  readonly advanceTo: (revision: number) => Promise<void>;
+}): ApprovalDesk {
+  const usable = (entry: ApprovalEntry | undefined): entry is ApprovalEntry =>
+    entry !== undefined && entry.expiresAt > deps.clock.now();
+
+  const asHeld = ({ id, state, call, expiresAt }: ApprovalEntry): Held =>
+    state === 'approved' ? { state, id, call: call as Digest } : { state: 'pending', id, expiresAt };
+
+  async function commit(id: string, body: object, reason: string, expectedRevision: number | null): Promise<boolean> {
+    try {
+      const { revision } = await deps.state.commit({
+        actor: 'remit:gateway',
+        reason,
+        writes: [{ kind: 'approval', org: deps.org, id, body: body as JsonObject, expectedRevision }],
+      });
+      await deps.advanceTo(revision);
+      return true;
+    } catch (error) {
+      if (isFault(error, 'store_conflict')) return false;
+      throw error;
+    }
+  }
+
+  return {
+    async holdFor(call) {
+      const tool = known(call, 'tool');
+      const exact: ExactCall = {
+        org: deps.org,
+        person: known(call, 'person').id,
+        agent: known(call, 'caller').clientId,
+        server: tool.server,
+        tool: tool.name,
+        definition: tool.approved!.digest,
+        arguments: known(call, 'arguments'),
+        terms: { ...tool.facts! },
+      };
+      const existing = deps.snapshot().approvals.get(callDigest(exact));
+      if (usable(existing)) return asHeld(existing);
+
+      const request = requestApproval(exact, deps.clock.now(), deps.ttlMs);
+      const id = newId('apr', deps.clock);
+      await commit(id, request, `held call ${call.id}`, null);
+      return { state: 'pending', id, expiresAt: request.expiresAt };
+    },
+
+    async use(id, call) {
+      const entry = deps.snapshot().approvals.get(call);
+      if (entry?.id !== id) return false;
+      const { id: _id, revision, ...approval } = entry;
+      const used = useApproval(approval, call, deps.clock.now());
+      return used.ok && (await commit(id, used.value, 'used', revision));
+    },
+  };
+}

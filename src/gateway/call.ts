@@ -1,0 +1,60 @@
+/**
+ * One message on its way through the gateway: what came in, and the facts its guards have established so far.
+ * Guards never change the call; what they learn is returned and added here by the pipeline, once, under a name.
+ */
+import type { Caller } from '../identity/caller.ts';
+import type { Digest } from '../lib/canonical-json.ts';
+import { Fault } from '../lib/fault.ts';
+import type { JsonObject } from '../lib/json.ts';
+import type { Decision } from '../policy/decide.ts';
+import type { InboundMessage } from '../protocol/read-request.ts';
+import type { SessionFacts } from '../protocol/session.ts';
+import type { Inflight } from './inflight.ts';
+import type { PersonEntry, ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
+
+/** The protected resource that was addressed, from the request's path. */
+export interface Endpoint {
+  readonly org: string;
+  readonly server: string;
+  /** Canonical resource URI: the audience every token must carry. */
+  readonly resource: string;
+  readonly metadataUrl: string;
+}
+
+export interface Facts {
+  caller: Caller;
+  person: PersonEntry;
+  server: ServerEntry;
+  session: SessionFacts;
+  tool: ToolEntry;
+  arguments: JsonObject;
+  argumentsDigest: Digest;
+  decision: Decision;
+  /** The approval this call will use, and the digest of the exact call it is bound to. */
+  approval: { readonly id: string; readonly call: Digest };
+}
+
+export interface Call {
+  /** Also the reference id that callers are shown. */
+  readonly id: string;
+  readonly startedAt: number;
+  readonly endpoint: Endpoint;
+  readonly message: InboundMessage;
+  readonly headers: NodeJS.Dict<string | string[]>;
+  readonly rawHeaders: readonly string[];
+  readonly rawUrl: string;
+  readonly inflight: Inflight;
+  /** The picture every guard reads; replaced only between whole passes over the guards. */
+  snapshot: Snapshot;
+  readonly facts: Partial<Facts>;
+  /** The guard that stopped it. */
+  stoppedBy: string | null;
+  trace: string | null;
+}
+
+/** @throws Fault `guard_order` when a guard asks for what no earlier guard established: a mistake in the table, never the caller's. */
+export function known<K extends keyof Facts>(call: Call, name: K): Facts[K] {
+  const value = call.facts[name];
+  if (value === undefined) throw new Fault('guard_order', `no guard before this one established "${name}"`);
+  return value;
+}

@@ -1,0 +1,95 @@
+/**
+ * Every way a call can be refused, as one closed union. Adding a reason without deciding what the caller sees does not compile (wire.ts).
+ * The rich reason goes to the audit log and the operator; the caller gets neutral text and a reference id.
+ */
+import type { WireError } from '../protocol/errors.ts';
+
+export type Denial =
+  // before anybody is known: counted, not logged one by one (docs/not-audited.md)
+  | { readonly reason: 'token_missing' }
+  | { readonly reason: 'token_malformed' }
+  | { readonly reason: 'token_in_url' }
+  | { readonly reason: 'token_invalid'; readonly problem: string }
+  | { readonly reason: 'keys_unavailable'; readonly problem: string }
+  // the message itself
+  | { readonly reason: 'message_refused'; readonly error: WireError }
+  | { readonly reason: 'method_unknown'; readonly error: WireError }
+  // standing
+  | { readonly reason: 'snapshot_stale'; readonly ageMs: number }
+  | { readonly reason: 'person_unknown' }
+  | { readonly reason: 'person_inactive' }
+  | { readonly reason: 'person_without_role' }
+  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'user' | 'agent' | 'server' | 'tool' | 'token' }
+  | { readonly reason: 'server_unknown' }
+  | { readonly reason: 'server_not_enabled'; readonly state: string }
+  | { readonly reason: 'session_unknown' }
+  | { readonly reason: 'session_of_another'; readonly owner: string }
+  // the tool
+  | { readonly reason: 'tool_unknown' }
+  | { readonly reason: 'tool_unreviewed' }
+  | { readonly reason: 'tool_changed'; readonly approved: string; readonly seen: string }
+  | { readonly reason: 'tool_gone' }
+  | { readonly reason: 'tool_unconfirmed'; readonly fault: string }
+  | { readonly reason: 'arguments_invalid'; readonly problems: readonly string[] }
+  | { readonly reason: 'header_mismatch'; readonly error: WireError }
+  | { readonly reason: 'schema_unusable' }
+  // the decision
+  | { readonly reason: 'scope_missing'; readonly scopes: readonly string[] }
+  | { readonly reason: 'policy_denied'; readonly visible: boolean; readonly errors: readonly string[] }
+  | { readonly reason: 'approval_needed'; readonly approval: string; readonly expiresAt: number }
+  | { readonly reason: 'approval_lost'; readonly approval: string }
+  // room
+  | { readonly reason: 'rate_limited'; readonly on: string; readonly retryAfterSeconds: number }
+  | { readonly reason: 'overloaded' }
+  | { readonly reason: 'ledger_unavailable'; readonly fault: string }
+  // ours
+  | { readonly reason: 'guard_failed'; readonly guard: string; readonly fault: string };
+
+export type DenialReason = Denial['reason'];
+
+/** Reasons that stop a request before its sender is known. */
+const ANONYMOUS: ReadonlySet<DenialReason> = new Set([
+  'token_missing',
+  'token_malformed',
+  'token_in_url',
+  'token_invalid',
+  'keys_unavailable',
+]);
+
+export function isAnonymous(denial: Denial): boolean {
+  return ANONYMOUS.has(denial.reason);
+}
+
+/** How the log calls a denial: challenges and holds are not plain refusals. */
+export function verdictOf(denial: Denial): 'deny' | 'hold' | 'challenge' {
+  if (denial.reason === 'scope_missing') return 'challenge';
+  if (denial.reason === 'approval_needed') return 'hold';
+  return 'deny';
+}
+
+/** The reason as one short code for log and metrics, with the detail an operator needs and no peer's text. */
+export function reasonCode(denial: Denial): string {
+  switch (denial.reason) {
+    case 'token_invalid':
+    case 'keys_unavailable':
+      return `${denial.reason}:${denial.problem}`;
+    case 'locked':
+      return `locked:${denial.on}:${denial.lock}`;
+    case 'guard_failed':
+      return `guard_failed:${denial.guard}:${denial.fault}`;
+    case 'rate_limited':
+      return `rate_limited:${denial.on}`;
+    case 'server_not_enabled':
+      return `server_not_enabled:${denial.state}`;
+    case 'policy_denied':
+      return denial.errors.length > 0 ? 'policy_error' : 'policy_denied';
+    case 'ledger_unavailable':
+    case 'tool_unconfirmed':
+      return `${denial.reason}:${denial.fault}`;
+    case 'message_refused':
+    case 'header_mismatch':
+      return `${denial.reason}:${denial.error.code}`;
+    default:
+      return denial.reason;
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * A guard is two halves: `gather` gets facts (the only I/O; a failure denies) and `decide` says pass or why not (pure).
+ * `decide` is a function of (snapshot, call, gathered facts), so a past decision can be repeated from the record.
+ */
+import type { Clock } from '../lib/clock.ts';
+import type { TokenVerifier } from '../identity/access-token.ts';
+import type { SessionSealer } from '../protocol/session.ts';
+import type { ApprovalDesk } from './approval-desk.ts';
+import type { Call, Facts } from './call.ts';
+import type { Catalogue } from './catalogue.ts';
+import type { Denial } from './denial.ts';
+import type { Limits } from './limits.ts';
+
+export type Verdict =
+  | { readonly pass: true; readonly learned?: Partial<Facts> }
+  | { readonly pass: false; readonly denial: Denial };
+
+export const PASS: Verdict = { pass: true };
+export const learn = (learned: Partial<Facts>): Verdict => ({ pass: true, learned });
+export const deny = (denial: Denial): Verdict => ({ pass: false, denial });
+
+/** What guards may ask. Everything else they read from the call and its snapshot. */
+export interface GuardPorts {
+  readonly clock: Clock;
+  readonly verifier: TokenVerifier;
+  readonly sessions: SessionSealer;
+  readonly catalogue: Catalogue;
+  readonly limits: Limits;
+  readonly approvals: ApprovalDesk;
+  /** Milliseconds since the snapshot was last confirmed to be the newest. */
+  snapshotAgeMs(): number;
+  readonly freshnessLimitMs: number;
+  /** Sessions that were ended by their client, until they would have expired. */
+  readonly endedSessions: { has(nonce: string): boolean };
+}
+
+export interface Guard<F = unknown> {
+  readonly name: string;
+  gather(call: Call, ports: GuardPorts): F | Promise<F>;
+  decide(call: Call, facts: F): Verdict;
+}
+
+/** Keeps the type of `F` between the two halves while the table holds guards of all kinds. */
+export function guard<F>(definition: Guard<F>): Guard {
+  return definition;
+}

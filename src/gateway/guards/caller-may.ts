@@ -1,0 +1,38 @@
+/**
+ * Policy decides over person, agent, tool, scopes and arguments. A missing scope is a challenge; a missing approval lets the call
+ * go on to the guard that asks for one; everything else that is not an allow is a no, and so is an error (AZ-12).
+ */
+import { decide } from '../../policy/decide.ts';
+import { known } from '../call.ts';
+import { deny, guard, learn } from '../guard.ts';
+
+export const callerMay = guard<number>({
+  name: 'caller-may',
+  gather: (_call, ports) => ports.clock.now(),
+  decide(call, now) {
+    const { policies } = call.snapshot;
+    if (!policies) return deny({ reason: 'policy_denied', visible: true, errors: ['policies_unusable'] });
+    const caller = known(call, 'caller');
+    const tool = known(call, 'tool');
+    const decision = decide(policies, {
+      org: call.endpoint.org,
+      person: known(call, 'person'),
+      agent: caller.clientId,
+      tool: tool.facts!,
+      scopes: caller.scopes,
+      // Set only when the guards are asked a second time: the approval is already found and bound.
+      approved: call.facts.approval !== undefined,
+      arguments: known(call, 'arguments'),
+      at: now,
+    });
+    switch (decision.verdict) {
+      case 'allow':
+      case 'hold':
+        return learn({ decision });
+      case 'challenge':
+        return deny({ reason: 'scope_missing', scopes: decision.requiredScopes ?? [tool.facts!.scope] });
+      case 'deny':
+        return deny({ reason: 'policy_denied', visible: true, errors: decision.errors });
+    }
+  },
+});

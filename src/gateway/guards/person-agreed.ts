@@ -1,0 +1,35 @@
+/**
+ * Where policy wants a person's agreement: one approval, unused and unexpired, bound to the digest of exactly this call,
+ * and policy still agrees once it is counted in (TRUST.md section 7). Without one, a request for it is opened and the call is held.
+ */
+import { decide } from '../../policy/decide.ts';
+import type { Held } from '../approval-desk.ts';
+import { known } from '../call.ts';
+import { PASS, deny, guard, learn } from '../guard.ts';
+
+export const personAgreed = guard<{ held: Held | null; now: number }>({
+  name: 'person-agreed',
+  gather(call, ports) {
+    const now = ports.clock.now();
+    if (known(call, 'decision').verdict !== 'hold') return { held: null, now };
+    return ports.approvals.holdFor(call).then((held) => ({ held, now }));
+  },
+  decide(call, { held, now }) {
+    if (!held) return PASS;
+    if (held.state === 'pending')
+      return deny({ reason: 'approval_needed', approval: held.id, expiresAt: held.expiresAt });
+    const caller = known(call, 'caller');
+    const decision = decide(call.snapshot.policies!, {
+      org: call.endpoint.org,
+      person: known(call, 'person'),
+      agent: caller.clientId,
+      tool: known(call, 'tool').facts!,
+      scopes: caller.scopes,
+      approved: true,
+      arguments: known(call, 'arguments'),
+      at: now,
+    });
+    if (decision.verdict !== 'allow') return deny({ reason: 'policy_denied', visible: true, errors: decision.errors });
+    return learn({ decision, approval: { id: held.id, call: held.call } });
+  },
+});

@@ -1,0 +1,29 @@
+/**
+ * A legacy request names a session that was opened by this caller, on this server, and is neither expired nor ended.
+ * The session id proves nothing about who calls: the token did that. It only carries what was negotiated (PROTOCOL.md G5, L2).
+ */
+import type { SessionFacts } from '../../protocol/session.ts';
+import { known } from '../call.ts';
+import { PASS, deny, guard, learn } from '../guard.ts';
+
+export const sessionIsTheirs = guard<SessionFacts | null>({
+  name: 'session-is-theirs',
+  gather(call, ports) {
+    const id = call.headers['mcp-session-id'];
+    if (typeof id !== 'string') return null;
+    const opened = ports.sessions.open(id);
+    return opened.ok && !ports.endedSessions.has(opened.value.nonce) ? opened.value : null;
+  },
+  decide(call, session) {
+    if (call.message.era === 'modern' || call.message.method === 'initialize') return PASS;
+    if (!session) return deny({ reason: 'session_unknown' });
+    const caller = known(call, 'caller');
+    const theirs =
+      session.org === call.endpoint.org &&
+      session.server === call.endpoint.server &&
+      session.issuer === caller.issuer &&
+      session.subject === caller.subject &&
+      session.clientId === caller.clientId;
+    return theirs ? learn({ session }) : deny({ reason: 'session_of_another', owner: session.subject });
+  },
+});

@@ -1,0 +1,82 @@
+/**
+ * Calls that are on their way, so that a lock, a departure or the caller's own cancellation reaches them.
+ * A call registers before its standing is checked: a lock that lands in between finds it here, a lock that landed earlier is seen by the guard.
+ */
+
+export interface InflightFacts {
+  readonly person: string;
+  readonly agent: string;
+  readonly server: string;
+  /** `server/tool`. */
+  readonly tool: string | null;
+  readonly token: string;
+}
+
+export interface Inflight {
+  readonly id: string;
+  /** Filled in as the call learns who and what it is. */
+  facts: Partial<InflightFacts>;
+  /** Legacy `notifications/cancelled` finds the call by session and request id. */
+  request: { readonly session: string; readonly id: string | number } | null;
+  readonly signal: AbortSignal;
+  /** Why it was ended: `lock:<id>`, `client_gone`, `client_cancelled`, `shutdown`, `deadline`; null while it runs. */
+  cancelledBy: string | null;
+}
+
+export interface InflightRegistry {
+  open(id: string, timeoutMs: number): Inflight;
+  close(call: Inflight): void;
+  cancel(call: Inflight, why: string): void;
+  /** Ends every call for which `why` gives a reason; null lets it run. Returns how many. */
+  cancelWhere(why: (facts: Partial<InflightFacts>) => string | null): number;
+  cancelRequest(session: string, requestId: string | number): boolean;
+  readonly size: number;
+}
+
+export function inflightRegistry(): InflightRegistry {
+  const calls = new Map<Inflight, { controller: AbortController; timer: NodeJS.Timeout }>();
+
+  const cancel = (call: Inflight, why: string): void => {
+    const entry = calls.get(call);
+    if (!entry || call.cancelledBy !== null) return;
+    call.cancelledBy = why;
+    entry.controller.abort(why);
+  };
+
+  return {
+    open(id, timeoutMs) {
+      const controller = new AbortController();
+      const call: Inflight = { id, facts: {}, request: null, signal: controller.signal, cancelledBy: null };
+      const timer = setTimeout(() => cancel(call, 'deadline'), timeoutMs);
+      calls.set(call, { controller, timer });
+      return call;
+    },
+    close(call) {
+      clearTimeout(calls.get(call)?.timer);
+      calls.delete(call);
+    },
+    cancel,
+    cancelWhere(why) {
+      let count = 0;
+      for (const call of calls.keys()) {
+        const reason = call.cancelledBy === null ? why(call.facts) : null;
+        if (reason === null) continue;
+        cancel(call, reason);
+        count++;
+      }
+      return count;
+    },
+    cancelRequest(session, requestId) {
+      for (const call of calls.keys()) {
+        if (call.request?.session === session && call.request.id === requestId) {
+          cancel(call, 'client_cancelled');
+          return true;
+        }
+      }
+      return false;
+    },
+    get size() {
+      return calls.size;
+    },
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * The way of one message, as a table: a row per guard, in order; a column per method family. An empty cell is a decision that can be seen.
+ *
+ *   call  tools/call        list  tools/list        hello  initialize, server/discover
+ *   ping  ping              note  notifications (accepted and dropped, except cancellation), DELETE of a session
+ *   edge  what never became a message: only who sent it is asked, for the record
+ *
+ * Before the table: connection and body limits, Host, Origin, strict reading (listener.ts, protocol/read-request.ts).
+ * After it: intent, dispatch, inspection, outcome, reply (answer.ts).
+ * `again` marks the rows that are asked a second time if the state moved while a call was being made durable (AZ-02):
+ * they only read, so asking twice costs nothing. Tests: test/gateway/pipeline.test.ts holds order and completeness.
+ */
+import { isFault } from '../lib/fault.ts';
+import type { Call } from './call.ts';
+import type { Denial } from './denial.ts';
+import type { Guard, GuardPorts } from './guard.ts';
+import { argumentsFit } from './guards/arguments-fit.ts';
+import { callerMay } from './guards/caller-may.ts';
+import { callerStands } from './guards/caller-stands.ts';
+import { personAgreed } from './guards/person-agreed.ts';
+import { serverIsEnabled } from './guards/server-is-enabled.ts';
+import { sessionIsTheirs } from './guards/session-is-theirs.ts';
+import { snapshotIsFresh } from './guards/snapshot-is-fresh.ts';
+import { tokenIsOurs } from './guards/token-is-ours.ts';
+import { toolIsTheirs } from './guards/tool-is-theirs.ts';
+import { toolIsUnchanged } from './guards/tool-is-unchanged.ts';
+import { withinLimits } from './guards/within-limits.ts';
+
+export type Column = 'call' | 'list' | 'hello' | 'ping' | 'note' | 'edge';
+
+interface Row {
+  readonly guard: Guard;
+  readonly columns: ReadonlySet<Column>;
+  readonly again: boolean;
+}
+
+const row = (guard: Guard, again: '' | 'again', ...columns: ReadonlyArray<Column | ''>): Row => ({
+  guard,
+  columns: new Set(columns.filter((column) => column !== '')),
+  again: again === 'again',
+});
+
+// prettier-ignore
+export const PIPELINE: readonly Row[] = [
+  row(tokenIsOurs,     '',      'call', 'list', 'hello', 'ping', 'note', 'edge'),
+  row(snapshotIsFresh, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),
+  row(callerStands,    'again', 'call', 'list', 'hello', 'ping', 'note', ''),
+  row(serverIsEnabled, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),
+  row(sessionIsTheirs, '',      'call', 'list', '',      'ping', 'note', ''),
+  row(toolIsTheirs,    'again', 'call', '',     '',      '',     '',     ''),
+  row(argumentsFit,    'again', 'call', '',     '',      '',     '',     ''),
+  row(callerMay,       'again', 'call', '',     '',      '',     '',     ''),
+  row(withinLimits,    '',      'call', 'list', 'hello', '',     '',     ''),
+  row(toolIsUnchanged, '',      'call', '',     '',      '',     '',     ''),
+  row(personAgreed,    '',      'call', '',     '',      '',     '',     ''),
+];
+
+const COLUMN_ROWS = new Map<Column, { readonly all: readonly Guard[]; readonly again: readonly Guard[] }>(
+  (['call', 'list', 'hello', 'ping', 'note', 'edge'] as const).map((column) => {
+    const rows = PIPELINE.filter((entry) => entry.columns.has(column));
+    return [
+      column,
+      { all: rows.map((entry) => entry.guard), again: rows.filter((entry) => entry.again).map((entry) => entry.guard) },
+    ];
+  }),
+);
+
+/** Runs the rows of a column in order; null means every guard passed. A guard that fails denies, whatever the failure. */
+export function admit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null> {
+  return run(call, COLUMN_ROWS.get(column)!.all, ports);
+}
+
+/** Asks the reading rows again over `call.snapshot`, which the caller has just replaced. */
+export function readmit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null> {
+  return run(call, COLUMN_ROWS.get(column)!.again, ports);
+}
+
+async function run(call: Call, guards: readonly Guard[], ports: GuardPorts): Promise<Denial | null> {
+  for (const guard of guards) {
+    try {
+      const gathered = guard.gather(call, ports);
+      const verdict = guard.decide(call, gathered instanceof Promise ? await gathered : gathered);
+      if (verdict.pass) {
+        if (verdict.learned) Object.assign(call.facts, verdict.learned);
+        continue;
+      }
+      call.stoppedBy = guard.name;
+      return verdict.denial;
+    } catch (fault) {
+      call.stoppedBy = guard.name;
+      return { reason: 'guard_failed', guard: guard.name, fault: isFault(fault) ? fault.code : 'unexpected' };
+    }
+  }
+  return null;
+}

@@ -1,0 +1,69 @@
+/**
+ * The scopes of a server, derived from its approved tools: the few a first token should carry (those of its read tools),
+ * and all of them in plain words for the consent page. Scopes nobody approved do not exist.
+ */
+import { RISK_CLASSES } from '../integrity/records.ts';
+import type { RiskClass } from '../integrity/records.ts';
+import type { Snapshot } from './snapshot.ts';
+
+const IN_WORDS: Readonly<Record<RiskClass, string>> = {
+  read: 'Read',
+  write: 'Change data',
+  destructive: 'Delete or overwrite data',
+  execute: 'Run commands or programs',
+  regulated: 'Act on regulated data',
+};
+
+export interface ScopeDescriptions {
+  defaults(server: string): readonly string[];
+  all(
+    server: string,
+  ): ReadonlyArray<{ readonly scope: string; readonly description: string; readonly risk: RiskClass }>;
+}
+
+export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
+  let made: Snapshot | null = null;
+  let byServer = new Map<string, Map<string, { risks: Set<RiskClass>; tools: string[] }>>();
+
+  const of = (server: string): ReadonlyMap<string, { risks: ReadonlySet<RiskClass>; tools: readonly string[] }> => {
+    if (made !== snapshot()) {
+      made = snapshot();
+      byServer = new Map();
+    }
+    let scopes = byServer.get(server);
+    if (!scopes) {
+      scopes = new Map();
+      for (const { facts } of made.servers.get(server)?.tools.values() ?? []) {
+        if (!facts) continue;
+        const entry = scopes.get(facts.scope) ?? { risks: new Set<RiskClass>(), tools: [] };
+        entry.risks.add(facts.risk);
+        entry.tools.push(facts.name);
+        scopes.set(facts.scope, entry);
+      }
+      byServer.set(server, scopes);
+    }
+    return scopes;
+  };
+
+  return {
+    defaults: (server) =>
+      [...of(server)]
+        .filter(([, { risks }]) => [...risks].every((risk) => risk === 'read'))
+        .map(([scope]) => scope)
+        .sort(),
+    all: (server) =>
+      [...of(server)]
+        .map(([scope, { risks, tools }]) => ({
+          scope,
+          description: sentence(snapshot().servers.get(server)?.record.title ?? server, risks, tools),
+          risk: RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated',
+        }))
+        .sort((a, b) => (a.scope < b.scope ? -1 : 1)),
+  };
+}
+
+function sentence(title: string, risks: ReadonlySet<RiskClass>, tools: readonly string[]): string {
+  const what = [...risks].map((risk) => IN_WORDS[risk]).join('; ');
+  const named = tools.slice(0, 6).join(', ');
+  return `${what} with ${title} (${named}${tools.length > 6 ? ` and ${tools.length - 6} more` : ''})`;
+}

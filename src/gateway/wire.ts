@@ -1,0 +1,195 @@
+/**
+ * The one place that decides what a refused caller sees: HTTP status, WWW-Authenticate, JSON-RPC error or `isError` result.
+ * Exhaustive over Denial: a new reason without a decision here does not compile. Texts say what, why, what to do next and a reference id,
+ * and never a policy, a person, an upstream or a stack (PH-10). A tool the caller may not see reads exactly like one that does not exist (AZ-01).
+ */
+import { challenge401, challenge403 } from '../identity/protected-resource.ts';
+import { isJsonObject } from '../lib/json.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { invalidParams, sessionNotFound, sessionRequired } from '../protocol/errors.ts';
+import type { RequestId, WireError } from '../protocol/errors.ts';
+import { toolError } from '../protocol/results.ts';
+import type { Facing } from '../protocol/results.ts';
+import type { Denial } from './denial.ts';
+
+export type Reply =
+  | {
+      readonly kind: 'result';
+      readonly id: RequestId;
+      readonly result: JsonObject;
+      readonly headers?: Readonly<Record<string, string>>;
+    }
+  | { readonly kind: 'error'; readonly error: WireError; readonly headers?: Readonly<Record<string, string>> }
+  /** 202 without a body. */
+  | { readonly kind: 'accepted' };
+
+/** JSON-RPC codes of our own, outside the reserved range as the specification asks (M23). */
+export const REMIT_CODES = { refused: 4030, unavailable: 5030, tooMany: 4290, unauthenticated: 4010 } as const;
+
+export interface RefusalFacts {
+  /** Null for notifications and unreadable messages. */
+  readonly id: RequestId | null;
+  readonly facing: Facing;
+  /** True for tools/call: its refusals can be results that a model reads. */
+  readonly isCall: boolean;
+  readonly ref: string;
+  readonly metadataUrl: string;
+  /** Scopes to name in a 401: what a first token for this server should carry. */
+  readonly defaultScopes: readonly string[];
+  /** The client sent a session id (legacy). */
+  readonly sessionSent: boolean;
+}
+
+export function toReply(denial: Denial, facts: RefusalFacts): Reply {
+  const { id, ref, metadataUrl } = facts;
+  const error = (httpStatus: number, code: number, message: string, headers?: Record<string, string>): Reply => ({
+    kind: 'error',
+    error: { httpStatus, id, code, message: `${message} Reference: ${ref}`, data: { reference: ref } },
+    ...(headers && { headers }),
+  });
+  const unauthenticated = (presented: boolean, message: string): Reply =>
+    error(401, REMIT_CODES.unauthenticated, message, {
+      'WWW-Authenticate': challenge401({ metadataUrl, scope: facts.defaultScopes.join(' '), presented }),
+    });
+  /** A refusal the model may read, where the method has results for that. */
+  const refused = (message: string): Reply =>
+    facts.isCall && id !== null
+      ? {
+          kind: 'result',
+          id,
+          result: toolError(facts.facing, `${message} Reference: ${ref}`, { 'remit/reference': ref }),
+        }
+      : error(403, REMIT_CODES.refused, message);
+  const unknownTool = (): Reply => withReference(invalidParams(id, facts.facing.era, 'Unknown tool.'), ref);
+
+  switch (denial.reason) {
+    case 'token_missing':
+      return unauthenticated(false, 'Sign in first: this server needs an access token.');
+    case 'token_malformed':
+    case 'token_invalid':
+      return unauthenticated(true, 'The access token is not valid here. Get a new one from the authorization server.');
+    case 'token_in_url':
+      return unauthenticated(
+        true,
+        'Access tokens are accepted only in the Authorization header. Treat this one as leaked.',
+      );
+    case 'keys_unavailable':
+      return error(503, REMIT_CODES.unavailable, 'The token cannot be checked right now. Try again shortly.', {
+        'Retry-After': '5',
+      });
+
+    case 'message_refused':
+    case 'method_unknown':
+    case 'header_mismatch':
+      return withReference(denial.error, ref);
+
+    case 'snapshot_stale':
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        'This gateway cannot confirm that its rules are current, so it refuses. Try again shortly.',
+        {
+          'Retry-After': '2',
+        },
+      );
+    case 'person_unknown':
+    case 'person_inactive':
+    case 'person_without_role':
+      return error(
+        403,
+        REMIT_CODES.refused,
+        'Your account has no access here. Ask your administrator, quoting the reference.',
+      );
+    case 'locked':
+      if (denial.on === 'token') return unauthenticated(true, 'The access token was revoked. Sign in again.');
+      if (denial.on === 'tool')
+        return refused('This tool is locked by an administrator. Ask them, quoting the reference; do not retry.');
+      return error(
+        403,
+        REMIT_CODES.refused,
+        'Access is locked by an administrator. Ask them, quoting the reference; do not retry.',
+      );
+    case 'server_unknown':
+      return error(404, REMIT_CODES.refused, 'There is no such server here. Check the URL.');
+    case 'server_not_enabled':
+      return error(403, REMIT_CODES.refused, 'This server is not in service. Ask its owner, quoting the reference.');
+    case 'session_unknown':
+      return withReference(facts.sessionSent ? sessionNotFound(id) : sessionRequired(id), ref);
+    case 'session_of_another':
+      return withReference(sessionNotFound(id), ref);
+
+    case 'tool_unknown':
+    case 'tool_unreviewed':
+    case 'tool_changed':
+    case 'tool_gone':
+    case 'schema_unusable':
+      return unknownTool();
+    case 'tool_unconfirmed':
+      return refused('The server cannot be reached, so nothing was sent. Try again later.');
+    case 'arguments_invalid':
+      return refused(
+        `The arguments do not fit the tool: ${denial.problems.slice(0, 5).join('; ')}. Correct them and call again.`,
+      );
+
+    case 'scope_missing':
+      return error(
+        403,
+        REMIT_CODES.refused,
+        `This operation needs the scope ${denial.scopes.join(' ')}. Authorize it and call again.`,
+        {
+          'WWW-Authenticate': challenge403({
+            metadataUrl,
+            scopes: denial.scopes,
+            description: 'This operation needs more scope',
+          }),
+        },
+      );
+    case 'policy_denied':
+      return denial.visible
+        ? refused(
+            'Policy does not allow this call with these arguments. Ask your administrator, quoting the reference; do not retry.',
+          )
+        : unknownTool();
+    case 'approval_needed':
+      return refused(
+        `This call waits for a person's approval (${denial.approval}, until ${new Date(denial.expiresAt).toISOString()}). ` +
+          'Nothing was sent. Once it is approved, call again with exactly the same arguments.',
+      );
+    case 'approval_lost':
+      return refused(
+        'The approval of this call was used or ended meanwhile. Nothing was sent. Ask for a new one by calling again.',
+      );
+
+    case 'rate_limited':
+      return error(429, REMIT_CODES.tooMany, `Too many calls. Wait ${denial.retryAfterSeconds} s.`, {
+        'Retry-After': String(denial.retryAfterSeconds),
+      });
+    case 'overloaded':
+      return error(503, REMIT_CODES.unavailable, 'The gateway is full. Try again shortly.', { 'Retry-After': '1' });
+    case 'ledger_unavailable':
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        'The gateway cannot record this call, so it does not make it. Try again later.',
+        {
+          'Retry-After': '5',
+        },
+      );
+    case 'guard_failed':
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        'The gateway could not decide about this call, so it refuses. Try again later.',
+        {
+          'Retry-After': '5',
+        },
+      );
+    default:
+      return denial satisfies never;
+  }
+}
+
+function withReference(error: WireError, ref: string): Reply {
+  const data = isJsonObject(error.data) ? error.data : {};
+  return { kind: 'error', error: { ...error, data: { ...data, reference: ref } } };
+}
