@@ -322,6 +322,24 @@ describe('redirects', () => {
     expect(fault.code).toBe('dial_redirect');
   });
 
+  test('never goes from https back to http, not even where plain http is allowed', async () => {
+    const tls = selfSigned('server.example');
+    const end = await redirectTo('/end');
+    const location = `http://${SERVER}:${end}/end`;
+    const port = await listen(SERVER, (_incoming, response) => response.writeHead(302, { location }).end(), tls);
+    const fault = await faultOf(
+      guardedRequest(`https://server.example:${port}/`, {
+        rule: { ...ALLOW_SERVER, extraCa: [tls.cert] },
+        maxRedirects: 1,
+        resolve: async () => [SERVER],
+      }),
+    );
+    expect([fault.code, fault.message]).toEqual([
+      'dial_redirect',
+      `server.example:${port} redirected from https to http`,
+    ]);
+  });
+
   test('never sends a POST twice', async () => {
     const port = await redirectTo('/end', 307);
     const fault = await faultOf(
