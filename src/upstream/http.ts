@@ -1,0 +1,419 @@
+/**
+ * The Streamable HTTP transport of both eras (MCP basic/transports/streamable-http; 2025-11-25 basic/transports), through
+ * a guarded dispatcher. Nothing of the caller reaches the request line or the headers: they are built here from the
+ * server's record, its secrets and the message. Redirects are not followed, bodies and events are bounded.
+ * Not done here: resuming a broken stream (its request is lost, and never sent twice), HTTP+SSE of 2024-11-05.
+ */
+import type { Dispatcher } from 'undici';
+import { isFault } from '../lib/fault.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import { type SseEvent, sseReader } from '../protocol/sse.ts';
+import { has, isLegacyVersion } from '../protocol/versions.ts';
+import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
+import { type FromServer, readFromServer } from './messages.ts';
+import { type Wire, type WireRequest, givenUp } from './wire.ts';
+
+export interface HttpOptions {
+  /** Passed `dialUrl`. */
+  readonly url: URL;
+  readonly dispatcher: Dispatcher;
+  /** From the server's record, secrets resolved. */
+  readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
+  /** Largest message, bytes. */
+  readonly maxBytes: number;
+}
+
+/** An HTTP status instead of an answer. `status` is evidence for era detection. */
+export class HttpStatusFault extends UpstreamFault {
+  readonly status: number;
+
+  constructor(status: number, dispatched: 'no' | 'unknown' = 'unknown') {
+    const code =
+      status === 401 || status === 403
+        ? 'upstream_auth'
+        : status === 429 || status >= 500
+          ? 'upstream_unreachable'
+          : 'upstream_protocol';
+    const why = status >= 300 && status < 400 ? 'with a redirect, which is not followed' : `with HTTP status ${status}`;
+    super(code, `the server answered ${why}`, { dispatched });
+    this.status = status;
+  }
+}
+
+const OURS: ReadonlySet<string> = new Set([
+  'host',
+  'connection',
+  'content-length',
+  'content-type',
+  'content-encoding',
+  'transfer-encoding',
+  'accept',
+  'accept-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'expect',
+  'keep-alive',
+  'proxy-authorization',
+  'proxy-connection',
+  'last-event-id',
+  'cookie',
+]);
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const FIELD_VALUE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
+const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
+
+/** Why a header of a server's record may not be sent, or null. */
+export function headerProblem(name: string, value: string): string | null {
+  if (!TOKEN.test(name)) return `the header name ${JSON.stringify(name)} is not a token`;
+  const lower = name.toLowerCase();
+  if (OURS.has(lower) || lower.startsWith('mcp-')) return `the header ${name} belongs to the transport`;
+  return FIELD_VALUE.test(value) ? null : `the value for header ${name} holds characters a header cannot carry`;
+}
+
+interface Exchange {
+  readonly id: number;
+  reply: UpstreamReply | null;
+  /** The answer had an error status and no id: it speaks of the HTTP request, not of the call. */
+  anonymous: boolean;
+}
+
+export function httpWire(options: HttpOptions): Wire {
+  const { url, dispatcher, maxBytes } = options;
+  const target = { origin: url.origin, path: url.pathname + url.search };
+  const life = new AbortController();
+  const fixed: Record<string, string> = {
+    ...Object.fromEntries(options.headers),
+    accept: 'application/json, text/event-stream',
+  };
+  let nextId = 1;
+  let era: Era | null = null;
+  let version: string | null = null;
+  let session: string | null = null;
+  let heard: (method: string) => void = () => {};
+  let restore: (() => Promise<void>) | null = null;
+  let restoring: Promise<void> | null = null;
+  let finish: (end: { reason: string }) => void = () => {};
+  const closed = new Promise<{ reason: string }>((resolve) => (finish = resolve));
+
+  function headersFor(method: string | null, extra: WireRequest['headers']): Record<string, string> {
+    const headers = { ...fixed };
+    if (method !== null) headers['content-type'] = 'application/json';
+    const modern = era === 'modern' || method === 'server/discover';
+    if (modern) headers['MCP-Protocol-Version'] = '2026-07-28';
+    else if (version !== null && isLegacyVersion(version) && has(version, 'versionHeader'))
+      headers['MCP-Protocol-Version'] = version;
+    if (modern && method !== null) headers['Mcp-Method'] = method;
+    if (!modern && session !== null && method !== 'initialize') headers['Mcp-Session-Id'] = session;
+    for (const [name, value] of extra ?? []) headers[name] = value;
+    return headers;
+  }
+
+  async function send(
+    method: 'POST' | 'GET' | 'DELETE',
+    headers: Record<string, string>,
+    message: Json | null,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    try {
+      const response = await dispatcher.request({
+        ...target,
+        method,
+        headers,
+        body: message === null ? null : JSON.stringify(message),
+        signal,
+        headersTimeout: 0, // the signal bounds the whole
+        bodyTimeout: 0,
+      });
+      response.body.on('error', () => {});
+      return response;
+    } catch (error) {
+      throw transportFault(error);
+    }
+  }
+
+  /** Reads until the answer to `exchange` is there, or the body ends. */
+  async function read(response: Dispatcher.ResponseData, exchange: Exchange | null): Promise<void> {
+    const { 'content-type': type, 'content-encoding': encoding = 'identity' } = response.headers;
+    if (encoding !== 'identity') throw violation('the server compressed its answer although it was not asked to');
+    const media = typeof type === 'string' ? type.split(';', 1)[0]?.trim().toLowerCase() : undefined;
+    if (media === 'text/event-stream') return readEvents(response.body, exchange);
+    if (media === 'application/json' && exchange !== null) return readJson(response, exchange);
+    throw violation('the answer is neither JSON nor an event stream');
+  }
+
+  async function readJson(response: Dispatcher.ResponseData, exchange: Exchange): Promise<void> {
+    const bytes = await readBounded(response.body, maxBytes);
+    const message = readFromServer(bytes, maxBytes);
+    if (!message.ok) throw violation(message.error);
+    // An error status without id still answers this request: nothing else was sent on this connection.
+    const anonymous = response.statusCode >= 400 && message.value.kind === 'reply' && message.value.id === null;
+    if (message.value.kind !== 'reply' || (message.value.id !== exchange.id && !anonymous))
+      throw violation('the answer belongs to another request');
+    exchange.reply = message.value.reply;
+    exchange.anonymous = anonymous;
+  }
+
+  async function readEvents(body: Dispatcher.ResponseData['body'], exchange: Exchange | null): Promise<void> {
+    let fault: UpstreamFault | null = null;
+    const reader = sseReader({
+      maxEventBytes: maxBytes,
+      // A listen stream has no end; any other answer is bounded as a whole, notifications included.
+      ...(exchange !== null && { maxStreamBytes: maxBytes * 4 }),
+      onEvent: (event) => {
+        if (fault !== null || exchange?.reply != null) return;
+        fault = takeEvent(event, exchange);
+      },
+    });
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      const fed = reader.feed(chunk);
+      if (fault !== null) throw fault as UpstreamFault;
+      if (exchange?.reply != null) return;
+      if (!fed.ok) {
+        if (fed.error === 'not_utf8') throw violation('the event stream is not UTF-8');
+        throw new UpstreamFault('upstream_too_large', `the event stream exceeds ${maxBytes} bytes`, {
+          dispatched: 'unknown',
+        });
+      }
+    }
+  }
+
+  function takeEvent({ event, data }: SseEvent, exchange: Exchange | null): UpstreamFault | null {
+    if ((event !== undefined && event !== 'message') || data === '') return null; // keep-alives, priming
+    const message = readFromServer(Buffer.from(data), maxBytes);
+    return message.ok ? takeMessage(message.value, exchange) : violation(message.error);
+  }
+
+  function takeMessage(message: FromServer, exchange: Exchange | null): UpstreamFault | null {
+    if (message.kind === 'notification') heard(message.method);
+    else if (message.kind === 'request') {
+      if (era === 'modern') return violation('a modern server sent a request');
+      answer(message.id, message.method);
+    } else if (exchange === null || message.id !== exchange.id)
+      return violation('an answer belongs to another request');
+    else exchange.reply = message.reply;
+    return null;
+  }
+
+  /** We declared no capability that would let a server ask, except to see whether we live. */
+  function answer(id: string | number, method: string): void {
+    const message: JsonObject =
+      method === 'ping'
+        ? { jsonrpc: '2.0', id, result: {} }
+        : { jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } };
+    void post(message, headersFor(method, []));
+  }
+
+  /** A message without an answer: best effort, bounded. */
+  async function post(message: JsonObject, headers: Record<string, string>): Promise<number | null> {
+    try {
+      const response = await send(
+        'POST',
+        headers,
+        message,
+        AbortSignal.any([life.signal, AbortSignal.timeout(10_000)]),
+      );
+      response.body.destroy();
+      return response.statusCode;
+    } catch {
+      return null;
+    }
+  }
+
+  /** One attempt; `forgotten` when the server no longer knows our session. */
+  async function attempt(
+    id: number,
+    { method, params, headers }: WireRequest,
+    signal: AbortSignal,
+  ): Promise<UpstreamReply | 'forgotten'> {
+    const exchange: Exchange = { id, reply: null, anonymous: false };
+    const sentSession = era === 'legacy' && method !== 'initialize' ? session : null;
+    const response = await send(
+      'POST',
+      headersFor(method, headers),
+      { jsonrpc: '2.0', id: exchange.id, method, params },
+      signal,
+    );
+    try {
+      const { statusCode: status } = response;
+      if (status >= 300) {
+        if (status < 400 || status === 401 || status === 403 || status === 429 || status >= 500)
+          throw new HttpStatusFault(status);
+        await read(response, exchange).catch(() => {});
+        // A session that is gone is said by 404, and a request in it was not processed (2025-11-25 transports, session management).
+        if (status === 404 && sentSession !== null && (exchange.reply === null || exchange.anonymous))
+          return 'forgotten';
+        if (exchange.reply === null) throw new HttpStatusFault(status);
+        return exchange.reply;
+      }
+      if (method === 'initialize') session = sessionOf(response.headers['mcp-session-id']);
+      await read(response, exchange);
+      if (exchange.reply === null)
+        throw new UpstreamFault('upstream_closed', 'the stream ended before the answer', { dispatched: 'unknown' });
+      return exchange.reply;
+    } catch (error) {
+      throw error instanceof UpstreamFault ? error : transportFault(error);
+    } finally {
+      response.body.destroy();
+    }
+  }
+
+  async function exchange(request: WireRequest, signal: AbortSignal, timeoutMs: number | null): Promise<UpstreamReply> {
+    if (life.signal.aborted)
+      throw new UpstreamFault('upstream_closed', 'the connection is closed', { dispatched: 'no' });
+    if (signal.aborted) throw givenUp(signal, false, 'no');
+    const ours = new AbortController();
+    let why: 'caller' | 'time' | 'closed' | null = null;
+    const give = (reason: typeof why) => (): void => {
+      why ??= reason;
+      ours.abort();
+    };
+    const onCaller = give('caller');
+    const onClosed = give('closed');
+    const timer = timeoutMs === null ? undefined : setTimeout(give('time'), timeoutMs);
+    signal.addEventListener('abort', onCaller, { once: true });
+    life.signal.addEventListener('abort', onClosed, { once: true });
+    let id = nextId++;
+    try {
+      let reply = await attempt(id, request, ours.signal);
+      if (reply === 'forgotten') {
+        await again();
+        id = nextId++;
+        reply = await attempt(id, request, ours.signal);
+      }
+      if (reply === 'forgotten') throw new HttpStatusFault(404);
+      return reply;
+    } catch (error) {
+      if (why === null) throw error;
+      if (why === 'closed')
+        throw new UpstreamFault('upstream_closed', 'the connection was closed', { dispatched: 'unknown' });
+      // Modern: closing the stream was the cancellation. Legacy: it must be said (C10), though never of a handshake.
+      if (era === 'legacy' && request.method !== 'initialize') {
+        void post(
+          { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason: 'cancelled' } },
+          headersFor('notifications/cancelled', []),
+        );
+      }
+      throw givenUp(signal, why === 'time', 'unknown');
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onCaller);
+      life.signal.removeEventListener('abort', onClosed);
+    }
+  }
+
+  /** Single flight: many requests learn at once that the session is gone. */
+  function again(): Promise<void> {
+    if (restore === null) return Promise.reject(new HttpStatusFault(404));
+    session = null;
+    restoring ??= restore()
+      .catch((error: unknown) => {
+        // What it is now is unknown: whoever opens the next connection asks again (C6).
+        void close('the server forgot the session and did not grant another');
+        throw error;
+      })
+      .finally(() => (restoring = null));
+    return restoring;
+  }
+
+  async function hear(signal: AbortSignal): Promise<'ended' | 'unsupported'> {
+    if (era === 'modern') return 'unsupported';
+    const both = AbortSignal.any([signal, life.signal]);
+    const response = await send('GET', { ...headersFor(null, []), accept: 'text/event-stream' }, null, both);
+    try {
+      if (response.statusCode === 405) return 'unsupported';
+      if (response.statusCode !== 200) throw new HttpStatusFault(response.statusCode);
+      await read(response, null);
+      return 'ended';
+    } finally {
+      response.body.destroy();
+    }
+  }
+
+  async function close(reason: string): Promise<void> {
+    if (life.signal.aborted) return;
+    const ending = session;
+    life.abort();
+    finish({ reason });
+    if (ending !== null) {
+      const headers = { ...headersFor(null, []), 'Mcp-Session-Id': ending };
+      // C13: tell the server, but do not wait for it beyond reason.
+      await send('DELETE', headers, null, AbortSignal.timeout(2_000)).then(
+        (response) => response.body.destroy(),
+        () => {},
+      );
+    }
+    await dispatcher.destroy();
+  }
+
+  return {
+    closed,
+    exchange,
+    hear,
+    agree: (agreed, protocolVersion) => {
+      era = agreed;
+      version = protocolVersion;
+    },
+    onForgotten: (again) => void (restore = again),
+    onNotification: (listener) => void (heard = listener),
+    notify: async (method, params) => {
+      const status = await post({ jsonrpc: '2.0', method, params }, headersFor(method, []));
+      if (status === null || status >= 300)
+        throw new UpstreamFault('upstream_protocol', `${method} was not accepted`, { dispatched: 'unknown' });
+    },
+    close,
+  };
+}
+
+const violation = (message: string): UpstreamFault =>
+  new UpstreamFault('upstream_protocol', message, { dispatched: 'unknown' });
+
+function sessionOf(header: string | string[] | undefined): string | null {
+  if (header === undefined) return null;
+  if (typeof header !== 'string' || !SESSION_ID.test(header)) throw violation('the session id is not visible ASCII');
+  return header;
+}
+
+async function readBounded(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > maxBytes)
+      throw new UpstreamFault('upstream_too_large', `the answer exceeds ${maxBytes} bytes`, { dispatched: 'unknown' });
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_DESTROYED',
+  'UND_ERR_CLOSED',
+]);
+
+/** Says of a failed request whether a byte of it can have left. */
+function transportFault(error: unknown): UpstreamFault {
+  if (error instanceof UpstreamFault) return error;
+  if (isFault(error, 'dial_address') || isFault(error, 'dial_scheme')) {
+    return new UpstreamFault('upstream_refused_address', error.message, { dispatched: 'no', cause: error });
+  }
+  const { code } = error as { code?: unknown };
+  if (
+    isFault(error) ||
+    NEVER_CONNECTED.has(code) ||
+    (typeof code === 'string' && /^(?:ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(code))
+  ) {
+    return new UpstreamFault('upstream_unreachable', 'the server cannot be reached', {
+      dispatched: 'no',
+      cause: error,
+    });
+  }
+  return new UpstreamFault('upstream_closed', 'the connection broke before the answer', {
+    dispatched: 'unknown',
+    cause: error,
+  });
+}

@@ -1,0 +1,61 @@
+/**
+ * What a server says on stderr, made fit for a log: bounded per line and per minute, control characters and our own
+ * secrets taken out. Reading never stops, so that a chatty server does not block.
+ */
+import type { Readable } from 'node:stream';
+import type { Clock } from '../lib/clock.ts';
+
+const MAX_LINE = 2_000;
+const MINUTE_MS = 60_000;
+
+export interface StderrOptions {
+  readonly clock: Clock;
+  readonly bytesPerMinute: number;
+  /** Values that must not reach a log. */
+  readonly secrets: readonly string[];
+  readonly onLine: (line: string) => void;
+}
+
+/** The returned function tells the last line, for the message of a fault. */
+export function captureStderr(stream: Readable, options: StderrOptions): () => string | null {
+  let text = '';
+  let last: string | null = null;
+  let windowAt = options.clock.now();
+  let left = options.bytesPerMinute;
+
+  const emit = (line: string): void => {
+    const clean = cleaned(line.slice(0, MAX_LINE), options.secrets);
+    if (clean === '') return;
+    last = clean;
+    options.onLine(clean);
+  };
+  stream.on('error', () => {});
+  stream.on('data', (chunk: Buffer) => {
+    const now = options.clock.now();
+    if (now - windowAt >= MINUTE_MS) {
+      windowAt = now;
+      left = options.bytesPerMinute;
+    }
+    if (left <= 0) return;
+    left -= chunk.length;
+    text += chunk.toString('utf8');
+    const lines = text.split('\n');
+    // A line without end is cut, not kept.
+    text = (lines.pop() ?? '').slice(0, MAX_LINE);
+    for (const line of lines) emit(line);
+    if (left <= 0) {
+      text = '';
+      options.onLine(`(more than ${options.bytesPerMinute} bytes in one minute: the rest is dropped)`);
+    }
+  });
+  stream.once('close', () => emit(text));
+  return () => last;
+}
+
+/** ATTACKER-CONTROLLED: escape sequences in a log can rewrite what an operator's terminal shows. */
+function cleaned(line: string, secrets: readonly string[]): string {
+  let text = line;
+  for (const secret of secrets) if (secret !== '') text = text.replaceAll(secret, '[secret]');
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').trim();
+}
