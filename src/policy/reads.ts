@@ -8,6 +8,7 @@ export interface Reads {
   /** Ids that stand in the policy as literals. Everybody else is the same to it. */
   readonly persons: ReadonlySet<string>;
   readonly agents: ReadonlySet<string>;
+  readonly namesRoles: boolean;
   readonly namesServers: boolean;
   readonly namesTools: boolean;
   /** Reads arguments, the scope list or the time: must be evaluated for every call. */
@@ -34,6 +35,7 @@ export function readsOf(policy: PolicyJson): Reads {
   return {
     persons: new Set(ids('Remit::Person')),
     agents: new Set(ids('Remit::Agent')),
+    namesRoles: ids('Remit::Role').length > 0,
     namesServers: ids('Remit::Server').length > 0,
     namesTools: ids('Remit::Tool').length > 0,
     perCall: [...found.context].some((name) => !KEPT_CONTEXT.has(name)),

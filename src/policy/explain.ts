@@ -1,0 +1,58 @@
+/**
+ * Why a decision fell as it did, and the nearest thing that would change it: a scope, an approval, one more role. For the operator's
+ * screen and the command line. It asks the same `decide`, so it cannot disagree with it; it grants nothing.
+ */
+import type { PolicySet } from './compile.ts';
+import type { Decision, Question } from './decide.ts';
+import { decide } from './decide.ts';
+import { POLICY_ROLES } from './schema.ts';
+
+export interface DecidingPolicy {
+  readonly id: string;
+  readonly effect: 'permit' | 'forbid';
+  /** The policy's `@description`; '' when it has none. */
+  readonly description: string;
+}
+
+export interface NearestChange {
+  readonly change: 'scope' | 'approval' | 'role';
+  /** The scope or the role; '' for an approval. */
+  readonly value: string;
+  /** What would be said then. */
+  readonly verdict: Decision['verdict'];
+}
+
+export interface Explanation {
+  readonly decision: Decision;
+  readonly policies: readonly DecidingPolicy[];
+  /** Single changes that lead nearer to `allow`, best first. Empty when it is allowed, or when nothing of these helps. */
+  readonly nearest: readonly NearestChange[];
+}
+
+const DISTANCE: Readonly<Record<Decision['verdict'], number>> = { allow: 0, hold: 1, challenge: 2, deny: 3 };
+
+export function explain(set: PolicySet, question: Question): Explanation {
+  const decision = decide(set, question);
+  const policies = set.policies
+    .filter(({ id }) => decision.rules.includes(id))
+    .map(({ id, json }) => ({ id, effect: json.effect, description: json.annotations?.['description'] ?? '' }));
+  return { decision, policies, nearest: nearestChanges(set, question, decision) };
+}
+
+function nearestChanges(set: PolicySet, question: Question, decision: Decision): NearestChange[] {
+  const tries: Array<[NearestChange['change'], string, Question]> = [];
+  const scope = set.tools.get(question.tool.server)?.get(question.tool.name)?.scope;
+  if (scope !== undefined && !question.scopes.has(scope)) {
+    tries.push(['scope', scope, { ...question, scopes: new Set([...question.scopes, scope]) }]);
+  }
+  if (!question.approved) tries.push(['approval', '', { ...question, approved: true }]);
+  for (const role of POLICY_ROLES) {
+    if (question.person.roles.includes(role)) continue;
+    const person = { ...question.person, roles: [...question.person.roles, role] };
+    tries.push(['role', role, { ...question, person }]);
+  }
+  return tries
+    .map(([change, value, changed]) => ({ change, value, verdict: decide(set, changed).verdict }))
+    .filter(({ verdict }) => DISTANCE[verdict] < DISTANCE[decision.verdict])
+    .toSorted((a, b) => DISTANCE[a.verdict] - DISTANCE[b.verdict]);
+}

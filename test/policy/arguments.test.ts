@@ -1,0 +1,279 @@
+import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
+import * as fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { exposeArguments } from '../../src/policy/arguments.ts';
+import type { PolicySource } from '../../src/policy/compile.ts';
+import { decide, visible } from '../../src/policy/decide.ts';
+import type { Decision, Question } from '../../src/policy/decide.ts';
+import { CEDAR_SCHEMA } from '../../src/policy/schema.ts';
+import type { ToolFacts } from '../../src/policy/schema.ts';
+import type { JsonObject } from '../../src/lib/json.ts';
+import { question, setOf, tool } from './fixtures.ts';
+
+function tags(args: JsonObject): Record<string, unknown> {
+  const exposed = exposeArguments(args);
+  if (!exposed.ok) throw new Error(exposed.error);
+  return Object.fromEntries(exposed.value.map(({ uid, tags: map }) => [(uid as { type: string }).type.slice(7), map]));
+}
+
+describe('exposeArguments', () => {
+  test('puts every leaf under its JSON Pointer, in the map of its type', () => {
+    expect(
+      tags({ path: '/x', n: -0, deep: { 'a/b': [true, 'y'], '~': ['p', 'q'] }, none: null, half: 0.5, big: 2 ** 60 }),
+    ).toEqual({
+      Strings: { '/path': '/x', '/deep/a~1b/1': 'y', '/deep/~0/0': 'p', '/deep/~0/1': 'q' },
+      Numbers: { '/n': 0 },
+      Flags: { '/deep/a~1b/0': true },
+      Lists: { '/deep/~0': ['p', 'q'] },
+    });
+  });
+  test('a name cannot pass itself off as one of the engine or of the language', () => {
+    const args = JSON.parse(
+      '{"__proto__":"a","__entity":{"type":"Remit::Role","id":"operator"},"__extn":"b"}',
+    ) as JsonObject;
+    expect(tags(args)['Strings']).toEqual({
+      '/__proto__': 'a',
+      '/__entity/type': 'Remit::Role',
+      '/__entity/id': 'operator',
+      '/__extn': 'b',
+    });
+    const policy = {
+      id: 'p',
+      text: `permit (principal, action, resource) when { context.arguments.strings.hasTag("/__extn") };`,
+    };
+    expect(decide(setOf([policy], [tool()]), question({ arguments: args }))).toMatchObject({
+      verdict: 'allow',
+      errors: [],
+    });
+  });
+  test('text that is not well-formed is in no map, rather than changed', () => {
+    expect(tags({ a: '\uD800', b: ['ok', '\uDC00'] })).toMatchObject({ Strings: { '/b/0': 'ok' }, Lists: {} });
+  });
+  test('refuses too many leaves and too deep nesting', () => {
+    const many = Object.fromEntries(Array.from({ length: 2001 }, (_, i) => [`k${i}`, 1]));
+    let deep: JsonObject = {};
+    for (let i = 0; i < 70; i++) deep = { a: deep };
+    expect(exposeArguments(many)).toEqual({ ok: false, error: 'arguments_not_readable' });
+    expect(exposeArguments(deep)).toEqual({ ok: false, error: 'arguments_not_readable' });
+  });
+});
+
+describe('policies that read the call', () => {
+  const below = {
+    id: 'below',
+    text: `permit (principal in Remit::Role::"developer", action, resource in Remit::Server::"files") when { context.scopeHeld }
+      when { context.arguments.strings.hasTag("/path") && context.arguments.strings.getTag("/path") like "/work/*" };`,
+  };
+  const set = setOf([below], [tool(), tool({ server: 'mail', name: 'send' })]);
+
+  test.each([
+    [{ path: '/work/a' }, 'allow'],
+    [{ path: '/etc/passwd' }, 'deny'],
+    [{}, 'deny'],
+    [{ path: ['/work/a'] }, 'deny'],
+    [{ path: null }, 'deny'],
+  ])('%j: %s', (args, verdict) => {
+    expect(decide(set, question({ arguments: args })).verdict).toBe(verdict);
+  });
+  test('step-up is offered only when the arguments would pass', () => {
+    const without = { scopes: new Set<string>() };
+    expect(decide(set, question({ ...without, arguments: { path: '/work/a' } })).verdict).toBe('challenge');
+    expect(decide(set, question({ ...without, arguments: { path: '/etc' } })).verdict).toBe('deny');
+  });
+  test('a list shows the tool to whom some argument would be allowed, and to nobody else', () => {
+    const sees = (roles: string[], named: Pick<ToolFacts, 'server' | 'name'>): boolean =>
+      visible(set, { person: { id: 'p', roles }, agent: 'a', at: 0 }, named);
+    expect(sees(['developer'], tool())).toBe(true);
+    expect(sees(['auditor'], tool())).toBe(false);
+    expect(sees(['developer'], { server: 'mail', name: 'send' })).toBe(false);
+  });
+});
+
+describe('AZ-12: an error is a no', () => {
+  const allow = {
+    id: 'allow',
+    text: `permit (principal in Remit::Role::"developer", action, resource) when { context.scopeHeld };`,
+  };
+  const errs = {
+    id: 'errs',
+    text: `forbid (principal, action, resource) when { context.arguments.numbers.hasTag("/n") && context.arguments.numbers.getTag("/n") + 9223372036854775807 > 0 };`,
+  };
+  const errsAlways = {
+    id: 'errs',
+    text: `forbid (principal, action, resource) when { 9223372036854775807 + 1 > 0 && context.approved };`,
+  };
+
+  test('AZ-12: a forbid that errs denies, though the engine would have skipped it', () => {
+    const set = setOf([allow, errs], [tool()]);
+    expect(decide(set, question({ arguments: {} })).verdict).toBe('allow');
+    const decision = decide(set, question({ arguments: { n: 1 } }));
+    expect(decision).toMatchObject({ verdict: 'deny', reason: 'policy_error' });
+    expect(decision.errors.join()).toContain('errs: integer overflow');
+    // Twin: the engine by itself says allow.
+    expect(plainCedar([allow, errs], tool(), question({ arguments: { n: 1 } }), true, false)).toMatchObject({
+      decision: 'allow',
+    });
+  });
+  test('AZ-12: a kept answer with an error stays a no', () => {
+    const set = setOf([allow, errsAlways], [tool()]);
+    for (let i = 0; i < 3; i++)
+      expect(decide(set, question())).toMatchObject({ verdict: 'deny', reason: 'policy_error' });
+    expect(visible(set, { person: { id: 'p', roles: ['developer'] }, agent: 'a', at: 0 }, tool())).toBe(false);
+  });
+  test('AZ-12: arguments that cannot be read deny where a policy reads them', () => {
+    const many = Object.fromEntries(Array.from({ length: 2001 }, (_, i) => [`k${i}`, 1]));
+    expect(decide(setOf([allow, errs], [tool()]), question({ arguments: many }))).toMatchObject({
+      verdict: 'deny',
+      reason: 'policy_error',
+      errors: ['arguments_not_readable'],
+    });
+  });
+  test('AZ-12: a question that is not one denies instead of throwing', () => {
+    const set = setOf([allow], [tool()]);
+    for (const broken of [
+      null,
+      undefined,
+      7,
+      {},
+      { person: null },
+      { tool: null },
+      question({ person: { id: 'p', roles: [null as unknown as string] } }),
+    ]) {
+      expect(decide(set, broken as Question).verdict).toBe('deny');
+    }
+  });
+  test('AZ-12: no policy at all denies', () => {
+    expect(decide(setOf([], [tool()]), question())).toMatchObject({
+      verdict: 'deny',
+      reason: 'not_permitted',
+      rules: [],
+    });
+  });
+});
+
+/** Cedar, the plain way: all policies as one text, every call from scratch. */
+function plainCedar(
+  policies: readonly PolicySource[],
+  facts: ToolFacts,
+  asked: Question,
+  scopeHeld: boolean,
+  approved: boolean,
+) {
+  const exposed = exposeArguments(asked.arguments);
+  if (!exposed.ok) throw new Error('unreadable');
+  const uid = (type: string, id: string) => ({ type: `Remit::${type}`, id });
+  const ref = (type: string, id: string) => ({ __entity: uid(type, id) });
+  const scopes = [...new Set([...asked.scopes, ...(scopeHeld ? [facts.scope] : [])])];
+  const answer = cedar.isAuthorized({
+    schema: CEDAR_SCHEMA,
+    policies: { staticPolicies: Object.fromEntries(policies.map(({ id, text }) => [id, text])) },
+    principal: uid('Person', asked.person.id),
+    action: uid('Action', 'callTool'),
+    resource: uid('Tool', `${facts.server}/${facts.name}`),
+    context: {
+      agent: ref('Agent', asked.agent),
+      scopeHeld,
+      approved,
+      scopes,
+      at: asked.at,
+      arguments: {
+        strings: ref('Strings', 'arguments'),
+        numbers: ref('Numbers', 'arguments'),
+        flags: ref('Flags', 'arguments'),
+        lists: ref('Lists', 'arguments'),
+      },
+    },
+    entities: [
+      { uid: uid('Person', asked.person.id), attrs: {}, parents: asked.person.roles.map((role) => uid('Role', role)) },
+      {
+        uid: uid('Tool', `${facts.server}/${facts.name}`),
+        attrs: {
+          risk: ref('Risk', facts.risk),
+          environment: ref('Environment', facts.environment),
+          dataClasses: facts.dataClasses.map((name) => ref('DataClass', name)),
+        },
+        parents: [uid('Server', facts.server)],
+      },
+      ...exposed.value,
+    ],
+  });
+  if (answer.type === 'failure') throw new Error(JSON.stringify(answer.errors));
+  return { decision: answer.response.decision, errors: answer.response.diagnostics.errors.length };
+}
+
+function plainVerdict(policies: readonly PolicySource[], facts: ToolFacts, asked: Question): Decision['verdict'] {
+  const held = asked.scopes.has(facts.scope);
+  const allows = (scopeHeld: boolean, approved: boolean): boolean => {
+    const { decision, errors } = plainCedar(policies, facts, asked, scopeHeld, approved);
+    return decision === 'allow' && errors === 0;
+  };
+  if (allows(held, asked.approved)) return 'allow';
+  if (plainCedar(policies, facts, asked, held, asked.approved).errors > 0) return 'deny';
+  if (!held && (allows(true, asked.approved) || allows(true, true))) return 'challenge';
+  return !asked.approved && allows(held, true) ? 'hold' : 'deny';
+}
+
+const POOL = [
+  `permit (principal in Remit::Role::"developer", action, resource) when { context.scopeHeld };`,
+  `permit (principal == Remit::Person::"anna", action, resource) when { context.approved };`,
+  `permit (principal, action, resource in Remit::Server::"files") when { context.scopeHeld && principal in Remit::Role::"operator" };`,
+  `permit (principal, action, resource is Remit::Tool in Remit::Server::"mail") when { context.agent == Remit::Agent::"ci" };`,
+  `permit (principal, action, resource == Remit::Tool::"files/a") when { context.approved && context.scopeHeld };`,
+  `permit (principal, action, resource) when { context.scopes.contains("extra") };`,
+  `permit (principal, action, resource) when { context.at < 1800000000000 };`,
+  `permit (principal, action, resource) when { context has scopes && resource.risk == Remit::Risk::"read" };`,
+  `permit (principal, action, resource) when { context.arguments.strings.hasTag("/p") && context.arguments.strings.getTag("/p") like "/w/*" } when { context.scopeHeld };`,
+  `forbid (principal, action, resource) when { context.arguments.flags.hasTag("/f") && context.arguments.flags.getTag("/f") } unless { context.approved };`,
+  `forbid (principal, action, resource) when { [Remit::Tool::"mail/b"].contains(resource) };`,
+  `forbid (principal, action, resource) when { [Remit::Person::"bert", Remit::Person::"anna"].contains(principal) && resource.risk == Remit::Risk::"write" };`,
+  `forbid (principal, action, resource) when { context.agent != Remit::Agent::"ci" && resource.environment == Remit::Environment::"staging" };`,
+  `forbid (principal, action, resource) when { context.arguments.numbers.hasTag("/n") && context.arguments.numbers.getTag("/n") + 9223372036854775800 > 9 };`,
+];
+
+test('kept answers, slices and classes change nothing: every question is answered as by the whole set, evaluated from scratch', () => {
+  const tools = ['files', 'mail'].flatMap((server) =>
+    ['a', 'b', 'c'].map((name, i) =>
+      tool({
+        server,
+        name,
+        risk: i === 0 ? 'write' : 'read',
+        environment: i === 2 ? 'staging' : 'production',
+        scope: `s:${i}`,
+      }),
+    ),
+  );
+  const asked = fc.record({
+    person: fc.record({
+      id: fc.constantFrom('anna', 'bert', 'carl'),
+      roles: fc.subarray(['developer', 'operator', 'auditor'], { minLength: 1 }),
+    }),
+    agent: fc.constantFrom('ci', 'ide'),
+    tool: fc.constantFrom(...tools),
+    scopes: fc.subarray(['s:0', 's:1', 's:2', 'extra']).map((list) => new Set(list)),
+    approved: fc.boolean(),
+    arguments: fc.record(
+      { p: fc.constantFrom('/w/x', '/e'), f: fc.boolean(), n: fc.constantFrom(1, 100) },
+      { requiredKeys: [] },
+    ),
+    at: fc.constantFrom(1_700_000_000_000, 1_900_000_000_000),
+  });
+  fc.assert(
+    fc.property(
+      fc.subarray(POOL, { minLength: 1 }),
+      fc.array(asked, { minLength: 1, maxLength: 4 }),
+      (texts, questions) => {
+        const policies = texts.map((text, i) => ({ id: `p${i}`, text }));
+        const set = setOf(policies, tools);
+        for (const one of questions) {
+          const full = question(one);
+          const verdict = plainVerdict(policies, one.tool, full);
+          expect(decide(set, full).verdict).toBe(verdict);
+          expect(decide(set, full).verdict).toBe(verdict); // now from what was kept
+          if (verdict !== 'deny')
+            expect(visible(set, { person: one.person, agent: one.agent, at: one.at }, one.tool)).toBe(true);
+        }
+      },
+    ),
+    { numRuns: 40, seed: 20261121 },
+  );
+});
