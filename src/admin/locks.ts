@@ -1,0 +1,102 @@
+/**
+ * Locks: the one action of an emergency. A lock is in force on this node before the answer leaves, and what runs under it is cancelled.
+ * A lock on something that does not exist would be false comfort, so users, servers and tools must be known; agents and tokens cannot be.
+ */
+import { z } from 'zod';
+import { toolId } from '../integrity/records.ts';
+import { Lock, LOCK_KINDS } from '../inventory/records.ts';
+import { newId } from '../lib/ids.ts';
+import { err, ok } from '../lib/result.ts';
+import { commitChange } from './commit.ts';
+import type { AdminContext } from './context.ts';
+import { invalid, notFound, type Problem } from './problem.ts';
+import { itemOf, itemsOf } from './records.ts';
+import { handler, Reason } from './route.ts';
+
+export const listLocks = handler({
+  run: async ({ ctx }) => {
+    const now = ctx.clock.now();
+    return ok({ body: { locks: itemsOf(ctx, 'lock', Lock).filter(({ until }) => until === null || until > now) } });
+  },
+});
+
+export const addLock = handler({
+  body: z.strictObject({
+    kind: z.enum(LOCK_KINDS),
+    value: z.string().min(1).max(512),
+    reason: Reason,
+    until: z.number().int().nullable().default(null).describe('ms since the epoch; null: until lifted'),
+  }),
+  run: async (ask) => {
+    const { ctx, who, body } = ask;
+    const unknown = unknownSubject(ctx, body.kind, body.value);
+    if (unknown !== null) return err(unknown);
+    if (body.until !== null && body.until <= ctx.clock.now()) {
+      return err(invalid('until', 'The lock would have ended already.', 'Give a time in the future, or leave it out.'));
+    }
+    const lock: Lock = {
+      subject: { kind: body.kind, value: body.value },
+      reason: body.reason,
+      by: who.person,
+      until: body.until,
+    };
+    const id = newId('lock', ctx.clock);
+    const done = await commitChange(ask, {
+      what: 'lock.added',
+      subject: `lock/${id}`,
+      reason: body.reason,
+      facts: { kind: body.kind, value: body.value, until: body.until },
+      writes: [{ kind: 'lock', org: ctx.org, id, body: lock, expectedRevision: null }],
+    });
+    // Also when the record is missing: the lock is in force, and what runs under it must stop all the same.
+    if (done.ok || done.error.revision !== undefined) ctx.onLock(lock);
+    return done.ok ? ok({ status: 201, body: { id, revision: done.value, ...lock }, revision: done.value }) : done;
+  },
+});
+
+export const liftLock = handler({
+  body: z.strictObject({ reason: Reason }),
+  run: async (ask) => {
+    const { ctx, params, body } = ask;
+    const id = params['lock'] ?? '';
+    const lock = itemOf(ctx, 'lock', id, Lock);
+    if (lock === undefined) return err(notFound('lock', id));
+    const done = await commitChange(ask, {
+      what: 'lock.lifted',
+      subject: `lock/${id}`,
+      reason: body.reason,
+      facts: { kind: lock.subject.kind, value: lock.subject.value },
+      writes: [{ kind: 'lock', org: ctx.org, id, body: null, expectedRevision: lock.revision }],
+    });
+    return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
+  },
+});
+
+function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value: string): Problem | null {
+  const view = ctx.snapshot();
+  const known = {
+    user: () => ctx.follower.records.get('person', ctx.org, value) !== undefined,
+    server: () => view.servers.has(value),
+    tool: () => {
+      const slash = value.indexOf('/');
+      return (
+        ctx.follower.records.get('tool', ctx.org, toolId(value.slice(0, slash), value.slice(slash + 1))) !== undefined
+      );
+    },
+    agent: () => true,
+    token: () => true,
+  }[kind]();
+  if (known) return null;
+  const forms = {
+    user: 'the id of a person',
+    server: 'the id of a server',
+    tool: 'server/tool',
+    agent: 'a client id',
+    token: 'a jti',
+  };
+  return invalid(
+    'value',
+    `There is no ${kind} ${JSON.stringify(value)}, so a lock on it would stop nothing.`,
+    `Give ${forms[kind]}.`,
+  );
+}

@@ -1,0 +1,218 @@
+/**
+ * Policies: drafts, and what is in force. A text is stored only if it compiles against the schema and lint does not refuse it;
+ * it takes effect only when somebody else than its author activates it (AZ-11), together with everything else in force.
+ * What is in force is never edited in place: a new draft takes its place in one step, so that there is no moment without it.
+ */
+import { z } from 'zod';
+import { err, ok, type Result } from '../lib/result.ts';
+import { compilePolicies } from '../policy/compile.ts';
+import { lintPolicy } from '../policy/lint.ts';
+import { PolicyRecord } from '../policy/records.ts';
+import type { Write } from '../store/state.ts';
+import { commitChange, expected } from './commit.ts';
+import type { AdminContext } from './context.ts';
+import { conflict, forbidden, invalid, notFound, type Problem } from './problem.ts';
+import { itemOf, itemsOf } from './records.ts';
+import { handler, Reason } from './route.ts';
+
+export const listPolicies = handler({
+  run: async ({ ctx }) => ok({ body: { policies: itemsOf(ctx, 'policy', PolicyRecord) } }),
+});
+
+export const getPolicy = handler({
+  run: async ({ ctx, params }) => {
+    const id = params['policy'] ?? '';
+    const policy = itemOf(ctx, 'policy', id, PolicyRecord);
+    return policy === undefined ? err(notFound('policy', id)) : ok({ body: policy, revision: policy.revision });
+  },
+});
+
+export const checkPolicy = handler({
+  body: z.strictObject({ id: z.string().default('check'), text: PolicyRecord.shape.text }),
+  run: async ({ ctx, body }) => {
+    const checked = check(ctx, body.id, body.text);
+    return checked.ok ? ok({ body: { ok: true } }) : checked;
+  },
+});
+
+export const putPolicy = handler({
+  body: z.strictObject({ reason: Reason, policy: PolicyRecord.omit({ state: true }) }),
+  run: async (ask) => {
+    const { ctx, body, params, seen } = ask;
+    const id = params['policy'] ?? '';
+    const before = itemOf(ctx, 'policy', id, PolicyRecord);
+    if (before?.state === 'active') {
+      return err(
+        conflict(
+          'policy_active',
+          'A policy in force is not edited in place.',
+          'Store the new text under another id; whoever activates it names this one under `replaces`.',
+        ),
+      );
+    }
+    const revision = expected(seen, before?.revision);
+    if (!revision.ok) return revision;
+    const checked = check(ctx, id, body.policy.text);
+    if (!checked.ok) return checked;
+    const done = await commitChange(ask, {
+      what: 'policy.drafted',
+      subject: `policy/${id}`,
+      reason: body.reason,
+      writes: [write(ctx, id, { ...body.policy, state: 'draft' }, revision.value)],
+    });
+    return done.ok
+      ? ok({
+          status: before === undefined ? 201 : 200,
+          body: { id, state: 'draft', revision: done.value },
+          revision: done.value,
+        })
+      : done;
+  },
+});
+
+export const activatePolicy = handler({
+  body: z.strictObject({
+    reason: Reason,
+    replaces: z.array(z.string()).max(100).default([]).describe('Policies that leave force in the same step.'),
+  }),
+  run: async (ask) => {
+    const { ctx, who, body, params } = ask;
+    const id = params['policy'] ?? '';
+    const found = itemOf(ctx, 'policy', id, PolicyRecord);
+    if (found === undefined) return err(notFound('policy', id));
+    const { id: _, revision, ...policy } = found;
+    if (policy.state === 'active')
+      return err(conflict('policy_state', 'The policy is in force already.', 'Nothing needs to be done.'));
+    if (!ctx.facts.unsafeAuthorMayActivate && (await authorsOf(ctx, id, policy.text)).has(who.person)) {
+      return err(
+        forbidden(
+          'policy_author',
+          'Nobody activates a policy they wrote.',
+          'Ask another security reviewer or administrator.',
+        ),
+      );
+    }
+    const replaced: Write[] = [];
+    for (const other of new Set(body.replaces)) {
+      const record = other === id ? undefined : itemOf(ctx, 'policy', other, PolicyRecord);
+      if (record?.state !== 'active')
+        return err(invalid('replaces', `${JSON.stringify(other)} is not another policy in force.`));
+      const { id: _other, revision: seenRevision, ...rest } = record;
+      replaced.push(write(ctx, other, { ...rest, state: 'draft' }, seenRevision));
+    }
+    // The whole that would be in force must compile together, not only the new part.
+    const inForce = itemsOf(ctx, 'policy', PolicyRecord).filter(
+      (one) => one.state === 'active' && !body.replaces.includes(one.id),
+    );
+    const compiled = compilePolicies({
+      policies: [...inForce, { ...policy, id }].map(({ id, text }) => ({ id, text })),
+      tools: [],
+    });
+    if (!compiled.ok)
+      return err(
+        invalid('policy', compiled.error.map((problem) => `${problem.policy}: ${problem.message}`).join('; ')),
+      );
+    const checked = check(ctx, id, policy.text);
+    if (!checked.ok) return checked;
+    const done = await commitChange(ask, {
+      what: 'policy.activated',
+      subject: `policy/${id}`,
+      reason: body.reason,
+      facts: { replaces: body.replaces },
+      writes: [write(ctx, id, { ...policy, state: 'active' }, revision), ...replaced],
+    });
+    return done.ok ? ok({ body: { id, state: 'active', revision: done.value }, revision: done.value }) : done;
+  },
+});
+
+export const deactivatePolicy = handler({
+  body: z.strictObject({ reason: Reason }),
+  run: async (ask) => {
+    const { ctx, body, params } = ask;
+    const id = params['policy'] ?? '';
+    const found = itemOf(ctx, 'policy', id, PolicyRecord);
+    if (found === undefined) return err(notFound('policy', id));
+    const { id: _, revision, ...policy } = found;
+    if (policy.state !== 'active')
+      return err(conflict('policy_state', 'The policy is not in force.', 'Nothing needs to be done.'));
+    // Without a permit fewer calls pass. Without a forbid more do, and that takes two people.
+    const compiled = compilePolicies({ policies: [{ id, text: policy.text }], tools: [] });
+    if (
+      !ctx.facts.unsafeAuthorMayActivate &&
+      compiled.ok &&
+      compiled.value.policies.some(({ json }) => json.effect === 'forbid')
+    ) {
+      return err(
+        forbidden(
+          'policy_forbids',
+          'A forbid policy is not taken out of force by one person.',
+          'Store a draft that takes its place; somebody else activates it and names this one under `replaces`.',
+        ),
+      );
+    }
+    const done = await commitChange(ask, {
+      what: 'policy.deactivated',
+      subject: `policy/${id}`,
+      reason: body.reason,
+      writes: [write(ctx, id, { ...policy, state: 'draft' }, revision)],
+    });
+    return done.ok ? ok({ body: { id, state: 'draft', revision: done.value }, revision: done.value }) : done;
+  },
+});
+
+export const deletePolicy = handler({
+  body: z.strictObject({ reason: Reason }),
+  run: async (ask) => {
+    const { ctx, body, params } = ask;
+    const id = params['policy'] ?? '';
+    const found = itemOf(ctx, 'policy', id, PolicyRecord);
+    if (found === undefined) return err(notFound('policy', id));
+    if (found.state === 'active')
+      return err(conflict('policy_active', 'A policy in force is not deleted.', 'Take it out of force first.'));
+    const done = await commitChange(ask, {
+      what: 'policy.deleted',
+      subject: `policy/${id}`,
+      reason: body.reason,
+      writes: [{ kind: 'policy', org: ctx.org, id, body: null, expectedRevision: found.revision }],
+    });
+    return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
+  },
+});
+
+/** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once. */
+function check(ctx: AdminContext, id: string, text: string): Result<true, Problem> {
+  const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
+  if (!compiled.ok)
+    return err(
+      invalid(
+        'policy.text',
+        compiled.error.map(({ message }) => message).join('; '),
+        'docs/guides/policy.md shows what a policy may speak about.',
+      ),
+    );
+  const findings = compiled.value.policies.flatMap((policy) => lintPolicy(policy, ctx.clock.now()));
+  if (findings.length === 0) return ok(true);
+  return err(
+    invalid(
+      'policy.text',
+      findings.map(({ code, message }) => `${code}: ${message}`).join('; '),
+      'Narrow the policy, or mark it with @exception("reason") and @until("date").',
+    ),
+  );
+}
+
+/** Everybody who ever stored exactly this text under this id as a draft: from the history, which nobody can write by hand. */
+async function authorsOf(ctx: AdminContext, id: string, text: string): Promise<ReadonlySet<string>> {
+  const changes = await ctx.state.history('policy', ctx.org, id);
+  const authors = new Set<string>();
+  let before: unknown = null;
+  for (const { actor, body } of changes) {
+    if (body !== null && body['text'] === text && before !== text) authors.add(actor);
+    before = body?.['text'] ?? null;
+  }
+  return authors;
+}
+
+function write(ctx: AdminContext, id: string, policy: PolicyRecord, expectedRevision: number | null): Write {
+  return { kind: 'policy', org: ctx.org, id, body: policy, expectedRevision };
+}

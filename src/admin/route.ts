@@ -1,0 +1,81 @@
+/** What a row of the route table and a handler are. Handlers get parsed input and a known person; they never see HTTP. */
+import { z } from 'zod';
+import type { Actor } from '../audit/entry.ts';
+import type { Role } from '../directory/records.ts';
+import type { Caller } from '../identity/caller.ts';
+import type { Result } from '../lib/result.ts';
+import type { AdminContext } from './context.ts';
+import type { Problem } from './problem.ts';
+
+export type Scope = 'admin:read' | 'admin:write';
+
+/** A person of the directory, active and unlocked, behind a verified token. */
+export interface AdminCaller {
+  readonly person: string;
+  readonly name: string;
+  readonly roles: ReadonlySet<Role>;
+  readonly token: Caller;
+  readonly actor: Actor;
+}
+
+/** `If-Match` / `If-None-Match: *`: which state of a record the caller has seen. */
+export type Seen =
+  | { readonly kind: 'unsaid' }
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'revision'; readonly revision: number };
+
+export interface Ask<Body, Query> {
+  readonly ctx: AdminContext;
+  readonly who: AdminCaller;
+  readonly params: Readonly<Record<string, string>>;
+  readonly body: Body;
+  readonly query: Query;
+  readonly seen: Seen;
+  /** Reference id of this request, in its errors and audit entries. */
+  readonly ref: string;
+}
+
+export interface Answer {
+  readonly status?: 200 | 201;
+  readonly body: unknown;
+  /** Becomes the ETag. */
+  readonly revision?: number;
+  /** Left out: application/json. */
+  readonly contentType?: string;
+}
+
+export interface Handler {
+  readonly query: z.ZodType;
+  /** Null: a body is refused. */
+  readonly body: z.ZodType | null;
+  run(ask: Ask<unknown, unknown>): Promise<Result<Answer, Problem>>;
+}
+
+export interface Route {
+  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Whole path with `:parameters`. */
+  readonly path: string;
+  readonly scope: Scope;
+  /** One of them is enough. `everyone`: any active person. */
+  readonly roles: readonly Role[] | 'everyone';
+  readonly handler: Handler;
+  readonly summary: string;
+}
+
+const NoQuery = z.strictObject({});
+
+/** Binds the types of query and body to the function that gets them parsed. */
+export function handler<Q extends z.ZodType = typeof NoQuery, B extends z.ZodType = z.ZodUndefined>(spec: {
+  readonly query?: Q;
+  readonly body?: B;
+  run(ask: Ask<z.infer<B>, z.infer<Q>>): Promise<Result<Answer, Problem>>;
+}): Handler {
+  return {
+    query: spec.query ?? NoQuery,
+    body: spec.body ?? null,
+    run: (ask) => spec.run(ask as Ask<z.infer<B>, z.infer<Q>>),
+  };
+}
+
+/** Why a change is made: goes into the history and the audit log. */
+export const Reason = z.string().min(1, 'say why').max(1000);

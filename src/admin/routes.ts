@@ -1,0 +1,125 @@
+/**
+ * The admin API in one table: method, path, scope, roles, handler, summary. Nothing is served that is not a row here
+ * (or one of the three open documents of server.ts). The OpenAPI document is generated from it. Long because it is one table.
+ */
+import type { Role } from '../directory/records.ts';
+import { explainAccess } from './access.ts';
+import { approveCall, denyCall, getApproval, listApprovals } from './approvals.ts';
+import {
+  auditCheckpoint,
+  auditEntry,
+  auditExport,
+  auditHashes,
+  auditReceipt,
+  auditStatus,
+  callChain,
+  queryAudit,
+} from './audit.ts';
+import { changesFeed, recordHistory } from './changes.ts';
+import { addLock, liftLock, listLocks } from './locks.ts';
+import { openApiDocument } from './openapi.ts';
+import { addPerson, getPerson, listPeople, putPerson, whoAmI } from './people.ts';
+import {
+  activatePolicy,
+  checkPolicy,
+  deactivatePolicy,
+  deletePolicy,
+  getPolicy,
+  listPolicies,
+  putPolicy,
+} from './policies.ts';
+import { handler, type Handler, type Route, type Scope } from './route.ts';
+import { ok } from '../lib/result.ts';
+import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
+import { metrics, status } from './status.ts';
+import { approveTool, getTool, listTools, withdrawTool } from './tools.ts';
+
+export const API_PATH = '/api/v1';
+
+export const SCOPES: Readonly<Record<Scope, string>> = {
+  'admin:read': 'See servers, tools, policies, people, approvals and the audit log, as far as your roles allow.',
+  'admin:write': 'Change them, as far as your roles allow.',
+};
+
+const OVERSEERS: readonly Role[] = ['auditor', 'security_reviewer', 'administrator'];
+const STAFF: readonly Role[] = ['operator', ...OVERSEERS];
+const REVIEWERS: readonly Role[] = ['security_reviewer'];
+const ADMINS: readonly Role[] = ['administrator'];
+const SERVER_KEEPERS: readonly Role[] = ['operator', 'administrator'];
+const RESPONDERS: readonly Role[] = ['operator', 'security_reviewer', 'administrator'];
+const POLICY_AUTHORS: readonly Role[] = ['security_reviewer', 'administrator'];
+const APPROVERS: readonly Role[] = ['approver'];
+const APPROVAL_READERS: readonly Role[] = ['approver', ...OVERSEERS];
+
+const openApi = handler({
+  run: async ({ ctx }) => ok({ body: openApiDocument(ROUTES, SCOPES, ctx.facts.version) }),
+});
+
+type Row = readonly [Route['method'], string, Scope, Route['roles'], Handler, string];
+
+// oxfmt-ignore
+const ROWS: readonly Row[] = [
+  ['GET',    '/me',                                  'admin:read',  'everyone',       whoAmI,           'Who you are here: roles, scopes, how long the token lasts'],
+  ['GET',    '/openapi.json',                        'admin:read',  'everyone',       openApi,          'This API as OpenAPI 3.1'],
+  ['GET',    '/status',                              'admin:read',  STAFF,            status,           'Revision, freshness, audit log, unsafe settings, records that do not fit'],
+  ['GET',    '/metrics',                             'admin:read',  STAFF,            metrics,          'Prometheus metrics'],
+
+  ['GET',    '/people',                              'admin:read',  OVERSEERS,        listPeople,       'List people'],
+  ['POST',   '/people',                              'admin:write', ADMINS,           addPerson,        'Add a person'],
+  ['GET',    '/people/:person',                      'admin:read',  OVERSEERS,        getPerson,        'Read a person'],
+  ['PUT',    '/people/:person',                      'admin:write', ADMINS,           putPerson,        'Change roles, name or state of a person; never your own standing'],
+
+  ['GET',    '/servers',                             'admin:read',  'everyone',       listServers,      'List servers'],
+  ['GET',    '/servers/:server',                     'admin:read',  STAFF,            getServer,        'Read a server with its upstream and standing'],
+  ['PUT',    '/servers/:server',                     'admin:write', SERVER_KEEPERS,   putServer,        'Register a server as a draft, or change one and put it back in review'],
+  ['DELETE', '/servers/:server',                     'admin:write', ADMINS,           deleteServer,     'Delete a draft and its tools'],
+  ['POST',   '/servers/:server/submit',              'admin:write', SERVER_KEEPERS,   transitionServer('in_review'), 'Put a server before a reviewer'],
+  ['POST',   '/servers/:server/enable',              'admin:write', POLICY_AUTHORS,   transitionServer('enabled'),   'Let calls through to a server; refused while its identity is incomplete'],
+  ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now'],
+  ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
+  ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the tool definitions of a server now'],
+
+  ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools of a server: standing, risk, findings'],
+  ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read a tool: observed, approved, the difference, findings'],
+  ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve exactly the definition with this digest'],
+  ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of a tool'],
+
+  ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
+  ['POST',   '/policies/check',                      'admin:read',  POLICY_AUTHORS,   checkPolicy,      'Compile and lint policy text without storing it'],
+  ['GET',    '/policies/:policy',                    'admin:read',  STAFF,            getPolicy,        'Read a policy'],
+  ['PUT',    '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   putPolicy,        'Store policy text as a draft, after compile and lint'],
+  ['DELETE', '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   deletePolicy,     'Delete a draft'],
+  ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of others if named; never your own draft'],
+  ['POST',   '/policies/:policy/deactivate',         'admin:write', POLICY_AUTHORS,   deactivatePolicy, 'Take a policy out of force'],
+
+  ['GET',    '/locks',                               'admin:read',  STAFF,            listLocks,        'List locks in force'],
+  ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now'],
+  ['DELETE', '/locks/:lock',                         'admin:write', POLICY_AUTHORS,   liftLock,         'Lift a lock'],
+
+  ['GET',    '/approvals',                           'admin:read',  APPROVAL_READERS, listApprovals,    'List held calls'],
+  ['GET',    '/approvals/:approval',                 'admin:read',  APPROVAL_READERS, getApproval,      'Read a held call: exactly what will run'],
+  ['POST',   '/approvals/:approval/approve',         'admin:write', APPROVERS,        approveCall,      'Approve one held call, once; never your own'],
+  ['POST',   '/approvals/:approval/deny',            'admin:write', APPROVERS,        denyCall,         'Deny one held call'],
+
+  ['GET',    '/audit/entries',                       'admin:read',  OVERSEERS,        queryAudit,       'Search the audit log, newest first'],
+  ['GET',    '/audit/entries/:index',                'admin:read',  OVERSEERS,        auditEntry,       'Read one entry'],
+  ['GET',    '/audit/entries/:index/receipt',        'admin:read',  OVERSEERS,        auditReceipt,     'The receipt of one entry, to verify offline'],
+  ['GET',    '/audit/calls/:call',                   'admin:read',  OVERSEERS,        callChain,        'Every entry of one call, in order'],
+  ['GET',    '/audit/export',                        'admin:read',  OVERSEERS,        auditExport,      'Entries in log order, exact bytes, for a bundle'],
+  ['GET',    '/audit/hashes',                        'admin:read',  OVERSEERS,        auditHashes,      'Hashes of the Merkle tree, for a bundle'],
+  ['GET',    '/audit/checkpoint',                    'admin:read',  OVERSEERS,        auditCheckpoint,  'Sign and return a checkpoint over everything recorded'],
+  ['GET',    '/audit/status',                        'admin:read',  STAFF,            auditStatus,      'How the log stands'],
+
+  ['POST',   '/access/explain',                      'admin:read',  STAFF,            explainAccess,    'Would this person be allowed to call this tool, and by which policies'],
+  ['GET',    '/changes',                             'admin:read',  OVERSEERS,        changesFeed,      'Changes of governance state after a revision'],
+  ['GET',    '/history/:kind/:id',                   'admin:read',  OVERSEERS,        recordHistory,    'All changes of one record'],
+];
+
+export const ROUTES: readonly Route[] = ROWS.map(([method, path, scope, roles, handler, summary]) => ({
+  method,
+  path: `${API_PATH}${path}`,
+  scope,
+  roles,
+  handler,
+  summary,
+}));

@@ -1,0 +1,319 @@
+/**
+ * The admin listener: its own port, its own audience. Health checks and resource metadata are open and say nothing;
+ * everything else is a row of `routes.ts` and passes, in this order and before its body is read:
+ * Host, Origin, bearer token for `{publicUrl}/api/v1`, fresh view, active person, no lock, scope, role (PH-09).
+ * There is no bootstrap route, no CORS, no cookie, and no way to switch a check off.
+ */
+import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { AddressInfo } from 'node:net';
+import type { z } from 'zod';
+import { challenge401, challenge403, metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
+import { newId } from '../lib/ids.ts';
+import { err, ok, type Result } from '../lib/result.ts';
+import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
+import { authenticate, permit, recordRefusal } from './authenticate.ts';
+import type { AdminContext } from './context.ts';
+import { problemBody, type Problem } from './problem.ts';
+import type { AdminCaller, Route, Seen } from './route.ts';
+import { API_PATH, ROUTES, SCOPES } from './routes.ts';
+
+const MAX_BODY_BYTES = 524_288;
+const METADATA_PATH = metadataPath(API_PATH);
+
+interface Passed {
+  readonly ref: string;
+  who: AdminCaller | null;
+}
+
+export interface AdminListener {
+  /** Origin, without trailing slash. */
+  readonly url: string;
+  /** Ends the listener and its connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Listens as `ctx.facts` says. @throws when the port is taken or the address is not ours. */
+export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
+  const passed = new WeakMap<FastifyRequest, Passed>();
+  const of = (request: FastifyRequest): Passed => {
+    const known = passed.get(request);
+    if (known !== undefined) return known;
+    const fresh = { ref: newId('ref', ctx.clock), who: null };
+    passed.set(request, fresh);
+    return fresh;
+  };
+  let origin = ctx.facts.publicUrl ?? '';
+  let hosts = new Set<string>();
+
+  const server = fastify({
+    logger: false,
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: 30_000,
+    forceCloseConnections: true,
+    exposeHeadRoutes: false,
+    routerOptions: { maxParamLength: 4096, ignoreTrailingSlash: false, caseSensitive: true },
+    http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
+    frameworkErrors: (_error, request, reply) => {
+      void answerProblem(request, reply, {
+        status: 400,
+        code: 'bad_request',
+        message: 'The request target is malformed.',
+      });
+    },
+  });
+
+  function answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+    const { ref } = of(request);
+    if (problem.challenge !== undefined)
+      void reply.header('www-authenticate', challenge(problem.challenge, neededScope(request)));
+    if (problem.status === 503) void reply.header('retry-after', '1');
+    return reply.code(problem.status).type('application/json').send(problemBody(problem, ref));
+  }
+
+  function challenge(kind: NonNullable<Problem['challenge']>, scope: string): string {
+    const metadataUrl = `${origin}${METADATA_PATH}`;
+    return kind === 'insufficient_scope'
+      ? challenge403({ metadataUrl, scopes: [scope], description: 'The access token lacks a scope' })
+      : challenge401({ metadataUrl, scope, presented: kind === 'invalid_token' });
+  }
+
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, bytes, done) => {
+    const parsed = parseStrictJson(bytes as Buffer, { maxBytes: MAX_BODY_BYTES, maxDepth: 32, maxMembers: 20_000 });
+    if (parsed.ok) done(null, parsed.value);
+    else done(new BadJson(parsed.error));
+  });
+
+  server.addHook('onRequest', async (request, reply) => {
+    void reply.headers(securityHeaders(origin));
+    if (isOpenProbe(request)) return;
+    if (!hosts.has(request.headers.host ?? '')) {
+      return answerProblem(request, reply, {
+        status: 403,
+        code: 'host_not_allowed',
+        message: 'This listener does not answer for that Host.',
+        remedy: 'Use the address in admin.publicUrl, or add the host to admin.allowedHosts.',
+      });
+    }
+    // A browser page of another origin has no business here, and there is no CORS to tell it otherwise.
+    if (request.headers.origin !== undefined && request.headers.origin !== origin) {
+      return answerProblem(request, reply, {
+        status: 403,
+        code: 'origin_not_allowed',
+        message: 'Requests from this origin are refused.',
+      });
+    }
+  });
+
+  server.setNotFoundHandler((request, reply) =>
+    answerProblem(request, reply, { status: 404, code: 'no_such_route', message: 'There is nothing at this path.' }),
+  );
+  server.setErrorHandler((error, request, reply) => {
+    const problem = readableError(error);
+    if (problem.status >= 500)
+      ctx.log.error({ ref: of(request).ref, err: error, route: request.routeOptions.url }, 'admin request failed');
+    return answerProblem(request, reply, problem);
+  });
+
+  server.get('/healthz', async (_request, reply) => reply.send({ status: 'ok' }));
+  server.get('/readyz', async (_request, reply) => {
+    const fresh = ctx.follower.isFresh(ctx.facts.freshnessLimitMs);
+    const reasons = [...new Set([...ctx.notReady(), ...(fresh ? [] : ['state_stale'])])];
+    return reasons.length === 0 ? reply.send({ status: 'ok' }) : reply.code(503).send({ status: 'not_ready', reasons });
+  });
+  server.get(METADATA_PATH, async (_request, reply) =>
+    reply.send(
+      resourceMetadata({
+        resource: `${origin}${API_PATH}`,
+        name: 'Remit admin API',
+        authorizationServers: ctx.facts.issuers,
+        scopesSupported: Object.keys(SCOPES),
+        scopes: Object.entries(SCOPES).map(([scope, description]) => ({ scope, description })),
+      }),
+    ),
+  );
+
+  for (const route of ROUTES) addRoute(server, route);
+
+  function addRoute(instance: FastifyInstance, route: Route): void {
+    instance.route({
+      method: route.method,
+      url: route.path,
+      config: { scope: route.scope },
+      // Before the body is read: who may not call this does not get to send one.
+      onRequest: async (request, reply) => {
+        const who = await authenticate(
+          ctx,
+          { rawHeaders: request.raw.rawHeaders, url: request.raw.url ?? '' },
+          `${origin}${API_PATH}`,
+        );
+        if (!who.ok) return answerProblem(request, reply, who.error);
+        const may = permit(who.value, route);
+        if (!may.ok) {
+          await recordRefusal(ctx, of(request).ref, who.value, route, may.error);
+          return answerProblem(request, reply, may.error);
+        }
+        of(request).who = who.value;
+      },
+      handler: async (request, reply) => {
+        const { who, ref } = of(request);
+        if (who === null) throw new Error('a route ran without an authenticated person');
+        const query = route.handler.query.safeParse(request.query);
+        if (!query.success) return answerProblem(request, reply, inputProblem('query', query.error.issues));
+        const body = readBody(route, request.body);
+        if (!body.ok) return answerProblem(request, reply, body.error);
+        const seen = readSeen(request);
+        if (seen === null)
+          return answerProblem(request, reply, {
+            status: 400,
+            code: 'bad_precondition',
+            message: 'If-Match must be one ETag of this API, If-None-Match must be *.',
+          });
+        const answer = await route.handler.run({
+          ctx,
+          who,
+          ref,
+          seen,
+          params: request.params as Record<string, string>,
+          query: query.data,
+          body: body.value,
+        });
+        if (!answer.ok) {
+          if (answer.error.status === 403) await recordRefusal(ctx, ref, who, route, answer.error);
+          return answerProblem(request, reply, answer.error);
+        }
+        const { status, revision, contentType, body: payload } = answer.value;
+        if (revision !== undefined) void reply.header('etag', `"${revision}"`);
+        return reply
+          .code(status ?? 200)
+          .type(contentType ?? 'application/json')
+          .send(payload);
+      },
+    });
+  }
+
+  await server.listen({ host: ctx.facts.host, port: ctx.facts.port });
+  const { address, port, family } = server.server.address() as AddressInfo;
+  const here = `${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+  origin = (ctx.facts.publicUrl ?? `http://${here}`).replace(/\/$/, '');
+  hosts = new Set([new URL(origin).host, ...ctx.facts.allowedHosts]);
+  return { url: origin, close: () => server.close() };
+}
+
+class BadJson extends Error {
+  readonly problem: JsonProblem;
+  constructor(problem: JsonProblem) {
+    super(problem.tag);
+    this.problem = problem;
+  }
+}
+
+const JSON_REMEDY: Readonly<Record<JsonProblem['tag'], string>> = {
+  too_large: 'Send less at once.',
+  not_utf8: 'Encode the body as UTF-8.',
+  syntax: 'Check the JSON syntax.',
+  too_deep: 'Nest less deeply.',
+  too_many: 'Send fewer members.',
+  unsafe_integer: 'Integers must fit in 53 bits.',
+  duplicate_key: 'Name each key once.',
+  forbidden_key: 'Remove that key.',
+};
+
+/** Probes of load balancers carry any Host; they learn one word. */
+const isOpenProbe = (request: FastifyRequest): boolean =>
+  request.routeOptions.url === '/healthz' || request.routeOptions.url === '/readyz';
+
+const securityHeaders = (origin: string): Record<string, string> => ({
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  ...(origin.startsWith('https:') ? { 'strict-transport-security': 'max-age=31536000' } : {}),
+});
+
+function neededScope(request: FastifyRequest): string {
+  const { scope } = request.routeOptions.config as { scope?: string };
+  return scope ?? 'admin:read';
+}
+
+function readBody(route: Route, sent: unknown): Result<unknown, Problem> {
+  if (route.handler.body === null) {
+    return sent === undefined
+      ? ok(undefined)
+      : err({
+          status: 400,
+          code: 'unexpected_body',
+          message: 'This route takes no body.',
+          remedy: 'Send the request without one.',
+        });
+  }
+  if (sent === undefined)
+    return err({
+      status: 400,
+      code: 'body_missing',
+      message: 'This route needs a JSON body.',
+      remedy: `See ${API_PATH}/openapi.json.`,
+    });
+  const body = route.handler.body.safeParse(sent);
+  return body.success ? ok(body.data) : err(inputProblem('', body.error.issues));
+}
+
+/** The first problem names the field; the message lists all of them. zod quotes what is expected, never what was sent. */
+function inputProblem(root: string, issues: readonly z.core.$ZodIssue[]): Problem {
+  const place = (issue: z.core.$ZodIssue): string =>
+    [root, ...issue.path.map(String)].filter((part) => part !== '').join('.');
+  const lines = issues.slice(0, 20).map((issue) => `${place(issue) || 'body'}: ${issue.message}`);
+  const first = issues[0] === undefined ? '' : place(issues[0]);
+  return {
+    status: root === 'query' ? 400 : 422,
+    code: 'invalid',
+    message: lines.join('; '),
+    field: first === '' ? 'body' : first,
+    remedy: `The expected shape is in ${API_PATH}/openapi.json.`,
+  };
+}
+
+function readSeen(request: FastifyRequest): Seen | null {
+  const match = request.headers['if-match'];
+  const none = request.headers['if-none-match'];
+  if (match === undefined && none === undefined) return { kind: 'unsaid' };
+  if (match !== undefined && none !== undefined) return null;
+  if (none !== undefined) return none === '*' ? { kind: 'absent' } : null;
+  const revision = /^"(\d{1,15})"$/.exec(match ?? '')?.[1];
+  return revision === undefined ? null : { kind: 'revision', revision: Number(revision) };
+}
+
+function readableError(error: unknown): Problem {
+  if (error instanceof BadJson) {
+    return {
+      status: 400,
+      code: 'bad_json',
+      message: `The body is not acceptable JSON: ${error.problem.tag}.`,
+      remedy: JSON_REMEDY[error.problem.tag],
+    };
+  }
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  switch (code) {
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return {
+        status: 415,
+        code: 'unsupported_media_type',
+        message: 'Only application/json is understood here.',
+        remedy: 'Set Content-Type: application/json.',
+      };
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return { status: 413, code: 'too_large', message: `The body is larger than ${MAX_BODY_BYTES} bytes.` };
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return { status: 400, code: 'bad_request', message: 'The body does not match its headers.' };
+    default:
+      return {
+        status: 500,
+        code: 'internal',
+        message: 'The request failed inside Remit.',
+        remedy: 'Quote the reference to your operator; the process log names the cause.',
+      };
+  }
+}

@@ -1,0 +1,172 @@
+/**
+ * Tools of a server: what it offers, what was approved, the difference, and the review itself (TD-03).
+ * The rules (digest seen equals digest approved, findings that block) are `integrity/review.ts`; here they meet a person and a revision.
+ */
+import { z } from 'zod';
+import { diffDefinitions } from '../integrity/diff.ts';
+import { DigestText, RISK_CLASSES, ToolRecord, toolId } from '../integrity/records.ts';
+import { approve, suggestRisk, withdraw, type ReviewProblem } from '../integrity/review.ts';
+import { scanDefinition } from '../integrity/scan.ts';
+import { toolStanding } from '../integrity/standing.ts';
+import { Server } from '../inventory/records.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { err, ok, type Result } from '../lib/result.ts';
+import { commitChange } from './commit.ts';
+import type { AdminContext } from './context.ts';
+import { conflict, invalid, notFound, type Problem } from './problem.ts';
+import { itemOf, itemsOf, type Item } from './records.ts';
+import { handler, Reason, type Ask } from './route.ts';
+
+export const listTools = handler({
+  run: async ({ ctx, params }) => {
+    const server = params['server'] ?? '';
+    if (itemOf(ctx, 'server', server, Server) === undefined) return err(notFound('server', server));
+    const tools = itemsOf(ctx, 'tool', ToolRecord)
+      .filter((tool) => tool.server === server)
+      .map(({ name, observed, approved, revision, ...rest }) => ({
+        name,
+        revision,
+        standing: toolStanding({ ...rest, name, observed, approved }),
+        risk: approved?.risk ?? null,
+        scope: approved?.scope ?? null,
+        suggestion: observed === null ? null : suggestRisk(observed.definition as JsonObject),
+        findings:
+          observed === null
+            ? []
+            : scanDefinition(observed.definition as JsonObject).map(({ code, severity }) => ({ code, severity })),
+        seenAt: observed?.seenAt ?? null,
+      }));
+    return ok({ body: { server, watching: ctx.catalogue.status(server), tools } });
+  },
+});
+
+export const getTool = handler({
+  run: async (ask) => {
+    const found = toolOf(ask);
+    if (!found.ok) return found;
+    const { id: _, revision, ...tool } = found.value;
+    const observed = (tool.observed?.definition ?? null) as JsonObject | null;
+    return ok({
+      revision,
+      body: {
+        ...tool,
+        revision,
+        standing: toolStanding(tool),
+        diff: diffDefinitions((tool.approved?.definition ?? null) as JsonObject | null, observed),
+        findings: observed === null ? [] : scanDefinition(observed),
+        suggestion: observed === null ? null : suggestRisk(observed),
+      },
+    });
+  },
+});
+
+export const approveTool = handler({
+  body: z.strictObject({
+    digest: DigestText.describe('Digest of the definition that you read. Another one is refused.'),
+    risk: z.enum(RISK_CLASSES),
+    scope: z.string(),
+    justification: z.string(),
+  }),
+  run: async (ask) => {
+    const found = toolOf(ask);
+    if (!found.ok) return found;
+    const { id, revision, ...tool } = found.value;
+    const { digest, risk, scope, justification } = ask.body;
+    const decided = approve(tool, {
+      risk,
+      scope,
+      justification,
+      by: ask.who.person,
+      at: ask.ctx.clock.now(),
+      expectedDigest: digest,
+    });
+    if (!decided.ok) return err(reviewProblem(decided.error));
+    return commitTool(ask, id, revision, decided.value, 'tool.approved', justification, { digest, risk, scope });
+  },
+});
+
+export const withdrawTool = handler({
+  body: z.strictObject({ reason: Reason }),
+  run: async (ask) => {
+    const found = toolOf(ask);
+    if (!found.ok) return found;
+    const { id, revision, ...tool } = found.value;
+    if (tool.approved === null)
+      return err(
+        conflict(
+          'not_approved',
+          'The tool has no approval to withdraw.',
+          'Nothing needs to be done: it cannot be called.',
+        ),
+      );
+    const digest = tool.approved.digest;
+    return commitTool(ask, id, revision, withdraw(tool), 'tool.withdrawn', ask.body.reason, { digest });
+  },
+});
+
+function toolOf({
+  ctx,
+  params,
+}: {
+  ctx: AdminContext;
+  params: Readonly<Record<string, string>>;
+}): Result<Item<ToolRecord>, Problem> {
+  const id = toolId(params['server'] ?? '', params['tool'] ?? '');
+  const tool = itemOf(ctx, 'tool', id, ToolRecord);
+  return tool === undefined ? err(notFound('tool', id)) : ok(tool);
+}
+
+async function commitTool(
+  ask: Ask<unknown, unknown>,
+  id: string,
+  expectedRevision: number,
+  tool: ToolRecord,
+  what: string,
+  reason: string,
+  facts: Record<string, string>,
+) {
+  const body = tool;
+  const done = await commitChange(ask, {
+    what,
+    subject: `tool/${id}`,
+    reason: reason.slice(0, 1000),
+    facts,
+    writes: [{ kind: 'tool', org: ask.ctx.org, id, body, expectedRevision }],
+  });
+  return done.ok
+    ? ok({ body: { tool: id, standing: toolStanding(tool), revision: done.value }, revision: done.value })
+    : done;
+}
+
+function reviewProblem(problem: ReviewProblem): Problem {
+  switch (problem.code) {
+    case 'nothing_to_review':
+      return conflict(
+        'nothing_to_review',
+        'The server does not offer this tool now.',
+        'Refresh the server, then read the tool again.',
+      );
+    case 'definition_moved':
+      return conflict(
+        'definition_moved',
+        `The definition is now ${problem.observed}, not the one you read.`,
+        'Read the difference again and decide anew.',
+      );
+    case 'definition_refused':
+      return invalid(
+        'digest',
+        `The definition hides something from its reader: ${problem.findings.map(({ code, path }) => `${code} at ${path || '/'}`).join(', ')}.`,
+        'It cannot be approved. Ask the owner of the server to correct it.',
+      );
+    case 'schema_refused':
+      return invalid(
+        'digest',
+        `Arguments cannot be checked against the input schema: ${problem.message}.`,
+        'Ask the owner of the server to correct the schema.',
+      );
+    case 'review_invalid':
+      return invalid(problem.field, problem.message);
+    default:
+      return problem satisfies never;
+  }
+}

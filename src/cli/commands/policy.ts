@@ -1,0 +1,186 @@
+/** `remit policy …`: Cedar policies, and why a call would be allowed or not. */
+import type { Command } from 'commander';
+import { seg } from '../api.ts';
+import {
+  apiOf,
+  change,
+  group,
+  readNamedFile,
+  remote,
+  splitTool,
+  type ReasonOptions,
+  type RemoteOptions,
+} from '../command.ts';
+import { CliFailure } from '../failure.ts';
+import { fields, show, table, visible } from '../output.ts';
+
+interface PolicyRow {
+  readonly id: string;
+  readonly description: string;
+  readonly text: string;
+  readonly state: string;
+  readonly revision: number;
+}
+interface Changed {
+  readonly id: string;
+  readonly state?: string;
+  readonly revision: number;
+}
+interface Explanation {
+  readonly verdict: string;
+  readonly reason: string | null;
+  readonly rules: readonly string[];
+  readonly requiredScopes?: readonly string[];
+  readonly errors?: readonly string[];
+  readonly nearest: ReadonlyArray<{ readonly change: string; readonly value: string; readonly verdict: string }>;
+  readonly revision: number;
+  readonly risk: string | null;
+  readonly scope: string | null;
+  readonly roles: readonly string[];
+}
+
+export function policyCommands(program: Command): void {
+  const policy = group(program, 'policy', 'Read, write and activate policies; explain decisions', 'remit policy list');
+
+  remote(policy, 'list', 'List policies', 'remit policy list').action(async (options: RemoteOptions) => {
+    const { body } = await apiOf(options).get<{ policies: PolicyRow[] }>('/policies');
+    show(options, body, ({ policies }) =>
+      table(
+        ['ID', 'STATE', 'REVISION', 'DESCRIPTION'],
+        policies.map(({ id, state, revision, description }) => [id, state, revision, description]),
+        'No policies: every call is denied.',
+      ),
+    );
+  });
+
+  remote(policy, 'show <policy>', 'Show the text of a policy', 'remit policy show baseline.developer').action(
+    async (id: string, options: RemoteOptions) => {
+      const { body } = await apiOf(options).get<PolicyRow>(`/policies/${seg(id)}`);
+      show(
+        options,
+        body,
+        (row) =>
+          `${fields([
+            ['id', row.id],
+            ['state', row.state],
+            ['revision', row.revision],
+            ['description', row.description],
+          ])}\n\n${visible(row.text)}`,
+      );
+    },
+  );
+
+  change(
+    policy,
+    'put <policy>',
+    'Store policy text as a draft',
+    'remit policy put team.writers -f writers.cedar --description "Writers may write" --reason "TICKET-9"',
+  )
+    .requiredOption('-f, --file <path>', 'file with one Cedar policy; `-` reads standard input')
+    .requiredOption('--description <text>', 'what the policy is for')
+    .action(async (id: string, options: ReasonOptions & { file: string; description: string }) => {
+      const api = apiOf(options);
+      const text = readNamedFile(options.file);
+      const path = `/policies/${seg(id)}`;
+      const { body: known } = await api.get<{ policies: PolicyRow[] }>('/policies');
+      const before = known.policies.find((row) => row.id === id);
+      const etag = before === undefined ? null : `"${before.revision}"`;
+      const { body } = await api.put<Changed>(
+        path,
+        { reason: options.reason, policy: { description: options.description, text } },
+        etag,
+      );
+      show(options, body, () =>
+        [
+          `${visible(id)} is a draft at revision ${body.revision}.`,
+          `Somebody else puts it in force: remit policy activate ${visible(id)}`,
+        ].join('\n'),
+      );
+    });
+
+  change(
+    policy,
+    'activate <policy>',
+    'Put a draft in force; somebody else than its author',
+    'remit policy activate team.writers --reason "reviewed"',
+  )
+    .option('--replaces <policy...>', 'policies to take out of force in the same step', [])
+    .action(async (id: string, options: ReasonOptions & { replaces: string[] }) => {
+      const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/activate`, {
+        reason: options.reason,
+        replaces: options.replaces,
+      });
+      show(options, body, () => `${visible(id)} is in force at revision ${body.revision}.`);
+    });
+
+  change(
+    policy,
+    'deactivate <policy>',
+    'Take a policy out of force',
+    'remit policy deactivate team.writers --reason "project ended"',
+  ).action(async (id: string, options: ReasonOptions) => {
+    const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/deactivate`, { reason: options.reason });
+    show(options, body, () => `${visible(id)} is no longer in force at revision ${body.revision}.`);
+  });
+
+  remote(
+    policy,
+    'explain <person> <tool>',
+    'Would this person be allowed to call this tool, and why',
+    'remit policy explain person_01k… files/write_file',
+  )
+    .option('--agent <client>', 'client id the person would use')
+    .option('--scope <scope...>', 'scopes of the token (default: the scope of the tool)')
+    .option('--arguments <json>', 'arguments of the call, as a JSON object')
+    .option('--approved', 'as if an approval of exactly this call existed', false)
+    .action(
+      async (
+        person: string,
+        name: string,
+        options: RemoteOptions & { agent?: string; scope?: string[]; arguments?: string; approved: boolean },
+      ) => {
+        const [server, tool] = splitTool(name);
+        const { body } = await apiOf(options).post<Explanation>('/access/explain', {
+          person,
+          server,
+          tool,
+          approved: options.approved,
+          ...(options.agent === undefined ? {} : { agent: options.agent }),
+          ...(options.scope === undefined ? {} : { scopes: options.scope }),
+          ...(options.arguments === undefined ? {} : { arguments: jsonObject(options.arguments) }),
+        });
+        show(options, body, (it) =>
+          fields([
+            ['verdict', it.verdict],
+            ['reason', it.reason],
+            ['policies', it.rules.join(', ') || 'none matched'],
+            ['needs scope', it.requiredScopes?.join(' ')],
+            [
+              'would help',
+              it.nearest
+                .map(({ change, value, verdict }) => `${change} ${value}`.trim() + ` (then ${verdict})`)
+                .join('; ') || '-',
+            ],
+            ['roles', it.roles.join(', ')],
+            ['risk', it.risk],
+            ['scope of tool', it.scope],
+            ['at revision', it.revision],
+          ]),
+        );
+      },
+    );
+}
+
+function jsonObject(text: string): object {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  } catch {
+    // Told below, together with the other ways to be wrong.
+  }
+  throw new CliFailure(
+    'usage',
+    '--arguments is not a JSON object.',
+    'Write it like --arguments \'{"path":"notes.txt"}\'.',
+  );
+}

@@ -1,0 +1,53 @@
+/** The tree of commands. Building it does nothing; a test walks it, and docs/guides/cli.md is held against it. */
+import { Command } from 'commander';
+import { approvalCommands } from './commands/approval.ts';
+import { auditCommands } from './commands/audit.ts';
+import { connectCommand } from './commands/connect.ts';
+import { doctorCommand } from './commands/doctor.ts';
+import { initCommand } from './commands/init.ts';
+import { lockCommands } from './commands/lock.ts';
+import { personCommands } from './commands/person.ts';
+import { policyCommands } from './commands/policy.ts';
+import { runCommands } from './commands/run.ts';
+import { serverCommands } from './commands/server.ts';
+import { signInCommands } from './commands/sign-in.ts';
+import { toolCommands } from './commands/tool.ts';
+import { verifyCommand } from './commands/verify.ts';
+import { VERSION } from './version.ts';
+
+export const EXIT_CODES_HELP = `Exit codes:
+  0  done
+  1  failed or refused
+  2  wrong usage or configuration
+  3  not signed in
+  4  nothing answers`;
+
+export function buildProgram(): Command {
+  const program = new Command('remit')
+    .description('Governance gateway for the Model Context Protocol.')
+    .version(VERSION, '--version')
+    .addHelpText('after', `\n${EXIT_CODES_HELP}\n\nExample:\n  remit init && remit doctor && remit up`)
+    .configureHelp({ subcommandTerm: (command) => command.name() })
+    .showHelpAfterError('Try --help.');
+
+  program.commandsGroup('Run:');
+  runCommands(program);
+  initCommand(program);
+  doctorCommand(program);
+  program.commandsGroup('Sign in:');
+  signInCommands(program);
+  program.commandsGroup('Govern:');
+  serverCommands(program);
+  toolCommands(program);
+  policyCommands(program);
+  personCommands(program);
+  program.commandsGroup('Respond:');
+  lockCommands(program);
+  approvalCommands(program);
+  program.commandsGroup('Evidence:');
+  auditCommands(program);
+  verifyCommand(program);
+  program.commandsGroup('Clients:');
+  connectCommand(program);
+  return program;
+}
