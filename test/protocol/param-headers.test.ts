@@ -37,7 +37,7 @@ describe('declarations', () => {
     ['under oneOf', of({ a: { oneOf: [marked('A')] } }), 'unreachable', '#/properties/a/oneOf/0'],
     ['under allOf', of({ a: { allOf: [marked('A')] } }), 'unreachable', '#/properties/a/allOf/0'],
     ['under not', of({ a: { not: marked('A') } }), 'unreachable', '#/properties/a/not'],
-    ['under then', of({}, { if: true, then: of({ a: marked('A') }) }), 'unreachable', '#/then/properties/a'],
+    ['under if', of({}, { if: of({ a: marked('A') }) }), 'unreachable', '#/if/properties/a'],
     ['under $defs', of({ a: { $ref: '#/$defs/x' } }, { $defs: { x: marked('A') } }), 'unreachable', '#/$defs/x'],
     [
       'under additionalProperties',
