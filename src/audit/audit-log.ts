@@ -50,6 +50,7 @@ export type AuditFaultCode =
   | 'log_forked' // a checkpoint under our key says something else than our ledger: two gateways, one key
   | 'log_rolled_back' // the ledger has fewer entries than a checkpoint that was signed
   | 'log_key_mismatch' // the stored checkpoint is signed by a key this deployment does not know
+  | 'publish_unreadable' // the publish directory cannot be compared with at start
   | 'log_contended' // other nodes kept winning the checkpoint swap; the next turn tries again
   | 'log_index_unknown'
   | 'key_unreadable'

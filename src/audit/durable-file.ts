@@ -1,7 +1,8 @@
 /**
  * Files that are either the old or the new content, whatever happens in between: temporary file, fsync, rename, fsync of the directory.
- * CRASH: a `.tmp` file may stay behind; the next write of the same file replaces it.
+ * CRASH: a `.tmp` file may stay behind. Nobody reads it.
  */
+import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -15,9 +16,8 @@ export async function replaceFile(
   { mode = 0o644, exclusive = false }: { readonly mode?: number; readonly exclusive?: boolean } = {},
 ): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
-  // Another process may write the same file: each has its own temporary name.
-  const temporary = `${path}.${process.pid}.tmp`;
-  await rm(temporary, { force: true });
+  // Somebody else may write the same file at this moment: every write has its own temporary name.
+  const temporary = `${path}.${randomUUID()}.tmp`;
   const file = await open(temporary, 'wx', mode);
   try {
     await file.writeFile(content);

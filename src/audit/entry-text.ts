@@ -33,7 +33,7 @@ export function entryText(entry: AuditEntry): string {
     const text = canonicalJson(bounded(entry, limits));
     if (Buffer.byteLength(text) <= MAX_ENTRY_BYTES) return text;
   }
-  throw new LedgerFault('ledger_entry_too_large', `a ${entry.kind} entry is over ${MAX_ENTRY_BYTES} bytes`);
+  throw new LedgerFault('ledger_entry_too_large', `an entry of kind ${entry.kind} is over ${MAX_ENTRY_BYTES} bytes`);
 }
 
 function bounded(value: unknown, limits: Limits): unknown {

@@ -163,6 +163,16 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
     throw new AuditFault('log_contended', `other nodes won the checkpoint ${MAX_SWAPS} times in a row`);
   }
 
+  /** At start only: a published checkpoint that is newer than our ledger is how a rollback shows, so it must be readable. */
+  async function comparePublished(dir: string): Promise<void> {
+    try {
+      await readPublished(ledger, log, dir, trusted);
+    } catch (cause) {
+      if (cause instanceof Fault) throw cause;
+      throw new AuditFault('publish_unreadable', `the publish directory ${dir} cannot be read`, { cause });
+    }
+  }
+
   async function publish(next: Head): Promise<void> {
     if (publishDir === undefined || published?.note === next.note) return;
     try {
@@ -241,7 +251,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   let timer: NodeJS.Timeout | undefined;
   const stored = await ledger.checkpoint(log);
   if (stored !== null) setHead(await adopt(stored));
-  if (publishDir !== undefined) await readPublished(ledger, log, publishDir, trusted);
+  if (publishDir !== undefined) await comparePublished(publishDir);
   const signedBy = (head as Head | null)?.keyId ?? null;
   if (signedBy === null) await record(keyEntry(stamp(), { what: 'created', vkey: signer.vkey.text }));
   else if (signedBy !== signer.vkey.id) {
