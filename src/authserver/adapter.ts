@@ -22,9 +22,7 @@ const BEARER_MODELS: ReadonlySet<string> = new Set([
 export interface AuthStorage {
   readonly adapter: AdapterFactory;
   /** Deletes what has expired, at most `limit` rows. Returns how many. */
-  sweep(limit?: number): number;
-  /** Ends a grant: its refresh tokens, its codes and itself. Idempotent. */
-  revokeGrant(grantId: string): void;
+  sweep(limit: number): number;
 }
 
 export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
@@ -111,8 +109,7 @@ export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
 
   return {
     adapter,
-    sweep: (limit = 1_000) => Number(sweep.run(nowSeconds(), limit).changes),
-    revokeGrant: (grantId) => void removeGrant.run(grantId),
+    sweep: (limit) => Number(sweep.run(nowSeconds(), limit).changes),
   };
 }
 

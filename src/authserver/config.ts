@@ -53,7 +53,7 @@ export type PreregisteredClient = z.infer<typeof PreregisteredClient>;
 const hostName = z
   .string()
   .regex(
-    /^(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$/,
+    /^(?=.{1,253}$)(?=.*[a-z][a-z0-9-]*$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+$/,
     'must be a plain lower-case host name such as claude.ai',
   );
 

@@ -16,8 +16,6 @@ export interface Consents {
   allowed(key: ConsentKey): ReadonlySet<string>;
   /** Adds to what was allowed before. */
   remember(key: ConsentKey, scopes: Iterable<string>): void;
-  /** The next request of this client asks again. Tokens already issued are not touched. */
-  forget(key: ConsentKey): void;
 }
 
 export function consents(db: DatabaseSync, clock: Clock): Consents {
@@ -26,7 +24,6 @@ export function consents(db: DatabaseSync, clock: Clock): Consents {
     `INSERT INTO consent (account_id, client_id, resource, scopes, given_at) VALUES (?, ?, ?, ?, ?)
      ON CONFLICT (account_id, client_id, resource) DO UPDATE SET scopes = excluded.scopes, given_at = excluded.given_at`,
   );
-  const remove = db.prepare('DELETE FROM consent WHERE account_id = ? AND client_id = ? AND resource = ?');
   const allowed = (key: ConsentKey): ReadonlySet<string> => {
     const row = select.get(key.accountId, key.clientId, key.resource);
     return new Set(row ? String(row['scopes']).split(' ').filter(Boolean) : []);
@@ -37,6 +34,5 @@ export function consents(db: DatabaseSync, clock: Clock): Consents {
       const all = [...new Set([...allowed(key), ...scopes])].sort().join(' ');
       upsert.run(key.accountId, key.clientId, key.resource, all, Math.floor(clock.now() / 1_000));
     },
-    forget: (key) => void remove.run(key.accountId, key.clientId, key.resource),
   };
 }

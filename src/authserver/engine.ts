@@ -58,6 +58,8 @@ export interface EngineParts {
 /** Scopes of the server itself. Everything else belongs to a resource. `offline_access` is not needed: refresh is by policy. */
 export const OWN_SCOPES = ['openid'];
 
+const GRANT_TYPES = ['authorization_code', 'refresh_token'];
+
 /** Codes and words for the client; the details stay here. */
 const RESOURCE_ERRORS: Record<ResourceRefusal['reason'], () => errors.OIDCProviderError> = {
   malformed: () =>
@@ -146,7 +148,7 @@ export function createEngine(parts: EngineParts): Provider {
     clientAuthMethods: ['none', 'private_key_jwt'],
     clientDefaults: {
       application_type: 'web',
-      grant_types: ['authorization_code', 'refresh_token'],
+      grant_types: GRANT_TYPES,
       response_types: ['code'],
       token_endpoint_auth_method: 'none',
       // The engine's default is RS256, for which there is no key here.
@@ -161,6 +163,10 @@ export function createEngine(parts: EngineParts): Provider {
         metadata.application_type = isNativeByRedirect(metadata.redirect_uris ?? []) ? 'native' : 'web';
         // Anything but `query` needs a script or leaves the code in the browser.
         metadata.response_modes = ['query'];
+        // Documents are written for every server; what this one has not is left out, not held against the client.
+        metadata.id_token_signed_response_alg = 'ES256';
+        metadata.grant_types = (metadata.grant_types ?? []).filter((grant) => GRANT_TYPES.includes(grant));
+        delete metadata.scope;
       },
     },
     allowOmittingSingleRegisteredRedirectUri: false,

@@ -1,5 +1,5 @@
 /**
- * HTML by template: every value is escaped unless it is itself the result of `html`. Promises: no text from outside
+ * HTML by template: every value is escaped unless it is itself the result of `markup`. Promises: no text from outside
  * becomes markup, and `shortText` cuts what would fill the screen or fool the eye. Knows nothing about the pages.
  */
 const MARK = Symbol('markup');
@@ -30,7 +30,7 @@ function render(value: Value): string {
   return (value as Markup).text;
 }
 
-export function html(strings: TemplateStringsArray, ...values: readonly Value[]): Markup {
+export function markup(strings: TemplateStringsArray, ...values: readonly Value[]): Markup {
   const text = strings.reduce((all, string, at) => all + render(values[at - 1] ?? null) + string);
   return { [MARK]: true, text };
 }

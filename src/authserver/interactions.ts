@@ -71,10 +71,7 @@ async function signIn(parts: InteractionParts, ctx: Context, interaction: Intera
   }
   if (interaction.session?.accountId !== undefined && interaction.session.accountId !== person.sub) {
     // Somebody else was signed in here: their session ends, this one starts anew.
-    const session = await parts.provider.Session.get(ctx);
-    await session.destroy();
-    delete interaction.session;
-    await interaction.persist();
+    await endSession(parts, ctx, interaction);
   }
   parts.note('signed in', { sub: person.sub, clientId: client.clientId });
   const login = { accountId: person.sub, amr: ['pwd'], remember: false };
@@ -121,6 +118,14 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
   }
 
   const form = await readForm(parts, ctx, interaction, 'consent');
+  if (form.get('decision') === 'switch') {
+    await endSession(parts, ctx, interaction);
+    // Without a session the engine starts the same request again, at the sign-in page.
+    return seeOther(
+      ctx,
+      await parts.provider.interactionResult(ctx.req, ctx.res, {}, { mergeWithLastSubmission: false }),
+    );
+  }
   if (form.get('decision') !== 'allow') {
     parts.note('consent denied', { sub: accountId, clientId: client.clientId, resource });
     return deny(parts, ctx, 'the person did not allow it');
@@ -132,6 +137,13 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
   parts.note('consent given', { sub: accountId, clientId: client.clientId, resource, scopes });
   const result = { consent: { grantId } };
   seeOther(ctx, await parts.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: true }));
+}
+
+async function endSession(parts: InteractionParts, ctx: Context, interaction: Interaction): Promise<void> {
+  const session = await parts.provider.Session.get(ctx);
+  await session.destroy();
+  delete interaction.session;
+  await interaction.persist();
 }
 
 async function deny(parts: InteractionParts, ctx: Context, description: string): Promise<void> {

@@ -3,7 +3,7 @@
  * its hash in the policy. Everything from outside is escaped and cut. Does not decide anything. One table of pages.
  */
 import { createHash } from 'node:crypto';
-import { html, shortText, trustedMarkup } from './html.ts';
+import { markup, shortText, trustedMarkup } from './html.ts';
 import type { Markup } from './html.ts';
 import type { OfferedScope, Risk } from './resources.ts';
 
@@ -61,29 +61,32 @@ export function pageHeaders(formTargets: readonly string[]): Record<string, stri
 export function formTarget(redirectUri: string): string | null {
   const url = URL.parse(redirectUri);
   if (url === null) return null;
-  const source = url.protocol === 'https:' || url.protocol === 'http:' ? url.origin : url.protocol;
+  // CSP has no way to write an IPv6 address or a private-use origin: there the scheme must do.
+  const source = /^https?:$/.test(url.protocol) && !url.hostname.startsWith('[') ? url.origin : url.protocol;
   return /^[a-z][a-z0-9+.-]*:(\/\/[a-z0-9.-]+(:\d+)?)?$/.test(source) ? source : null;
 }
 
+/** INVARIANT: nothing but STYLE stands inside the style element, else its hash in the policy does not match. */
 function page(title: string, body: Markup): string {
-  return html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="robots" content="noindex" />
-        <title>${title} · Remit</title>
-        <style>
-          ${trustedMarkup(STYLE)}
-        </style>
-      </head>
-      <body>
-        <main>
-          <p class="brand">Remit</p>
-          <div class="card">${body}</div>
-        </main>
-      </body>
-    </html> `.text;
+  return markup`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>${title} · Remit</title>
+<style>${trustedMarkup(STYLE)}</style>
+</head>
+<body>
+<main>
+<p class="brand">Remit</p>
+<div class="card">
+${body}
+</div>
+</main>
+</body>
+</html>
+`.text;
 }
 
 export interface SignInView {
@@ -97,45 +100,24 @@ export interface SignInView {
 
 export function signInPage(view: SignInView): string {
   const name = shortText(view.clientName, 60);
+  const failed = markup`<p class="bad" role="alert" id="failed">That did not work. Check the user name and password, or wait a few minutes after several attempts.</p>`;
   return page(
     'Sign in',
-    html`<h1>Sign in to continue to ${name}</h1>
-      <p class="warn">
-        <strong>Evaluation sign-in: local users of this installation.</strong> For production, connect your identity
-        provider instead.
-      </p>
-      ${view.failed ? html`<p class="bad" role="alert" id="failed">That did not work. Check the user name and password, or wait a few minutes after several attempts.</p>` : null}
-      <form method="post" action="${view.action}" autocomplete="on">
-        <input type="hidden" name="form_token" value="${view.formToken}" />
-        <input type="hidden" name="step" value="sign-in" />
-        <label for="username">User name</label>
-        <input
-          id="username"
-          name="username"
-          type="text"
-          value="${shortText(view.username, 64)}"
-          autocomplete="username"
-          autocapitalize="none"
-          spellcheck="false"
-          maxlength="64"
-          required
-          ${view.failed ? trustedMarkup('aria-describedby="failed"') : trustedMarkup('autofocus')}
-        />
-        <label for="password">Password</label>
-        <input
-          id="password"
-          name="password"
-          type="password"
-          autocomplete="current-password"
-          maxlength="200"
-          required
-          ${view.failed ? trustedMarkup('aria-describedby="failed" autofocus') : null}
-        />
-        <div class="row">
-          <button type="submit" name="decision" value="continue">Sign in</button>
-          <button type="submit" name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
-        </div>
-      </form>`,
+    markup`<h1>Sign in to continue to ${name}</h1>
+<p class="warn"><strong>Evaluation sign-in: local users of this installation.</strong> For production, connect your identity provider instead.</p>
+${view.failed ? failed : null}
+<form method="post" action="${view.action}" autocomplete="on">
+<input type="hidden" name="form_token" value="${view.formToken}">
+<input type="hidden" name="step" value="sign-in">
+<label for="username">User name</label>
+<input id="username" name="username" type="text" value="${shortText(view.username, 64)}" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64" required ${trustedMarkup(view.failed ? 'aria-describedby="failed"' : 'autofocus')}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" maxlength="200" required ${trustedMarkup(view.failed ? 'aria-describedby="failed" autofocus' : '')}>
+<div class="row">
+<button type="submit" name="decision" value="continue">Sign in</button>
+<button type="submit" name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
+</div>
+</form>`,
   );
 }
 
@@ -168,36 +150,33 @@ export interface ConsentView {
 
 export function consentPage(view: ConsentView): string {
   const name = shortText(view.client.name, 60);
+  const server = shortText(view.resource.name, 80);
+  const local = markup`<p class="warn" role="note">This application runs on your own computer, and any program there can claim this name. Continue only if you have just started it yourself.</p>`;
   return page(
     'Allow access',
-    html`<h1>
-        Allow <strong>${name}</strong> to use <strong>${shortText(view.resource.name, 80)}</strong> in your name?
-      </h1>
-      <dl>
-        <dt>Application</dt>
-        <dd>${name}<br /><small>${identityOf(view)}</small><br /><code>${shortText(view.client.id, 200)}</code></dd>
-        <dt>Server</dt>
-        <dd>${shortText(view.resource.name, 80)}<br /><code>${shortText(view.resource.url, 300)}</code></dd>
-        <dt>Sends you to</dt>
-        <dd><code>${shortText(view.redirectHost, 253)}</code></dd>
-        <dt>Signed in as</dt>
-        <dd>${shortText(view.person.name, 100)}<br /><small>${shortText(view.person.email, 254)}</small></dd>
-      </dl>
-      ${view.redirectIsLocal ? html`<p class="warn" role="note">This application runs on your own computer, and any program there can claim this name. Continue only if you have just started it yourself.</p>` : null}
-      <h2>It asks to</h2>
-      <ul>
-        ${view.scopes.length === 0 ? html`<li>know who you are, and nothing more</li>` : view.scopes.map(scopeLine)}
-      </ul>
-      ${view.allowedBefore ? html`<p class="note">You have allowed this before.</p>` : null}
-      <form method="post" action="${view.action}">
-        <input type="hidden" name="form_token" value="${view.formToken}" />
-        <input type="hidden" name="step" value="consent" />
-        <div class="row">
-          <button type="submit" name="decision" value="allow">Allow</button>
-          <button type="submit" name="decision" value="deny" class="quiet">Deny</button>
-        </div>
-      </form>
-      <p><small>What it does is decided again for every call, and recorded.</small></p>`,
+    markup`<h1>Allow <strong>${name}</strong> to use <strong>${server}</strong> in your name?</h1>
+<dl>
+<dt>Application</dt><dd>${name}<br><small>${identityOf(view)}</small><br><code>${shortText(view.client.id, 200)}</code></dd>
+<dt>Server</dt><dd>${server}<br><code>${shortText(view.resource.url, 300)}</code></dd>
+<dt>Sends you to</dt><dd><code>${shortText(view.redirectHost, 253)}</code></dd>
+<dt>Signed in as</dt><dd>${shortText(view.person.name, 100)}<br><small>${shortText(view.person.email, 254)}</small></dd>
+</dl>
+${view.redirectIsLocal ? local : null}
+<h2>It asks to</h2>
+<ul>
+${view.scopes.length === 0 ? markup`<li>know who you are, and nothing more</li>` : view.scopes.map(scopeLine)}
+</ul>
+${view.allowedBefore ? markup`<p class="note">You have allowed this before.</p>` : null}
+<form method="post" action="${view.action}">
+<input type="hidden" name="form_token" value="${view.formToken}">
+<input type="hidden" name="step" value="consent">
+<div class="row">
+<button type="submit" name="decision" value="allow">Allow</button>
+<button type="submit" name="decision" value="deny" class="quiet">Deny</button>
+<button type="submit" name="decision" value="switch" class="quiet">Use another account</button>
+</div>
+</form>
+<p><small>What it does is decided again for every call, and recorded.</small></p>`,
   );
 }
 
@@ -210,9 +189,8 @@ function identityOf(view: ConsentView): string {
 function scopeLine(scope: OfferedScope): Markup {
   const [level, words] = scope.risk === null ? (['mid', 'risk not stated'] as const) : RISK_WORDS[scope.risk];
   const plain = shortText(scope.description, 200) || 'The server gives no description';
-  return html`<li>
-    ${plain} <span class="mark ${level}">${words}</span><br /><code>${shortText(scope.scope, 200)}</code>
-  </li> `;
+  return markup`<li>${plain} <span class="mark ${level}">${words}</span><br><code>${shortText(scope.scope, 200)}</code></li>
+`;
 }
 
 export interface ErrorView {
@@ -224,25 +202,15 @@ export interface ErrorView {
 }
 
 export function errorPage(view: ErrorView): string {
+  const code = markup`<dt>Code</dt><dd><code>${shortText(view.code ?? '', 60)}</code></dd>`;
   return page(
     view.title,
-    html`<h1>${view.title}</h1>
-      <p>${shortText(view.text, 300)}</p>
-      <dl>
-        ${
-          view.code === null
-            ? null
-            : html`<dt>Code</dt>
-                <dd><code>${shortText(view.code, 60)}</code></dd>`
-        }
-        <dt>Reference</dt>
-        <dd><code>${view.reference}</code></dd>
-      </dl>
-      <p>
-        <small
-          >Quote the reference when you ask for help. You can close this page and start again from your
-          application.</small
-        >
-      </p>`,
+    markup`<h1>${view.title}</h1>
+<p>${shortText(view.text, 300)}</p>
+<dl>
+${view.code === null ? null : code}
+<dt>Reference</dt><dd><code>${view.reference}</code></dd>
+</dl>
+<p><small>Quote the reference when you ask for help. You can close this page and start again from your application.</small></p>`,
   );
 }

@@ -15,13 +15,14 @@ import type { Clock } from '../lib/clock.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
 import { newId } from '../lib/ids.ts';
-import { guardedRequest } from '../upstream/dial.ts';
+import { isJsonObject } from '../lib/json.ts';
 import { authStorage } from './adapter.ts';
 import { parseAuthServerConfig } from './config.ts';
 import type { AuthServerConfig, AuthServerSettings } from './config.ts';
 import { consents } from './consents.ts';
 import { windowCounter } from './counters.ts';
 import { openDatabase } from './database.ts';
+import { fetchPublicDocument } from './documents.ts';
 import { createEngine } from './engine.ts';
 import type { ClientPolicy, TokenClaims } from './engine.ts';
 import { SIGN_IN_CLOSED, interactionRoutes } from './interactions.ts';
@@ -123,6 +124,14 @@ export async function startAuthServer(
           );
         }
         if (ctx.status === 404 && ctx.body === undefined) notFound(ctx);
+        // The engine hides the reason of a fault; the reference leads an operator to it.
+        const answer: unknown = ctx.body;
+        if (isJsonObject(answer) && answer['error'] === 'server_error') {
+          ctx.body = {
+            error: 'server_error',
+            error_description: `internal error, reference ${String(ctx.state['reference'])}`,
+          };
+        }
       });
       provider.use(
         interactionRoutes({
@@ -141,7 +150,7 @@ export async function startAuthServer(
 
     let engine = build();
     handle = doorkeeper({ settings, issuer, port, clock, pass: (request, response) => void engine(request, response) });
-    const sweeper = setInterval(() => storage.sweep(), SWEEP_EVERY_MS);
+    const sweeper = setInterval(() => storage.sweep(10_000), SWEEP_EVERY_MS);
     sweeper.unref();
     if (settings.evaluationUsers) log.warn('evaluation sign-in is on: local users, not for production');
     if (settings.unsafeSilentNativeConsent)
@@ -351,9 +360,11 @@ function logEvents(provider: Provider, log: Logger): void {
   provider.on('authorization.error', failed('authorization'));
   provider.on('grant.error', failed('token'));
   provider.on('revocation.error', failed('revocation'));
-  provider.on('server_error', (ctx, error) =>
-    log.error({ path: pathForLog(ctx.path), ...reasonOf(error) }, 'server error'),
-  );
+  provider.on('server_error', (ctx, error) => {
+    const reference = newId('ref');
+    ctx.state['reference'] = reference;
+    log.error({ reference, path: pathForLog(ctx.path), ...reasonOf(error) }, 'server error');
+  });
   provider.on('grant.success', (ctx) => {
     const { client, entities, params } = ctx.oidc;
     log.info(
@@ -371,19 +382,4 @@ function logEvents(provider: Provider, log: Logger): void {
   provider.on('grant.revoked', (ctx) => log.warn({ clientId: ctx.oidc.client?.clientId }, 'grant revoked'));
   // Koa would print to the console.
   (provider as EventEmitter).on('error', (error: unknown) => log.error(reasonOf(error), 'unhandled error'));
-}
-
-/** CONTROLS AN-15: https, a public address at connect time, no redirect, bounded. */
-async function fetchPublicDocument(url: string): Promise<Response> {
-  const { status, headers, body } = await guardedRequest(url, {
-    rule: { allowedNetworks: [], requireHttps: true },
-    headers: { accept: 'application/json' },
-    timeoutMs: 3_000,
-    maxBytes: 64 * 1_024,
-  });
-  const kept = ['content-type', 'cache-control', 'expires'].flatMap((name): [string, string][] => {
-    const value = headers[name];
-    return typeof value === 'string' ? [[name, value]] : [];
-  });
-  return new Response(Buffer.from(body), { status, headers: kept });
 }
