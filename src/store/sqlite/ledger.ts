@@ -4,19 +4,12 @@
  */
 import type { Ledger, LedgerFaultCode } from '../../audit/ledger.ts';
 import { LedgerFault } from '../../audit/ledger.ts';
-import { isFault } from '../../lib/fault.ts';
-import { groupCommit } from '../group-commit.ts';
+import type { LedgerOptions } from '../ledger-store.ts';
+import { ledgerOver } from '../ledger-store.ts';
 import type { LedgerMethods } from './ledger-worker.ts';
 import { startDatabase, workerModule } from './worker.ts';
 
-export interface LedgerOptions {
-  /** Entries waiting for the disk, at most. Default 4096. */
-  readonly queueLimit?: number;
-  /** Default 5000. */
-  readonly appendTimeoutMs?: number;
-}
-
-/** One batch is committed while the next one is ready for it; a third gathers on the main thread. */
+/** One batch is being committed and one is ready for the thread; a third gathers on the main thread. */
 const BATCHES_IN_FLIGHT = 2;
 
 /**
@@ -24,48 +17,21 @@ const BATCHES_IN_FLIGHT = 2;
  * @throws LedgerFault `ledger_locked` (another process has it), `ledger_corrupt`, `ledger_newer`, `ledger_failed`.
  */
 export async function openSqliteLedger(path: string, options: LedgerOptions = {}): Promise<Ledger> {
-  const rebuild = (code: string | null, message: string): LedgerFault =>
-    new LedgerFault((code ?? 'ledger_failed') as LedgerFaultCode, message);
-  const database = await startDatabase<LedgerMethods>(workerModule('./ledger-worker', import.meta.url), path, rebuild);
-  const queue = groupCommit({
-    queueLimit: options.queueLimit ?? 4096,
-    appendTimeoutMs: options.appendTimeoutMs ?? 5000,
-    maxInFlight: BATCHES_IN_FLIGHT,
-    write: (groups) => database.call('append', groups),
+  const thread = workerModule('./ledger-worker', import.meta.url);
+  const database = await startDatabase<LedgerMethods>(thread, path, (code, text) => {
+    return new LedgerFault((code ?? 'ledger_failed') as LedgerFaultCode, text);
   });
-  database.onDeath((fault) => queue.fail(fault as LedgerFault));
-  const isClosed = new LedgerFault('ledger_closed', 'the ledger is closed');
-  let closing: Promise<void> | null = null;
-
-  const close = async (): Promise<void> => {
-    await queue.close();
-    try {
-      await database.call('close');
-    } catch (error) {
-      // After a disk error the writer refuses even this; the thread ends all the same.
-      if (!isFault(error)) throw error;
-    }
-    await database.end(isClosed);
+  const backend = {
+    append: database.method('append'),
+    size: database.method('size'),
+    read: database.method('read'),
+    hashes: database.method('hashes'),
+    checkpoint: database.method('checkpoint'),
+    swapCheckpoint: database.method('swapCheckpoint'),
+    logs: database.method('logs'),
+    close: () => database.end(new LedgerFault('ledger_closed', 'the ledger is closed')),
   };
-
-  return {
-    append: (log, text) => queue.append(log, text),
-    size: (log) => database.call('size', log),
-    read: (log, start, count) => database.call('read', log, start, count),
-    hashes: (log, level, start, count) => database.call('hashes', log, level, start, count),
-    checkpoint: (log) => database.call('checkpoint', log),
-    async swapCheckpoint(log, expectedSize, next) {
-      if (queue.fatal !== null) throw queue.fatal;
-      return database.call('swapCheckpoint', log, expectedSize, next);
-    },
-    logs: () => database.call('logs'),
-    get fatal() {
-      return queue.fatal;
-    },
-    onFatal: (listener) => queue.onFatal(listener),
-    close() {
-      closing ??= close();
-      return closing;
-    },
-  };
+  const { ledger, fail } = ledgerOver(backend, BATCHES_IN_FLIGHT, options);
+  database.onDeath((fault) => fail(fault as LedgerFault));
+  return ledger;
 }

@@ -2,13 +2,12 @@
  * A database in a worker thread: named methods called by message, so that no statement and no fsync ever runs on the main thread.
  * Both ends live here, because they are two halves of one protocol. Messages carry plain data; a fault crosses as code and text.
  */
-import { once } from 'node:events';
 import type { MessagePort } from 'node:worker_threads';
 import { parentPort, Worker, workerData } from 'node:worker_threads';
 import type { Fault } from '../../lib/fault.ts';
 
 /** What a worker can do. `never` parameters accept any method; each call is typed by `Remote`. */
-export type Methods = Record<string, (...args: never[]) => Promise<unknown>>;
+export type Methods = Record<string, (...args: never[]) => Promise<unknown>> & { close(): Promise<void> };
 
 interface Request {
   readonly id: number;
@@ -53,10 +52,10 @@ export async function serveDatabase(
 }
 
 export interface Remote<M extends Methods> {
-  call<Name extends keyof M & string>(method: Name, ...args: Parameters<M[Name]>): ReturnType<M[Name]>;
+  method<Name extends keyof M & string>(name: Name): M[Name];
   /** Called once if the thread ends without `end()`; at once if it already has. */
   onDeath(listener: (fault: Fault) => void): void;
-  /** Ends the thread. Calls that were not answered are refused with `closed`. */
+  /** Closes the database and ends the thread. Calls that were not answered are refused with `closed`. */
   end(closed: Fault): Promise<void>;
 }
 
@@ -113,24 +112,24 @@ export async function startDatabase<M extends Methods>(
     await worker.terminate();
     throw error;
   }
+  function call(method: string, args: readonly unknown[]): Promise<unknown> {
+    if (over !== null) return Promise.reject(over);
+    const request: Request = { id: next, method, args };
+    const reply = expectReply();
+    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
+    worker.postMessage(request);
+    return reply;
+  }
   return {
-    call(method, ...args) {
-      if (over !== null) return Promise.reject(over) as ReturnType<M[typeof method]>;
-      const request: Request = { id: next, method, args };
-      const reply = expectReply();
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker thread, not a window
-      worker.postMessage(request);
-      return reply as ReturnType<M[typeof method]>;
-    },
+    method: (name) => ((...args: readonly unknown[]) => call(name, args)) as unknown as M[typeof name],
     onDeath(listener) {
       mourner = listener;
       if (death !== null) listener(death);
     },
     async end(closed) {
-      const exited = over === null ? once(worker, 'exit') : undefined;
+      await call('close', []).catch(() => undefined); // a thread that cannot close is ended all the same
       stop(closed);
       await worker.terminate();
-      await exited;
     },
   };
 }

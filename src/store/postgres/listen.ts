@@ -1,0 +1,51 @@
+/**
+ * LISTEN on a connection of its own, opened again whenever it is lost. A wake-up is a hint: what was missed while the connection
+ * was down is found by the follower's poll, and each new connection wakes once for the same reason.
+ */
+import type { Client } from 'pg';
+import { openSession } from './open.ts';
+
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 5000;
+
+/** @returns how to stop. */
+export function listen(url: string, schema: string, channel: string, wake: () => void): () => Promise<void> {
+  let stopped = false;
+  let client: Client | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let retryMs = FIRST_RETRY_MS;
+  let connecting: Promise<void> = connect();
+
+  async function connect(): Promise<void> {
+    try {
+      const session = await openSession(url, schema);
+      session.on('notification', wake);
+      session.on('end', retry);
+      client = session;
+      await session.query(`listen "${channel}"`);
+      retryMs = FIRST_RETRY_MS;
+      wake();
+    } catch {
+      if (client === undefined) retry();
+      else await client.end();
+    }
+  }
+
+  function retry(): void {
+    client = undefined;
+    if (stopped) return;
+    timer = setTimeout(() => {
+      connecting = connect();
+    }, retryMs);
+    timer.unref();
+    retryMs = Math.min(retryMs * 2, LAST_RETRY_MS);
+  }
+
+  return async () => {
+    stopped = true;
+    clearTimeout(timer);
+    await connecting;
+    clearTimeout(timer);
+    await client?.end();
+  };
+}
