@@ -5,10 +5,12 @@
  */
 import { type Json, type JsonObject, isJsonObject } from '../lib/json.ts';
 
+const PLAIN = /^[\x21-\x7e]*$/;
 const INVISIBLE = /[\p{C}\p{Z}\p{M}]/gu;
 
 /** The form in which look-alikes are equal. Not for display and not a security boundary by itself: only equality with a known key matters. */
 export function foldKey(key: string): string {
+  if (PLAIN.test(key)) return key.toLowerCase();
   return key.normalize('NFKD').toUpperCase().toLowerCase().replace(INVISIBLE, '');
 }
 

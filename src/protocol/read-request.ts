@@ -67,6 +67,8 @@ export type InboundMessage = InboundRequest | InboundNotification;
 
 const MAX_ID = 256;
 const MAX_METHOD = 256;
+/** Members of `params` and of `_meta`, which are compared key by key before we know who calls. Arguments have only the JSON limits. */
+const MAX_MEMBERS = 100;
 const TOP_LEVEL: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
 const NO_MEMBERS: JsonObject = Object.freeze({});
 
@@ -105,6 +107,9 @@ export function readMessage(
 
   const rawMeta = params['_meta'] ?? NO_MEMBERS;
   if (!isJsonObject(rawMeta)) return err(invalidEnvelope(id, 'params._meta must be an object'));
+  if (Object.keys(params).length > MAX_MEMBERS || Object.keys(rawMeta).length > MAX_MEMBERS) {
+    return err(invalidRequest(id, `params and params._meta may have at most ${MAX_MEMBERS} members each`));
+  }
   const imitated = metaLookalike(rawMeta);
   if (imitated !== null)
     return err(invalidEnvelope(id, `params._meta has a look-alike of a reserved key: ${shown(imitated)}`));

@@ -16,6 +16,8 @@ const without = (key: string) => {
 const withMeta = (meta: Json) => modernCall({ _meta: meta });
 const oldVersion = { ...ENVELOPE, [META.protocolVersion]: '1900-01-01' };
 
+const crowd = (size: number) => Object.fromEntries(Array.from({ length: size }, (_, i) => [`k${i}`, i]));
+
 type Row = readonly [
   title: string,
   body: Json | string | Uint8Array,
@@ -76,6 +78,8 @@ const ROWS: readonly Row[] = [
   ['an Accept that excludes both', modernCall(), { ...CALL_HEADERS, accept: 'application/json;q=0, text/event-stream; q=0.0' }, 406, -32600, 7, 'Accept must allow application/json or text/event-stream'],
   ['a _meta that is no object', withMeta('x'), CALL_HEADERS, 400, -32602, 7, 'params._meta must be an object'],
   ['a look-alike in _meta', withMeta({ ...ENVELOPE, 'io.modelcontextprotocol/ProtocolVersion': MODERN }), CALL_HEADERS, 400, -32602, 7, 'params._meta has a look-alike of a reserved key: "io.modelcontextprotocol/ProtocolVersion"'],
+  ['101 members of params', modernCall(crowd(101)), CALL_HEADERS, 400, -32600, 7, 'params and params._meta may have at most 100 members each'],
+  ['101 members of _meta', withMeta({ ...ENVELOPE, ...crowd(101) }), CALL_HEADERS, 400, -32600, 7, 'params and params._meta may have at most 100 members each'],
   // era and envelope
   ['a modern header without envelope', legacyCall(), CALL_HEADERS, 400, -32602, 7, 'MCP-Protocol-Version names 2026-07-28 but params._meta lacks io.modelcontextprotocol/protocolVersion and io.modelcontextprotocol/clientCapabilities'],
   ['a modern header without version claim', withMeta(without(META.protocolVersion)), CALL_HEADERS, 400, -32602, 7, 'MCP-Protocol-Version names 2026-07-28 but params._meta lacks io.modelcontextprotocol/protocolVersion'],
