@@ -58,7 +58,8 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
     renderError: () => {},
     note: () => {},
   });
-  server.on('request', provider.callback());
+  const handle = provider.callback();
+  server.on('request', (request, response) => void handle(request, response));
   try {
     const client = await provider.Client.find('mcp-client');
     if (client === undefined) throw new Error('no client');

@@ -1,5 +1,5 @@
 /** Which clients get in: pre-registered ones, and metadata documents of listed hosts. Nobody else, and nothing is fetched for them. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLocalJWKSet, createRemoteJWKSet, jwtVerify } from 'jose';
+import type { JWK } from 'jose';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openKeys } from '../../src/authserver/keys.ts';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -65,7 +66,7 @@ test('rotation in a running server: old tokens verify, new ones are signed by th
     const jar = cookieJar();
     const before = await at.tokens({ jar });
     const jwks = new URL(`${at.server.issuer}/jwks`);
-    const published = async () => (await (await fetch(jwks)).json()) as { keys: { kid: string; d?: string }[] };
+    const published = async () => (await (await fetch(jwks)).json()) as { keys: JWK[] };
     const [first] = (await published()).keys;
     at.server.rotateKeys();
     const now = await published();
@@ -84,7 +85,7 @@ test('rotation in a running server: old tokens verify, new ones are signed by th
       now.keys[0]?.kid,
     );
     // Twin: without the retired key the old token would not verify.
-    const onlyNew = createLocalJWKSet({ keys: now.keys.slice(0, 1) as never });
+    const onlyNew = createLocalJWKSet({ keys: now.keys.slice(0, 1) });
     await expect(jwtVerify(before.access_token, onlyNew, options)).rejects.toThrow('no applicable key found');
   } finally {
     await at.stop();

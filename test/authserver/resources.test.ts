@@ -1,5 +1,5 @@
 /** Resources learnt from gateways: only trusted origins, only documents that say what they must. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { canonicalResource, metadataUrl, readMetadata, resourceDirectory } from '../../src/authserver/resources.ts';
 import type { FetchJson } from '../../src/authserver/resources.ts';
