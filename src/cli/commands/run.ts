@@ -14,6 +14,21 @@ interface ConfigOptions extends LocalOptions {
 const CONFIG_HELP = 'configuration file (default: ./remit.yaml if it exists)';
 
 export function runCommands(program: Command): void {
+  local(program, 'up', 'Run everything on this machine with sample servers and evaluation users', 'remit up')
+    .option('--dir <folder>', 'where state is kept across starts', './remit-data')
+    .option('--port <number>', 'first of four neighbouring ports; 0 takes free ones', wholeNumber)
+    .action(async (options: LocalOptions & { dir: string; port?: number }) => {
+      const { runUp } = await import('../up.ts');
+      const running = await runUp({
+        dir: options.dir,
+        port: options.port ?? null,
+        progress: (text) => progress(options, text),
+      });
+      const { dir, configFile, mcpUrl, adminUrl, issuer, servers, users, filesDir, verifierKey } = running;
+      show(options, { dir, configFile, mcpUrl, adminUrl, issuer, servers, users, filesDir, verifierKey }, describeUp);
+      await untilStopped(running, running.failed);
+    });
+
   local(
     program,
     'gateway',

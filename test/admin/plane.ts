@@ -1,0 +1,267 @@
+/**
+ * A whole admin plane for tests: the real listener over a real SQLite state store, ledger and audit log, real tokens of a real issuer.
+ * Only the catalogue is scripted (nothing runs behind it), and `wrap` lets a test put a fault between the plane and one of its parts.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { AdminContext } from '../../src/admin/context.ts';
+import { startAdmin } from '../../src/admin/server.ts';
+import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
+import { openAuditLog } from '../../src/audit/log.ts';
+import { tailEntries } from '../../src/audit/query.ts';
+import { personKey, type Role } from '../../src/directory/records.ts';
+import { buildSnapshot, type Snapshot } from '../../src/gateway/snapshot.ts';
+import { createTokenVerifier } from '../../src/identity/access-token.ts';
+import { definitionDigest } from '../../src/integrity/definition.ts';
+import type { Lock } from '../../src/inventory/records.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { JsonObject } from '../../src/lib/json.ts';
+import { BASELINE } from '../../src/policy/baseline.ts';
+import { followState } from '../../src/store/follower.ts';
+import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
+import { openSqliteState } from '../../src/store/sqlite/state.ts';
+import type { Write } from '../../src/store/state.ts';
+import { startIssuer } from '../support/issuer.ts';
+
+export const ORG = 'default';
+
+/** Directory ids by what they may do. `ada` is the administrator. */
+export const PEOPLE = {
+  ada: ['administrator'],
+  abel: ['administrator'],
+  sven: ['security_reviewer'],
+  omar: ['operator'],
+  aiko: ['auditor'],
+  petra: ['approver'],
+  dana: ['developer'],
+  nobody: [],
+} as const satisfies Record<string, readonly Role[]>;
+export type Name = keyof typeof PEOPLE;
+
+export interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  readonly body: Record<string, unknown> & { readonly error?: Record<string, unknown> };
+}
+
+export type Plane = Awaited<ReturnType<typeof startPlane>>;
+
+export async function startPlane(
+  options: {
+    readonly wrap?: (ctx: AdminContext) => AdminContext;
+    readonly facts?: Partial<AdminContext['facts']>;
+  } = {},
+) {
+  const dir = mkdtempSync(join(tmpdir(), 'remit-admin-'));
+  const clock = systemClock;
+  const issuer = await startIssuer();
+  const state = await openSqliteState(join(dir, 'state.db'));
+  const ledger = await openSqliteLedger(join(dir, 'ledger.db'));
+  const signer = await loadOrCreateLogKey(join(dir, 'keys'), `remit/${ORG}`);
+  const log = await openAuditLog({
+    ledger,
+    org: ORG,
+    origin: `remit/${ORG}`,
+    signer,
+    clock,
+    node: 'node-1',
+    checkpointEveryMs: 0,
+    onFatal: () => undefined,
+  });
+
+  const put = (kind: string, id: string, body: object, key?: string): Write => ({
+    kind,
+    org: ORG,
+    id,
+    body: body as JsonObject,
+    ...(key === undefined ? {} : { key }),
+  });
+  const seed = (writes: readonly Write[]) => state.commit({ actor: 'test', reason: 'seed', writes });
+  await seed([
+    put('organisation', ORG, { title: 'Test', issuers: [issuer.issuer] }),
+    ...BASELINE.map(({ id, text }) => put('policy', id, { description: 'baseline', text, state: 'active' })),
+    ...Object.entries(PEOPLE).map(([name, roles]) =>
+      put(
+        'person',
+        name,
+        { issuer: issuer.issuer, subject: name, name, state: 'active', roles },
+        personKey(issuer.issuer, name),
+      ),
+    ),
+  ]);
+
+  let snapshot: Snapshot | null = null;
+  const follower = await followState(state, {
+    clock,
+    pollMs: 50,
+    apply: ({ revision, records, changed }) => {
+      const kinds = new Set(changed.map(({ kind }) => kind));
+      snapshot = buildSnapshot({
+        org: ORG,
+        revision,
+        at: clock.now(),
+        records: (kind) => records.list(kind, ORG),
+        previous: snapshot,
+        changed: kinds,
+      });
+    },
+  });
+
+  const logged: Array<{ readonly level: string; readonly fields: unknown; readonly message: string }> = [];
+  const locks: Lock[] = [];
+  const decided: string[] = [];
+  const write = (level: string) => (fields: object, message: string) => void logged.push({ level, fields, message });
+  const plain: AdminContext = {
+    facts: {
+      host: '127.0.0.1',
+      port: 0,
+      publicUrl: null,
+      allowedHosts: [],
+      mcpUrl: 'http://127.0.0.1:1',
+      issuers: [issuer.issuer],
+      version: '0.0.0-test',
+      unsafeKeys: [],
+      unsafeAuthorMayActivate: false,
+      freshnessLimitMs: 10_000,
+      posture: {},
+      ...options.facts,
+    },
+    org: ORG,
+    node: 'node-1',
+    clock,
+    state,
+    follower,
+    snapshot: () => snapshot!,
+    audit: { log, ledger, verifierKey: signer.vkey.text },
+    verifier: createTokenVerifier({
+      issuers: [{ issuer: issuer.issuer, jwksUri: issuer.jwksUri }],
+      fetchJwks: async (url) => (await fetch(url)).json(),
+    }),
+    onLock: (lock) => void locks.push(lock),
+    onApproval: (id) => void decided.push(id),
+    catalogue: {
+      refresh: () => Promise.resolve({ ok: true, value: { tools: 0 } }),
+      status: () => ({ state: 'ready', seenAt: null, problem: null }),
+    },
+    metrics: null,
+    notReady: () => [],
+    log: { info: write('info'), warn: write('warn'), error: write('error') },
+  };
+  const ctx = options.wrap?.(plain) ?? plain;
+  const admin = await startAdmin(ctx);
+
+  const tokenOf = (name: string, claims: Record<string, unknown> = {}): string =>
+    issuer.mint({
+      sub: name,
+      client_id: 'remit-cli',
+      aud: `${admin.url}/api/v1`,
+      scope: 'admin:read admin:write',
+      ...claims,
+    });
+
+  async function raw(
+    method: string,
+    path: string,
+    headers: Record<string, string> = {},
+    body?: string,
+  ): Promise<Reply> {
+    const response = await fetch(`${admin.url}${path}`, {
+      method,
+      redirect: 'manual',
+      headers,
+      ...(body === undefined ? {} : { body }),
+    });
+    const text = await response.text();
+    let parsed: unknown = null;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      // Not every answer is JSON; those tests read `text`.
+    }
+    return { status: response.status, headers: response.headers, text, body: (parsed ?? {}) as Reply['body'] };
+  }
+
+  return {
+    dir,
+    url: admin.url,
+    issuer,
+    state,
+    ledger,
+    log,
+    verifierKey: signer.vkey.text,
+    logged,
+    locks,
+    decided,
+    tokenOf,
+    raw,
+    put,
+    snapshot: () => snapshot!,
+    /** Writes records behind the API's back and waits until the plane sees them. */
+    async seed(writes: readonly Write[]) {
+      const { revision } = await seed(writes);
+      await follower.advanceTo(revision);
+      return revision;
+    },
+    /** One request of a person under /api/v1. */
+    as(
+      name: string,
+      method: string,
+      path: string,
+      body?: object,
+      headers: Record<string, string> = {},
+    ): Promise<Reply> {
+      const json = body === undefined ? {} : { 'content-type': 'application/json' };
+      return raw(
+        method,
+        `/api/v1${path}`,
+        { authorization: `Bearer ${tokenOf(name)}`, ...json, ...headers },
+        body === undefined ? undefined : JSON.stringify(body),
+      );
+    },
+    async entries(kind?: string) {
+      const found = await tailEntries(ledger, ORG, 1000);
+      return found.map(({ entry }) => entry).filter((entry) => kind === undefined || entry.kind === kind);
+    },
+    async close() {
+      await admin.close();
+      await follower.stop();
+      await log.close();
+      await ledger.close();
+      await state.close();
+      await issuer.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+export const SERVER = {
+  title: 'Files',
+  owner: 'omar',
+  purpose: 'reads the docs folder',
+  environment: 'development',
+  dataClasses: ['internal'],
+  timeoutMs: 30_000,
+  upstream: { transport: 'stdio', command: ['node', '/opt/files.js'] },
+};
+
+/** A tool record as the catalogue writes it: seen, never approved. */
+export function seenTool(
+  server: string,
+  definition: JsonObject,
+): { readonly id: string; readonly digest: string; readonly body: object } {
+  const digest = definitionDigest(definition);
+  const name = String(definition['name']);
+  return {
+    id: `${server}/${name}`,
+    digest,
+    body: { server, name, observed: { digest, definition, seenAt: 1_790_000_000_000 }, approved: null },
+  };
+}
+
+export const READ_FILE: JsonObject = {
+  name: 'read_file',
+  description: 'Reads a file.',
+  inputSchema: { type: 'object', properties: { path: { type: 'string' } }, required: ['path'] },
+};
