@@ -4,30 +4,24 @@
  * On failure it names the entry. What this proves and what it cannot: docs/audit-format.md.
  * Longer than other files: one fixed sequence (open, walk, compare, conclude) that a reviewer should see whole.
  */
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join, relative, sep } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { openCheckpoint } from './checkpoint.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { describeEntry, readEntry } from './entry.ts';
 import type { VerifiedEntry } from './entry.ts';
 import { FormatError } from './format-error.ts';
 import { history } from './history.ts';
+import { entryLookup, readBounded, readEntries, readHashes } from './log-files.ts';
 import { compactRange, leafHash, sameHash } from './merkle.ts';
 import type { CompactRange } from './merkle.ts';
 import { parseVkey } from './note.ts';
 import type { Vkey } from './note.ts';
+import { checkOtherFiles } from './other-files.ts';
 import { findings, printable } from './report.ts';
 import type { Finding, Findings, Report } from './report.ts';
-import {
-  decodeBundle,
-  decodeTile,
-  HASH_BYTES,
-  MAX_BUNDLE_BYTES,
-  parseTilePath,
-  TILE_WIDTH,
-  tilePath,
-} from './tiles.ts';
-import type { TileName } from './tiles.ts';
+import { TILE_WIDTH } from './tiles.ts';
+import { upperTiles } from './upper-tiles.ts';
 
 const MAX_CHECKPOINT_BYTES = 256 * 1024;
 /** The promise is one checkpoint every 10 s; five more for a slow disk. */
@@ -314,148 +308,4 @@ function conclude(walked: Walked, checkpoint: Checkpoint, found: Findings) {
     const message = `the ${checkpoint.size} entries do not have the signed root; the change lies in entries ${from} to ${(firstBad ?? checkpoint.size) - 1}`;
     found.add({ severity: 'error', code: 'checkpoint_mismatch', message });
   }
-}
-
-/** Compares the stored tiles of level 1 and above with hashes computed from below, as they become complete. */
-function upperTiles(dir: string, found: Findings) {
-  const pending: { hashes: Buffer[]; index: number }[] = [];
-
-  async function compare(level: number, index: number, computed: readonly Buffer[]) {
-    const stored = await readHashes(dir, { level, index, width: computed.length }, found);
-    if (stored === null) return;
-    for (const [i, hash] of computed.entries()) {
-      const kept = stored[i];
-      if (kept !== undefined && sameHash(kept, hash)) continue;
-      const span = TILE_WIDTH ** level;
-      const from = (index * TILE_WIDTH + i) * span;
-      const message = `tile/${level} no longer holds the hash of entries ${from} to ${from + span - 1}: they or the tile were changed`;
-      found.add({ severity: 'error', code: 'tile_changed', message, index: from });
-    }
-  }
-
-  async function push(hash: Buffer, level = 1): Promise<void> {
-    const slot = (pending[level] ??= { hashes: [], index: 0 });
-    slot.hashes.push(hash);
-    if (slot.hashes.length < TILE_WIDTH) return;
-    await compare(level, slot.index, slot.hashes);
-    const range = compactRange();
-    for (const one of slot.hashes) range.push(one);
-    pending[level] = { hashes: [], index: slot.index + 1 };
-    await push(range.root(), level + 1);
-  }
-
-  return {
-    push: (hash: Buffer) => push(hash),
-    async finish() {
-      for (const [level, slot] of pending.entries()) {
-        if (slot !== undefined && slot.hashes.length > 0) await compare(level, slot.index, slot.hashes);
-      }
-    },
-  };
-}
-
-async function readEntries(dir: string, tile: number, width: number, found: Findings): Promise<readonly Buffer[]> {
-  const range = `entries ${tile * TILE_WIDTH} to ${tile * TILE_WIDTH + width - 1}`;
-  const read = await readTile(dir, { level: 'entries', index: tile, width }, MAX_BUNDLE_BYTES);
-  if (read === null) {
-    const message = `${range} are missing or unreadable`;
-    found.add({ severity: 'error', code: 'entries_missing', message, index: tile * TILE_WIDTH });
-    return [];
-  }
-  const { entries, complete } = decodeBundle(read.bytes);
-  if (!complete || entries.length < width || (entries.length > width && read.width === width)) {
-    const message = `the bundle of ${range} holds ${entries.length} readable entries instead of ${width}`;
-    found.add({ severity: 'error', code: 'entries_malformed', message, index: tile * TILE_WIDTH });
-  }
-  return entries.slice(0, width);
-}
-
-async function readHashes(dir: string, name: TileName, found: Findings): Promise<readonly Buffer[] | null> {
-  const read = await readTile(dir, name, TILE_WIDTH * HASH_BYTES);
-  const path = tilePath(name);
-  if (read === null) {
-    found.add({ severity: 'error', code: 'tile_missing', message: `${path} is missing or unreadable` });
-    return null;
-  }
-  if (read.bytes.length !== read.width * HASH_BYTES) {
-    const message = `${path} has ${read.bytes.length} bytes instead of ${read.width * HASH_BYTES}`;
-    found.add({ severity: 'error', code: 'tile_changed', message });
-    return null;
-  }
-  return decodeTile(read.bytes).slice(0, name.width);
-}
-
-/** The tile of this width, or the full one that replaced it. */
-async function readTile(dir: string, name: TileName, maxBytes: number) {
-  const exact = await readBounded(dir, tilePath(name), maxBytes);
-  if (exact !== null) return { bytes: exact, width: name.width };
-  if (name.width === TILE_WIDTH) return null;
-  const full = await readBounded(dir, tilePath({ ...name, width: TILE_WIDTH }), maxBytes);
-  return full === null ? null : { bytes: full, width: TILE_WIDTH };
-}
-
-/** A regular file of at most `maxBytes`; null otherwise. A device or a pipe in the directory must not hang the reader. */
-async function readBounded(dir: string, path: string, maxBytes: number): Promise<Buffer | null> {
-  try {
-    const file = join(dir, path);
-    const facts = await stat(file);
-    return facts.isFile() && facts.size <= maxBytes ? await readFile(file) : null;
-  } catch {
-    return null;
-  }
-}
-
-/** Earlier entries by index, for links that lead further back than the open intents. Keeps one bundle. */
-function entryLookup(dir: string, size: number) {
-  let kept: { readonly tile: number; readonly entries: readonly Buffer[] } | null = null;
-  return async (index: number): Promise<VerifiedEntry | null> => {
-    const tile = Math.floor(index / TILE_WIDTH);
-    if (kept?.tile !== tile) {
-      const width = Math.min(TILE_WIDTH, size - tile * TILE_WIDTH);
-      const read = await readTile(dir, { level: 'entries', index: tile, width }, MAX_BUNDLE_BYTES);
-      kept = { tile, entries: read === null ? [] : decodeBundle(read.bytes).entries };
-    }
-    const bytes = kept.entries[index % TILE_WIDTH];
-    const entry = bytes === undefined ? null : readEntry(bytes);
-    return entry?.ok ? entry.entry : null;
-  };
-}
-
-/**
- * Files the walk did not need. A smaller partial tile must be a beginning of the verified one: it was published once.
- * What lies beyond the checkpoint is not covered by it and is said so (a crash between tiles and checkpoint leaves such files).
- */
-async function checkOtherFiles(dir: string, size: number, found: Findings) {
-  const files = await readdir(join(dir, 'tile'), { recursive: true, withFileTypes: true }).catch(() => []);
-  for (const file of files) {
-    if (file.isDirectory()) continue;
-    const path = relative(dir, join(file.parentPath, file.name)).split(sep).join('/');
-    const name = parseTilePath(path);
-    if (name === null || !file.isFile()) {
-      const message = `${printable(path)} is not part of a log`;
-      found.add({ severity: 'warning', code: 'unexpected_file', message });
-      continue;
-    }
-    const span = name.level === 'entries' ? 1 : TILE_WIDTH ** name.level;
-    const complete = Math.floor(size / span);
-    const needed = Math.min(TILE_WIDTH, complete - name.index * TILE_WIDTH);
-    if (name.width > needed) {
-      const message = `${path} reaches beyond the ${size} entries of the checkpoint and is not covered by it`;
-      found.add({ severity: 'note', code: 'not_covered', message });
-    } else if (name.width < needed && !(await isBeginning(dir, name, needed))) {
-      const message = `${path} is not a beginning of the tile that followed it`;
-      found.add({ severity: 'error', code: 'tile_changed', message, index: name.index * TILE_WIDTH * span });
-    }
-  }
-}
-
-async function isBeginning(dir: string, partial: TileName, width: number): Promise<boolean> {
-  const max = partial.level === 'entries' ? MAX_BUNDLE_BYTES : TILE_WIDTH * HASH_BYTES;
-  const shorter = await readBounded(dir, tilePath(partial), max);
-  const longer = await readTile(dir, { ...partial, width }, max);
-  if (shorter === null || longer === null) return false;
-  if (Buffer.compare(shorter, longer.bytes.subarray(0, shorter.length)) !== 0) return false;
-  if (partial.level !== 'entries') return shorter.length === partial.width * HASH_BYTES;
-  const { entries, complete } = decodeBundle(shorter);
-  return complete && entries.length === partial.width;
 }

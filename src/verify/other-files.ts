@@ -1,0 +1,49 @@
+/**
+ * Files beside those a verification needed: partial tiles of earlier checkpoints, tiles beyond the checkpoint, and what belongs to no log.
+ */
+import { readdir } from 'node:fs/promises';
+import { join, relative, sep } from 'node:path';
+import { readBounded, readTile } from './log-files.ts';
+import { printable } from './report.ts';
+import type { Findings } from './report.ts';
+import { decodeBundle, HASH_BYTES, MAX_BUNDLE_BYTES, parseTilePath, TILE_WIDTH, tilePath } from './tiles.ts';
+import type { TileName } from './tiles.ts';
+
+/**
+ * A smaller partial tile must be a beginning of the verified one: it was published once.
+ * What lies beyond the checkpoint is not covered by it and is said so (a crash between tiles and checkpoint leaves such files).
+ */
+export async function checkOtherFiles(dir: string, size: number, found: Findings) {
+  const files = await readdir(join(dir, 'tile'), { recursive: true, withFileTypes: true }).catch(() => []);
+  for (const file of files) {
+    if (file.isDirectory()) continue;
+    const path = relative(dir, join(file.parentPath, file.name)).split(sep).join('/');
+    const name = parseTilePath(path);
+    if (name === null || !file.isFile()) {
+      const message = `${printable(path)} is not part of a log`;
+      found.add({ severity: 'warning', code: 'unexpected_file', message });
+      continue;
+    }
+    const span = name.level === 'entries' ? 1 : TILE_WIDTH ** name.level;
+    const complete = Math.floor(size / span);
+    const needed = Math.min(TILE_WIDTH, complete - name.index * TILE_WIDTH);
+    if (name.width > needed) {
+      const message = `${path} reaches beyond the ${size} entries of the checkpoint and is not covered by it`;
+      found.add({ severity: 'note', code: 'not_covered', message });
+    } else if (name.width < needed && !(await isBeginning(dir, name, needed))) {
+      const message = `${path} is not a beginning of the tile that followed it`;
+      found.add({ severity: 'error', code: 'tile_changed', message, index: name.index * TILE_WIDTH * span });
+    }
+  }
+}
+
+async function isBeginning(dir: string, partial: TileName, width: number): Promise<boolean> {
+  const max = partial.level === 'entries' ? MAX_BUNDLE_BYTES : TILE_WIDTH * HASH_BYTES;
+  const shorter = await readBounded(dir, tilePath(partial), max);
+  const longer = await readTile(dir, { ...partial, width }, max);
+  if (shorter === null || longer === null) return false;
+  if (Buffer.compare(shorter, longer.bytes.subarray(0, shorter.length)) !== 0) return false;
+  if (partial.level !== 'entries') return shorter.length === partial.width * HASH_BYTES;
+  const { entries, complete } = decodeBundle(shorter);
+  return complete && entries.length === partial.width;
+}
