@@ -24,9 +24,15 @@ const Metadata = z.object({
   resource_name: z.string().max(1_000).optional(),
   /** The smallest useful set: what a client gets that asks for nothing. */
   scopes_supported: z.array(scopeToken).max(200).default([]),
-  /** Remit's own member: every scope there is, in plain words. */
+  /** Remit's own member: every scope there is, in plain words. A risk we have no word for counts as not stated. */
   remit_scopes: z
-    .array(z.object({ scope: scopeToken, description: z.string().max(1_000), risk: z.enum(RISKS).optional() }))
+    .array(
+      z.object({
+        scope: scopeToken,
+        description: z.string().max(1_000),
+        risk: z.enum(RISKS).optional().catch(undefined),
+      }),
+    )
     .max(2_000)
     .optional(),
 });
