@@ -76,17 +76,20 @@ function compile(kind: Kind, schema: JsonObject): Compiled {
       message: 'names a JSON Schema dialect that is not supported; use 2020-12, 2019-09 or draft-07',
     });
   }
-  const { $schema: _dialect, $id: _id, ...rest } = kind === 'arguments' ? closeSchema(schema) : schema;
+  const { $schema: _dialect, ...rest } = kind === 'arguments' ? closeSchema(schema) : schema;
+  // ATTACKER-CONTROLLED: an `$id` of the server's choice could be what another schema refers to. All get the same one, in turn.
+  const own = { ...rest, $id: 'remit:schema' };
   const ajv = engine(dialect);
   try {
-    const validate = ajv.compile(rest);
-    // The function is kept here; Ajv's own cache would keep it for ever.
-    ajv.removeSchema(rest);
+    const validate = ajv.compile(own);
     return ok({ check: (args) => run(validate, bound.value.maxArgumentDepth, args) });
   } catch (cause) {
     const pattern = cause instanceof PatternRefused;
     const message = pattern ? cause.message : 'is not a valid schema of its dialect';
     return err({ code: pattern ? 'schema_pattern' : 'schema_invalid', path: '', message });
+  } finally {
+    // The function is kept by us; Ajv's own cache would keep it, and its id, for ever.
+    ajv.removeSchema(own);
   }
 }
 
@@ -144,7 +147,6 @@ const OPTIONS: Options = {
   strict: false,
   allErrors: false, // ATTACKER-CONTROLLED: a caller must not choose how many errors we collect
   ownProperties: true, // `required: ["toString"]` is not met by the prototype
-  addUsedSchema: false, // an `$id` must not reach another server's schema
   validateFormats: true,
   logger: false,
   code: { regExp: linearRegExp },

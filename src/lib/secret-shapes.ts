@@ -61,12 +61,18 @@ const SHAPES: readonly Shape[] = [
     `authorization["']?\\s{0,4}[:=]\\s{0,4}["']?bearer\\s{1,4}([A-Za-z0-9._~+/-]{16,4096}={0,2})`,
     'i',
   ),
-  shape('url_password', ['://'], '://[^\\s/:@"\']{0,64}:([^\\s/:@"\']{3,128})@'),
+  shape('url_password', ['@'], '://[^\\s/:@"\']{0,64}:([^\\s/:@"\']{3,128})@'),
 ];
+
+/** All needles in one pass; most texts have none and end here. */
+const ANY_NEEDLE = new RegExp(
+  [...new Set(SHAPES.flatMap(({ needles }) => needles))].map((needle) => needle.replaceAll('.', '\\.')).join('|'),
+);
 
 /** Ranges in order, not overlapping. */
 export function secretRanges(text: string): SecretRange[] {
   const found: SecretRange[] = [];
+  if (!ANY_NEEDLE.test(text)) return found;
   for (const { kind, needles, pattern } of SHAPES) {
     if (!needles.some((needle) => text.includes(needle))) continue;
     for (const match of text.matchAll(pattern)) {

@@ -13,9 +13,12 @@ import type { ToolFacts } from './schema.ts';
 import { POLICY_ROLES } from './schema.ts';
 
 export interface Prepared {
-  readonly policies: readonly CompiledPolicy[];
+  /** Policies whose head names no server or tool. */
+  readonly general: readonly CompiledPolicy[];
+  /** The others, by the entity their head names: `Remit::Server files`, `Remit::Tool files/read`. */
+  readonly targeted: ReadonlyMap<string, readonly CompiledPolicy[]>;
   readonly classes: Map<string, ToolClass>;
-  readonly tools: WeakMap<ToolFacts, ToolClass>;
+  readonly tools: Map<ToolFacts, ToolClass>;
 }
 
 /** Tools that every policy treats alike. */
@@ -65,7 +68,9 @@ export function preparedAt(set: PolicySet, at: number): Prepared {
   let prepared = set.prepared.get(expired);
   if (!prepared) {
     const policies = set.policies.filter(({ expiresAt }) => expiresAt === null || expiresAt > at);
-    prepared = { policies, classes: new Map(), tools: new WeakMap() };
+    const byTarget = Map.groupBy(policies, targetOf);
+    const general = byTarget.get('') ?? [];
+    prepared = { general, targeted: byTarget, classes: new Map(), tools: new Map() };
     set.prepared.set(expired, prepared);
   }
   return prepared;
@@ -74,15 +79,22 @@ export function preparedAt(set: PolicySet, at: number): Prepared {
 export function classOf(prepared: Prepared, tool: ToolFacts): ToolClass {
   const known = prepared.tools.get(tool);
   if (known) return known;
-  const slice = prepared.policies.filter((policy) => mayConcern(policy, tool));
-  const key = JSON.stringify([
-    slice.map(({ id }) => id),
+  const { general, targeted } = prepared;
+  const slice = [
+    ...general,
+    ...(targeted.get(`Remit::Server ${tool.server}`) ?? []),
+    ...(targeted.get(`Remit::Tool ${tool.server}/${tool.name}`) ?? []),
+  ];
+  const named = slice.slice(general.length).map(({ id }) => id);
+  const apart = (reads: (policy: CompiledPolicy) => boolean, value: string): string => (slice.some(reads) ? value : '');
+  const key = [
     tool.risk,
     tool.environment,
-    tool.dataClasses.toSorted(),
-    slice.some(({ reads }) => reads.namesServers || reads.namesTools) ? tool.server : null,
-    slice.some(({ reads }) => reads.namesTools) ? tool.name : null,
-  ]);
+    tool.dataClasses.toSorted().join(),
+    apart(({ reads }) => reads.namesServers || reads.namesTools, tool.server),
+    apart(({ reads }) => reads.namesTools, tool.name),
+    ...named,
+  ].join('\n');
   const shared = prepared.classes.get(key) ?? newClass(slice, tool);
   prepared.classes.set(key, shared);
   prepared.tools.set(tool, shared);
@@ -168,20 +180,12 @@ function newClass(policies: readonly CompiledPolicy[], example: ToolFacts): Tool
   };
 }
 
-/** False only when the head of the policy rules this tool out. */
-function mayConcern(policy: CompiledPolicy, tool: ToolFacts): boolean {
-  const { resource } = policy.json;
-  const target =
-    resource.op === '==' || resource.op === 'in'
-      ? 'entity' in resource
-        ? uidOf(resource.entity)
-        : null
-      : resource.op === 'is' && resource.in && 'entity' in resource.in
-        ? uidOf(resource.in.entity)
-        : null;
-  if (target?.type === 'Remit::Server') return target.id === tool.server;
-  if (target?.type === 'Remit::Tool') return target.id === `${tool.server}/${tool.name}`;
-  return true;
+/** The server or tool that the head of a policy names; '' when it may concern any tool. */
+function targetOf({ json: { resource } }: CompiledPolicy): string {
+  const head = resource.op === 'is' ? resource.in : resource.op === 'All' ? null : resource;
+  if (!head || !('entity' in head)) return '';
+  const { type, id } = uidOf(head.entity);
+  return `${type} ${id}`;
 }
 
 const entity = (type: string, id: string): { type: string; id: string } => ({ type: `Remit::${type}`, id });
