@@ -25,7 +25,6 @@ export interface Page {
 export interface CookieJar {
   header(url: URL): string;
   store(url: URL, response: Response): void;
-  readonly names: () => readonly string[];
 }
 
 export function cookieJar(): CookieJar {
@@ -50,7 +49,6 @@ export function cookieJar(): CookieJar {
         else cookies.set(key, { value, path, host: url.hostname });
       }
     },
-    names: () => [...cookies.keys()].map((key) => key.split(' ')[0] ?? ''),
   };
 }
 

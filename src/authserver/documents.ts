@@ -2,7 +2,12 @@
  * Fetching what a client's id or metadata names: its document, its key set (CONTROLS AN-15). Promises: https, a public
  * address at connect time, no redirect, bounded in size and time. Does not read the document.
  */
+import type { Clock } from '../lib/clock.ts';
+import { Fault } from '../lib/fault.ts';
 import { guardedRequest } from '../upstream/dial.ts';
+import { windowCounter } from './counters.ts';
+
+export type FetchDocument = (url: string) => Promise<Response>;
 
 const KEPT_HEADERS = ['content-type', 'cache-control', 'expires'];
 
@@ -19,4 +24,13 @@ export async function fetchPublicDocument(url: string): Promise<Response> {
     return typeof value === 'string' ? [[name, value]] : [];
   });
   return new Response(Buffer.from(body), { status, headers: kept });
+}
+
+/** ATTACKER-CONTROLLED: anybody can name documents on a listed host; this server must not become a way to flood it. */
+export function atMostPerMinute(most: number, fetchDocument: FetchDocument, clock: Clock): FetchDocument {
+  const fetches = windowCounter({ windowMs: 60_000, maxKeys: 1, clock });
+  return async (url) => {
+    if (fetches.add('all') > most) throw new Fault('document_fetches', `more than ${most} documents in a minute`);
+    return fetchDocument(url);
+  };
 }

@@ -9,6 +9,7 @@ import type { AuthStorage } from './adapter.ts';
 import { documentHostRefusal, isNativeByRedirect, metadataProblem, originMayRead, staticClients } from './clients.ts';
 import type { AuthServerSettings } from './config.ts';
 import type { Consents } from './consents.ts';
+import type { FetchDocument } from './documents.ts';
 import type { AuthServerKeys } from './keys.ts';
 import type { ProtectedResource, ResourceDirectory, ResourceRefusal } from './resources.ts';
 import type { SignedInPerson, UserDirectory } from './users.ts';
@@ -44,7 +45,7 @@ export interface EngineParts {
   readonly clientPolicy: ClientPolicy;
   readonly tokenClaims: TokenClaims;
   /** Fetches metadata documents and key sets that peers name; must guard the address it connects to. */
-  readonly fetchDocument: (url: string) => Promise<Response>;
+  readonly fetchDocument: FetchDocument;
   /** Writes the error page. `error` is for the log and must not reach the page. */
   readonly renderError: (
     ctx: KoaContextWithOIDC,
@@ -140,6 +141,11 @@ export function createEngine(parts: EngineParts): Provider {
   };
 
   const policy = interactionPolicy.base();
+  policy.get('login')?.checks.add(
+    new interactionPolicy.Check('person_gone', 'the signed-in person is gone', (ctx) => {
+      return ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined;
+    }),
+  );
   if (settings.unsafeSilentNativeConsent) policy.get('consent')?.checks.remove('native_client_prompt');
 
   const configuration: Configuration = {

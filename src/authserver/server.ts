@@ -22,7 +22,8 @@ import type { AuthServerConfig, AuthServerSettings } from './config.ts';
 import { consents } from './consents.ts';
 import { windowCounter } from './counters.ts';
 import { openDatabase } from './database.ts';
-import { fetchPublicDocument } from './documents.ts';
+import { atMostPerMinute, fetchPublicDocument } from './documents.ts';
+import type { FetchDocument } from './documents.ts';
 import { createEngine } from './engine.ts';
 import type { ClientPolicy, TokenClaims } from './engine.ts';
 import { SIGN_IN_CLOSED, interactionRoutes } from './interactions.ts';
@@ -42,7 +43,7 @@ export interface AuthServerParts {
   readonly clientPolicy?: ClientPolicy;
   readonly tokenClaims?: TokenClaims;
   /** Default: the guarded dialler, public addresses over https only. */
-  readonly fetchDocument?: (url: string) => Promise<Response>;
+  readonly fetchDocument?: FetchDocument;
 }
 
 export interface RunningAuthServer {
@@ -57,6 +58,8 @@ export interface RunningAuthServer {
   close(): Promise<void>;
 }
 
+/** Of clients' metadata documents and key sets, for all clients together. */
+const FETCHES_PER_MINUTE = 120;
 const SWEEP_EVERY_MS = 60_000;
 const CLOSE_WITHIN_MS = 5_000;
 
@@ -90,6 +93,7 @@ export async function startAuthServer(
     const remembered = consents(db, clock);
     const resources = resourceDirectory({ issuer, gateways: settings.trustedGateways });
     const directory = given.directory ?? (settings.evaluationUsers ? evaluationDirectory(db, clock) : closedDirectory);
+    const fetchDocument = atMostPerMinute(FETCHES_PER_MINUTE, given.fetchDocument ?? fetchPublicDocument, clock);
     const note = (event: string, facts: Record<string, unknown>): void => log.info(facts, event);
 
     const build = (): ReturnType<Provider['callback']> => {
@@ -103,7 +107,7 @@ export async function startAuthServer(
         directory,
         clientPolicy: given.clientPolicy ?? (() => ({ allow: true })),
         tokenClaims: given.tokenClaims ?? (() => ({})),
-        fetchDocument: given.fetchDocument ?? fetchPublicDocument,
+        fetchDocument,
         renderError: (ctx, out, error) => fail(log, ctx, out, error),
         note,
       });

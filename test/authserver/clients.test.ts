@@ -1,5 +1,6 @@
 /** Which clients get in: pre-registered ones, and metadata documents of listed hosts. Nobody else, and nothing is fetched for them. */
 import * as fc from 'fast-check';
+import { SignJWT, exportJWK, generateKeyPair } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
@@ -10,7 +11,8 @@ import {
   originMayRead,
 } from '../../src/authserver/clients.ts';
 import { redirectUriProblem } from '../../src/authserver/config.ts';
-import { fetchPublicDocument } from '../../src/authserver/documents.ts';
+import { atMostPerMinute, fetchPublicDocument } from '../../src/authserver/documents.ts';
+import { manualClock } from '../../src/lib/clock.ts';
 import { cookieJar } from '../support/browser.ts';
 import { post, startFixture } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
@@ -145,6 +147,48 @@ describe('a metadata document as client id', () => {
     expect(answer.location).toBe('');
   });
 
+  test('with a key proves itself by a signed assertion, and each assertion once', async () => {
+    const id = 'https://claude.ai/oauth/confidential.json';
+    const { publicKey, privateKey } = await generateKeyPair('ES256');
+    const jwk = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'ES256', use: 'sig' };
+    documents = {
+      [id]: {
+        client_id: id,
+        client_name: 'Confidential',
+        redirect_uris: [WEB_REDIRECT],
+        token_endpoint_auth_method: 'private_key_jwt',
+        jwks: { keys: [jwk] },
+      },
+    };
+    const assertion = (jti: string) =>
+      new SignJWT({ jti })
+        .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+        .setIssuer(id)
+        .setSubject(id)
+        .setAudience(at.server.issuer)
+        .setIssuedAt()
+        .setExpirationTime('1m')
+        .sign(privateKey);
+    const redeem = async (jti: string) => {
+      const { callback, verifier } = await at.authorize({ params: { client_id: id, redirect_uri: WEB_REDIRECT } });
+      return {
+        grant_type: 'authorization_code',
+        client_id: id,
+        redirect_uri: WEB_REDIRECT,
+        code: callback.searchParams.get('code') ?? '',
+        code_verifier: verifier,
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+        client_assertion: await assertion(jti),
+      };
+    };
+    const token = `${at.server.issuer}/token`;
+    expect((await post(token, await redeem('one'))).status).toBe(200);
+    expect(await post(token, await redeem('one'))).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
+    expect((await post(token, await redeem('two'))).status).toBe(200);
+    const { client_assertion: _, client_assertion_type: __, ...unproven } = await redeem('three');
+    expect(await post(token, unproven)).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
+  });
+
   test('that the policy refuses gets no further, and the reason is in the log only', async () => {
     const id = 'https://claude.ai/oauth/banned.json';
     documents = { [id]: { ...DOCUMENT, client_id: id, client_name: 'Banned' } };
@@ -219,6 +263,22 @@ test('a listed name that leads to a private address is refused at connect time, 
   } finally {
     await at.stop();
   }
+});
+
+test('documents are fetched a bounded number of times a minute', async () => {
+  const clock = manualClock(0);
+  let fetches = 0;
+  const bounded = atMostPerMinute(2, async () => new Response(String(++fetches)), clock);
+  await bounded('https://a.example/1');
+  await bounded('https://a.example/2');
+  await expect(bounded('https://a.example/3')).rejects.toMatchObject({
+    code: 'document_fetches',
+    message: 'more than 2 documents in a minute',
+  });
+  expect(fetches).toBe(2);
+  clock.advance(60_000);
+  await bounded('https://a.example/4');
+  expect(fetches).toBe(3);
 });
 
 test('every well-known client passes the checks that others must', () => {

@@ -103,6 +103,23 @@ describe('metadata', () => {
   });
 });
 
+test('a browser client may read token answers from its own origin, and no other page may', async () => {
+  const ask = (origin: string) =>
+    fetch(`${at.server.issuer}/token`, {
+      method: 'POST',
+      headers: { origin },
+      body: new URLSearchParams({ grant_type: 'refresh_token', client_id: 'mcp-inspector', refresh_token: 'x' }),
+    });
+  const own = await ask('http://localhost:6274');
+  expect([own.headers.get('access-control-allow-origin'), await own.json()]).toMatchObject([
+    'http://localhost:6274',
+    { error: 'invalid_grant' },
+  ]);
+  const foreign = await ask('https://evil.example');
+  expect(foreign.headers.get('access-control-allow-origin')).toBeNull();
+  expect(await foreign.json()).toMatchObject({ error: 'invalid_request' });
+});
+
 describe('PH-09: there is no way in but the flow', () => {
   const absent = [
     '/',
@@ -261,6 +278,36 @@ describe('sessions', () => {
     });
     expect(callback.searchParams.get('code')).not.toBeNull();
     expect(pages.at(-1)).toContain('eve@example.com');
+  });
+
+  test('of a person who is gone lead to sign-in, not to a dead end', async () => {
+    const people = new Map([['ada', { sub: 'person_a', name: 'Ada', email: 'a@example.com' }]]);
+    const own = await startFixture(
+      {},
+      {
+        directory: {
+          authenticate: async ({ username }) => people.get(username) ?? null,
+          find: async (sub) => [...people.values()].find((person) => person.sub === sub) ?? null,
+        },
+      },
+    );
+    try {
+      const jar = cookieJar();
+      const sign = async (username: string) =>
+        signInAndConsent({
+          authorizationUrl: (await own.authorizationUrl()).url,
+          username,
+          password: 'x',
+          decision: 'allow',
+          jar,
+        });
+      expect((await sign('ada')).searchParams.get('code')).not.toBeNull();
+      people.clear();
+      people.set('bob', { sub: 'person_b', name: 'Bob', email: 'b@example.com' });
+      expect((await sign('bob')).searchParams.get('code')).not.toBeNull();
+    } finally {
+      await own.stop();
+    }
   });
 
   test('behind https use __Host- and __Secure- cookies, HttpOnly, SameSite=Lax', async () => {
