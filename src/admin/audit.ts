@@ -8,12 +8,13 @@ import { findEntries, reconstruct, showEntry } from '../audit/query.ts';
 import { isFault } from '../lib/fault.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { notFound, type Problem } from './problem.ts';
-import { handler, type Ask } from './route.ts';
+import { handler, queryNumber, type Ask } from './route.ts';
 import { statusOfLog } from './status.ts';
 
 const KINDS = ['intent', 'outcome', 'call', 'denial', 'admin', 'key', 'clock', 'gate'] as const;
 const Word = z.string().min(1).max(512);
-const count = (max: number, fallback: number) => z.coerce.number().int().min(1).max(max).default(fallback);
+const count = (max: number, fallback: number) => queryNumber(1, max).default(fallback);
+const Position = queryNumber(0, Number.MAX_SAFE_INTEGER);
 
 export const queryAudit = handler({
   query: z.strictObject({
@@ -85,7 +86,7 @@ export const callChain = handler({
 
 /** Exact texts in log order; `remit audit export` writes them into a directory that anyone can verify. */
 export const auditExport = handler({
-  query: z.strictObject({ start: z.coerce.number().int().min(0), count: count(2560, 256) }),
+  query: z.strictObject({ start: Position, count: count(2560, 256) }),
   run: async (ask) => {
     const { start, count: wanted } = ask.query;
     const recorded = await recordQuestion(ask, 'audit.exported', { start, count: wanted });
@@ -98,8 +99,8 @@ export const auditExport = handler({
 /** Merkle hashes only: they say nothing about what was logged. */
 export const auditHashes = handler({
   query: z.strictObject({
-    level: z.coerce.number().int().min(0).max(7),
-    start: z.coerce.number().int().min(0),
+    level: queryNumber(0, 7),
+    start: Position,
     count: count(4096, 256),
   }),
   run: async ({ ctx, query }) => {

@@ -2,12 +2,12 @@
 import { z } from 'zod';
 import { err, ok } from '../lib/result.ts';
 import { notFound } from './problem.ts';
-import { handler } from './route.ts';
+import { handler, queryNumber } from './route.ts';
 
 const FEED_LIMIT = 500;
 
 export const changesFeed = handler({
-  query: z.strictObject({ after: z.coerce.number().int().min(0).default(0) }),
+  query: z.strictObject({ after: queryNumber(0, Number.MAX_SAFE_INTEGER).default(0) }),
   run: async ({ ctx, query }) => {
     const changes = await ctx.state.changesAfter(query.after, FEED_LIMIT);
     const last = changes.at(-1)?.revision ?? query.after;

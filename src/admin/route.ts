@@ -79,3 +79,11 @@ export function handler<Q extends z.ZodType = typeof NoQuery, B extends z.ZodTyp
 
 /** Why a change is made: goes into the history and the audit log. */
 export const Reason = z.string().min(1, 'say why').max(1000);
+
+/** A whole number in a query, in decimal digits only. */
+export const queryNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(z.number().int().min(min).max(max));

@@ -252,7 +252,7 @@ export function seenTool(
   definition: JsonObject,
 ): { readonly id: string; readonly digest: string; readonly body: object } {
   const digest = definitionDigest(definition);
-  const name = String(definition['name']);
+  const name = definition['name'] as string;
   return {
     id: `${server}/${name}`,
     digest,
