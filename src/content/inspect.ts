@@ -12,6 +12,7 @@ import { secretRanges } from '../lib/secret-shapes.ts';
 export interface ResultLimits {
   /** UTF-16 code units over all texts and names, plus one per value. */
   readonly size: number;
+  /** Levels of objects and arrays, the result itself included. */
   readonly depth: number;
   readonly contentBlocks: number;
 }

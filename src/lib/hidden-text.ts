@@ -45,7 +45,9 @@ export function hiddenRuns(text: string): HiddenRun[] {
   for (const match of text.matchAll(RUN)) {
     const start = match.index;
     const end = start + match[0].length;
-    if (!joins(text, start, match[0])) runs.push({ kind: kindOf(match[0]), start, end });
+    // A joiner after something that goes has nothing left to join.
+    const bare = runs.at(-1)?.end === start;
+    if (bare || !joins(text, start, match[0])) runs.push({ kind: kindOf(match[0]), start, end });
   }
   return runs;
 }
