@@ -124,9 +124,8 @@ export function readEntry(bytes: Uint8Array): ReadEntry {
   }
   const verdict = isObject(value.decision) ? value.decision.verdict : null;
   if (value.kind === 'denial' && verdict === 'allow') return refuse('entry_malformed', 'is a denial that allows');
-  if ((value.kind === 'intent' || value.kind === 'call') && verdict !== 'allow') {
-    return refuse('entry_malformed', `of kind ${value.kind} was not allowed`);
-  }
+  if (value.kind === 'intent' && verdict !== 'allow')
+    return refuse('entry_malformed', 'is an intent that was not allowed');
   return {
     ok: true,
     unknown,

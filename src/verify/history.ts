@@ -59,6 +59,9 @@ export function history(found: Findings, gapMs: number): History {
     } else if (entry.kind === 'outcome' && target.kind === 'intent') {
       const message = `entry ${index} is a further outcome of the intent at ${entry.prev}`;
       found.add({ severity: 'warning', code: 'outcome_repeated', message, ...name(index, entry) });
+    } else if (entry.kind === 'outcome' && (target.kind === 'outcome' || target.kind === 'call')) {
+      const message = `entry ${index} amends the outcome at ${entry.prev}: the answer was held back after all`;
+      found.add({ severity: 'note', code: 'outcome_amended', message, ...name(index, entry) });
     } else if (entry.kind === 'outcome') {
       const message = `entry ${index} is an outcome, and entry ${entry.prev} is not its intent`;
       found.add({ severity: 'error', code: 'outcome_without_intent', message, ...name(index, entry) });

@@ -24,6 +24,7 @@ export type FindingCode =
   | 'link_broken'
   | 'outcome_without_intent'
   | 'outcome_repeated'
+  | 'outcome_amended'
   | 'foreign_organisation'
   | 'clock_went_back'
   | 'silence'

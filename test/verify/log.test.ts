@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { exportLog } from '../../src/audit/export.ts';
-import { gateEntry, intentEntry, outcomeEntry } from '../../src/audit/entries.ts';
+import { callEntry, denialEntry, gateEntry, intentEntry, outcomeEntry } from '../../src/audit/entries.ts';
 import { formatCheckpoint } from '../../src/verify/checkpoint.ts';
 import { verifyLog } from '../../src/verify/log.ts';
 import type { VerifyOptions } from '../../src/verify/log.ts';
@@ -15,6 +15,7 @@ import { decodeBundle, encodeBundle } from '../../src/verify/tiles.ts';
 import {
   actor,
   allow,
+  deny,
   callFacts,
   filledLog,
   fill,
@@ -499,24 +500,30 @@ describe('a history that was signed and makes no sense', () => {
     expect(report).toMatchObject({ verified: true, findings: [{ severity: 'warning', code: 'entry_unknown_member' }] });
   });
 
-  test('an outcome that points to no intent, and a second outcome, are told apart', async () => {
+  test('an outcome without its intent, a second outcome, and an outcome amended after a lock are told apart', async () => {
     const opened = await openLog(memoryLedger());
+    const { audit } = opened;
     const call = callFacts('call_1');
-    const stamp = opened.audit.stamp();
-    const intent = await opened.audit.record(intentEntry(stamp, { actor, call, decision: allow }));
-    const first = await opened.audit.record(outcomeEntry(stamp, { actor, call, outcome: fine, prev: intent.index }));
-    await opened.audit.record(outcomeEntry(stamp, { actor, call, outcome: fine, prev: intent.index }));
-    await opened.audit.record(outcomeEntry(stamp, { actor, call, outcome: fine, prev: first.index }));
-    await opened.audit.record(
-      outcomeEntry(stamp, { actor, call: callFacts('call_2'), outcome: fine, prev: intent.index }),
-    );
-    await opened.audit.checkpointNow();
+    const outcome = (prev: number, of = call) =>
+      audit.record(outcomeEntry(audit.stamp(), { actor, call: of, outcome: { ...fine, status: 'withheld' }, prev }));
+    const intent = await audit.record(intentEntry(audit.stamp(), { actor, call, decision: allow }));
+    const first = await outcome(intent.index);
+    await outcome(intent.index);
+    await outcome(first.index);
+    await outcome(intent.index, callFacts('call_2'));
+    const refused = await audit.record(denialEntry(audit.stamp(), { actor, call, decision: deny, prev: first.index }));
+    await outcome(refused.index);
+    const read = await audit.record(callEntry(audit.stamp(), { actor, call, decision: deny, outcome: fine }));
+    await outcome(read.index);
+    await audit.checkpointNow();
     const dir = tempDir();
     await exportLog({ ledger: opened.ledger, log: ORG, dir, vkeys });
-    expect((await verify(dir)).findings.map(({ code, index }) => [code, index])).toEqual([
-      ['outcome_without_intent', 4],
-      ['link_broken', 5],
-      ['outcome_repeated', 3],
+    expect((await verify(dir)).findings.map(({ severity, code, index }) => [severity, code, index])).toEqual([
+      ['error', 'link_broken', 5],
+      ['error', 'outcome_without_intent', 7],
+      ['warning', 'outcome_repeated', 3],
+      ['note', 'outcome_amended', 4],
+      ['note', 'outcome_amended', 9],
     ]);
   });
 
