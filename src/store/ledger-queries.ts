@@ -5,7 +5,7 @@
  * INVARIANT: the first statement on a log updates its row in `ledger_log`. Until that transaction ends nobody else appends to it,
  * so indexes are consecutive and become visible in order, also when several gateways share a log.
  */
-import type { Kysely, Transaction } from 'kysely';
+import type { CompiledQuery, Kysely, Transaction } from 'kysely';
 import type { LedgerEntry } from '../audit/ledger.ts';
 import { LedgerFault } from '../audit/ledger.ts';
 import { compactRange, leafHash } from '../verify/merkle.ts';
@@ -14,50 +14,72 @@ import type { LedgerTables } from './schema.ts';
 
 /** Tiles are 256 wide (C2SP tlog-tiles). */
 const TILE_WIDTH = 256;
-/** Rows per statement: both engines limit the number of bound values. */
-const CHUNK = 1000;
+/** Rows per insert; each number up to this is compiled at most once. */
+const CHUNK = 64;
 
-/** Appends all groups or none; returns the first index of each, in their order. */
-export function appendEntries(db: Kysely<LedgerTables>, groups: readonly Group[]): Promise<number[]> {
-  return db.transaction().execute(async (trx) => {
-    const firsts = new Map<string, number>();
-    // In the order of their names: two gateways that append to the same two logs cannot wait for each other.
-    for (const group of groups.toSorted((a, b) => (a.log < b.log ? -1 : 1))) {
-      firsts.set(group.log, await appendGroup(trx, group));
-    }
-    return groups.map(({ log }) => firsts.get(log) as number);
-  });
-}
+/** Appends all groups or none; the first index of each, in their order. */
+export type Append = (groups: readonly Group[]) => Promise<number[]>;
 
-async function appendGroup(trx: Transaction<LedgerTables>, { log, texts }: Group): Promise<number> {
-  const size = await reserve(trx, log, texts.length);
-  const first = size - texts.length;
-  const rows = texts.map((text, offset) => ({ log, idx: first + offset, text, leaf: leafHash(text) }));
-  for (let start = 0; start < rows.length; start += CHUNK) {
-    await trx
-      .insertInto('ledger_entry')
-      .values(rows.slice(start, start + CHUNK))
-      .execute();
-  }
-  await storeTiles(trx, log, first, size);
-  return first;
-}
-
-/** Takes the log's row and returns the new size. */
-async function reserve(trx: Transaction<LedgerTables>, log: string, count: number): Promise<number> {
-  const grow = trx
+/**
+ * The one hot path of the store: its queries are compiled once and keep their text, so that an append costs the engine's work and
+ * not the building of the query, which is several times as much.
+ */
+export function ledgerAppender(db: Kysely<LedgerTables>): Append {
+  const grow = db
     .updateTable('ledger_log')
-    .set((eb) => ({ size: eb('size', '+', count) }))
-    .where('log', '=', log)
-    .returning('size');
-  const grown = await grow.executeTakeFirst();
-  if (grown !== undefined) return grown.size;
-  await trx
-    .insertInto('ledger_log')
-    .values({ log, size: 0 })
-    .onConflict((on) => on.doNothing())
-    .execute();
-  return (await grow.executeTakeFirstOrThrow()).size;
+    .set((eb) => ({ size: eb('size', '+', 0) }))
+    .where('log', '=', '')
+    .returning('size')
+    .compile();
+  const insertBySize = new Map<number, CompiledQuery>();
+
+  function insertOf(rows: number): CompiledQuery {
+    const found = insertBySize.get(rows);
+    if (found !== undefined) return found;
+    const row = { log: '', idx: 0, text: '', leaf: Buffer.alloc(0) };
+    const compiled = db
+      .insertInto('ledger_entry')
+      .values(Array.from({ length: rows }, () => row))
+      .compile();
+    insertBySize.set(rows, compiled);
+    return compiled;
+  }
+
+  /** Takes the log's row and returns the new size. */
+  async function reserve(trx: Transaction<LedgerTables>, log: string, count: number): Promise<number> {
+    const growThis: CompiledQuery<{ size: number }> = { ...grow, parameters: [count, log] };
+    const grown = (await trx.executeQuery(growThis)).rows[0];
+    if (grown !== undefined) return grown.size;
+    await trx
+      .insertInto('ledger_log')
+      .values({ log, size: 0 })
+      .onConflict((on) => on.doNothing())
+      .execute();
+    const [row] = (await trx.executeQuery(growThis)).rows;
+    return (row as { size: number }).size;
+  }
+
+  async function appendGroup(trx: Transaction<LedgerTables>, { log, texts }: Group): Promise<number> {
+    const size = await reserve(trx, log, texts.length);
+    const first = size - texts.length;
+    for (let start = 0; start < texts.length; start += CHUNK) {
+      const part = texts.slice(start, start + CHUNK);
+      const parameters = part.flatMap((text, offset) => [log, first + start + offset, text, leafHash(text)]);
+      await trx.executeQuery({ ...insertOf(part.length), parameters });
+    }
+    await storeTiles(trx, log, first, size);
+    return first;
+  }
+
+  return (groups) =>
+    db.transaction().execute(async (trx) => {
+      const firsts = new Map<string, number>();
+      // In the order of their names: two gateways that append to the same two logs cannot wait for each other.
+      for (const group of groups.toSorted((a, b) => (a.log < b.log ? -1 : 1))) {
+        firsts.set(group.log, await appendGroup(trx, group));
+      }
+      return groups.map(({ log }) => firsts.get(log) as number);
+    });
 }
 
 /** Hashes of every level whose tile became complete when the log grew from `before` to `after` entries. */

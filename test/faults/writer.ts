@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely } from 'kysely';
 import { isFault } from '../../src/lib/fault.ts';
 import { prepareCommit } from '../../src/store/commit-request.ts';
-import { appendEntries } from '../../src/store/ledger-queries.ts';
+import { ledgerAppender } from '../../src/store/ledger-queries.ts';
 import { migrateToLatest } from '../../src/store/migrate.ts';
 import { ledgerMigrations } from '../../src/store/migrations/ledger.ts';
 import { stateMigrations } from '../../src/store/migrations/state.ts';
@@ -43,8 +43,9 @@ const targets: Record<string, (path: string) => Promise<Write>> = {
   async 'ledger-twin'(path) {
     const db = new Kysely<LedgerTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });
     await migrateToLatest(db, 'ledger', ledgerMigrations('blob'));
+    const append = ledgerAppender(db);
     const write = oneWriter(() => false);
-    return async (text) => (await write(() => appendEntries(db, [{ log: LOG, texts: [text] }])))[0] as number;
+    return async (text) => (await write(() => append([{ log: LOG, texts: [text] }])))[0] as number;
   },
   async 'state-twin'(path) {
     const db = new Kysely<StateTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });

@@ -6,8 +6,9 @@
 import type { Ledger } from '../../audit/ledger.ts';
 import { LedgerFault } from '../../audit/ledger.ts';
 import { toLedgerFault } from '../engine-fault.ts';
+import type { Group } from '../group-commit.ts';
 import {
-  appendEntries,
+  ledgerAppender,
   readCheckpoint,
   readEntries,
   readHashes,
@@ -33,8 +34,9 @@ export async function openPostgresLedger(url: string, options: LedgerOptions & P
   const schema = options.schema ?? DEFAULT_SCHEMA;
   const migrations = ledgerMigrations('bytea');
   const db = await faulting(openDatabase<LedgerTables>(url, schema, CONNECTIONS, 'ledger', migrations));
+  const append = ledgerAppender(db);
   const backend = {
-    append: (groups: Parameters<typeof appendEntries>[1]) => faulting(appendEntries(db, groups)),
+    append: (groups: readonly Group[]) => faulting(append(groups)),
     size: (log: string) => faulting(readSize(db, log)),
     read: (log: string, start: number, count: number) => faulting(readEntries(db, log, start, count)),
     hashes: (log: string, level: number, start: number, count: number) =>

@@ -8,7 +8,7 @@ import { toLedgerFault } from '../engine-fault.ts';
 import type { Group } from '../group-commit.ts';
 import type { StoredCheckpoint } from '../ledger-queries.ts';
 import {
-  appendEntries,
+  ledgerAppender,
   readCheckpoint,
   readEntries,
   readHashes,
@@ -30,6 +30,7 @@ export type LedgerMethods = ReturnType<typeof ledgerMethods>;
 function ledgerMethods(db: Kysely<LedgerTables>) {
   // Any append that the database refuses is fatal, whatever the reason: with one writer there is no harmless one.
   const write = oneWriter((error) => !(error instanceof LedgerFault && error.code === 'ledger_invalid'));
+  const append = ledgerAppender(db);
   const failing = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work;
@@ -41,7 +42,7 @@ function ledgerMethods(db: Kysely<LedgerTables>) {
     }
   };
   return {
-    append: (groups: readonly Group[]) => write(() => failing(appendEntries(db, groups))),
+    append: (groups: readonly Group[]) => write(() => failing(append(groups))),
     size: (log: string) => readSize(db, log),
     read: (log: string, start: number, count: number) => readEntries(db, log, start, count),
     hashes: (log: string, level: number, start: number, count: number) => readHashes(db, log, level, start, count),
