@@ -4,7 +4,7 @@
  * Not done here: system call filters and egress rules (see the posture notes), which command may run (review).
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import { access, readFile, readdir } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
@@ -36,7 +36,6 @@ export interface BubblewrapOptions {
   readonly watchMs?: number;
 }
 
-const LIMITS = { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64 };
 const SETUP_MS = 10_000;
 /** Not in node's constants. */
 const O_CLOEXEC = 0o2000000;
@@ -48,14 +47,14 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   let found: Promise<Probe> | undefined;
 
   function probe(): Promise<Probe> {
-    found ??= look().then((result) => {
+    found ??= examine().then((result) => {
       if (!result.available) found = undefined; // look again after the operator has acted
       return result;
     });
     return found;
   }
 
-  async function look(): Promise<Probe> {
+  async function examine(): Promise<Probe> {
     if (process.platform !== 'linux') {
       return {
         available: false,
@@ -73,11 +72,11 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
       };
     }
     try {
-      const [version, status] = [
-        await run(launchPlain(program, ['--version'])),
-        await run(launch(program, STATUS_SPEC, await strayDescriptors())),
-      ];
-      return { available: true, posture: measured(version.trim(), status, root, hasServerUids()) };
+      const version = await run(launchPlain(program, ['--version']));
+      const status = await run(launch(program, STATUS_SPEC, await strayDescriptors()));
+      const namespaces = await run(launch(program, NAMESPACE_SPEC, await strayDescriptors()));
+      prove(status, namespaces);
+      return { available: true, posture: posture(version.trim(), root, hasServerUids()) };
     } catch (error) {
       return {
         available: false,
@@ -146,6 +145,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   }
 
   async function start(spec: SandboxSpec): Promise<SandboxedProcess> {
+    if (root && uidFor(spec.name) === 0) throw new SandboxFault('sandbox_start', 'a server may not run as user 0');
     const state = await probe();
     if (!state.available)
       throw new SandboxFault('sandbox_unavailable', `${spec.name} is not started: ${state.why}. ${state.remedy}`);
@@ -168,23 +168,32 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   return { name: 'bubblewrap', probe, start };
 }
 
-/** Shows from inside what is really in force. */
-const STATUS_SPEC: SandboxSpec = {
+const NAMESPACES = ['mnt', 'pid', 'net', 'ipc', 'uts'].map((kind) => `/proc/self/ns/${kind}`);
+/** These show from inside what is really in force. */
+const look = (...argv: string[]): SandboxSpec => ({
   name: 'probe',
-  argv: ['/usr/bin/cat', '/proc/self/status'],
+  argv,
   env: {},
   mounts: [],
   network: 'none',
-  limits: LIMITS,
-};
+  limits: { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64 },
+});
+const STATUS_SPEC = look('/usr/bin/cat', '/proc/self/status');
+const NAMESPACE_SPEC = look('/usr/bin/readlink', ...NAMESPACES);
 
-/** @throws Error when the sandbox does not hold what it promises. */
-function measured(version: string, status: string, root: boolean, ownUids: boolean): Posture {
-  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+/** @throws Error when what runs inside does not stand as it should: then the program found is not the sandbox we know. */
+function prove(status: string, namespaces: string): void {
+  const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1] ?? '';
   const capabilities = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].filter((name) => !/^0+$/.test(field(name)));
   if (capabilities.length > 0) throw new Error(`a process inside keeps capabilities (${capabilities.join(', ')})`);
   if (field('NoNewPrivs') !== '1') throw new Error('a process inside may gain privileges');
   if (field('Uid').split('\t').includes('0')) throw new Error('a process inside is root');
+  const inside = namespaces.trim().split('\n');
+  const shared = NAMESPACES.filter((path, i) => !inside[i]?.includes(':[') || inside[i] === readlinkSync(path));
+  if (shared.length > 0) throw new Error(`a process inside shares ${shared.join(', ')} with the host`);
+}
+
+function posture(version: string, root: boolean, ownUids: boolean): Posture {
   return {
     backend: 'bubblewrap',
     version,

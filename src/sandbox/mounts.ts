@@ -106,6 +106,7 @@ function openSource(from: string, mode: 'read' | 'write', forbidden: readonly st
     if (real !== from)
       throw refuse(`mount source ${from} passes through a symbolic link; declare ${real} if that is meant`);
     const stat = fstatSync(fd);
+    if (stat.isSymbolicLink()) throw refuse(`mount source ${from} is a symbolic link; declare the folder it leads to`);
     if (!stat.isDirectory() && !stat.isFile())
       throw refuse(`mount source ${from} is neither a folder nor a regular file`);
     const writable = uid === null || (stat.mode & 0o002) !== 0 || (stat.uid === uid && (stat.mode & 0o200) !== 0);
