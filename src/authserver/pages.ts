@@ -15,7 +15,7 @@ body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.5 system-ui,
 main{max-width:30rem;margin:0 auto;padding:1.5rem 1rem 3rem}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:1.5rem}
 .brand{font-weight:700;letter-spacing:.02em;margin:0 0 1rem;color:var(--soft)}
-h1{font-size:1.35rem;line-height:1.3;margin:0 0 .75rem}
+h1{font-size:1.35rem;line-height:1.3;margin:0 0 .75rem;overflow-wrap:anywhere}
 h2{font-size:1rem;margin:1.25rem 0 .5rem}
 p{margin:.5rem 0}
 dl{margin:1rem 0;display:grid;grid-template-columns:auto 1fr;gap:.35rem 1rem}
@@ -34,7 +34,7 @@ button.quiet{background:transparent;color:var(--ink);border-color:var(--soft)}
 .warn{background:var(--warnbg);color:var(--warn)}
 .bad{background:var(--badbg);color:var(--bad)}
 ul{list-style:none;margin:.5rem 0;padding:0}
-li{border-top:1px solid var(--line);padding:.6rem 0}
+li{border-top:1px solid var(--line);padding:.6rem 0;overflow-wrap:anywhere}
 .mark{display:inline-block;font-size:.8rem;font-weight:700;border:1px solid currentColor;border-radius:99px;padding:0 .6rem;margin-left:.4rem}
 .mark.high{color:var(--bad)}.mark.mid{color:var(--warn)}.mark.low{color:var(--soft)}
 small{color:var(--soft)}

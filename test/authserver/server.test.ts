@@ -100,6 +100,10 @@ describe('metadata', () => {
     expect(JSON.parse(honest.text)).toMatchObject({ token_endpoint: `${at.server.issuer}/token` });
     const rebound = await raw(at.server.port, path, { host: 'evil.example' });
     expect([rebound.status, rebound.text]).toEqual([421, 'this server is not known by that host name\n']);
+    for (const target of [`http://evil.example${path}`, `//evil.example${path}`]) {
+      const absolute = await raw(at.server.port, target, { host });
+      expect([absolute.status, absolute.text]).toEqual([400, 'the request target must be a path\n']);
+    }
   });
 });
 
