@@ -1,6 +1,7 @@
 /**
  * A process for the fault tests to kill or to run on a failing disk: `node writer.ts <what> <database> <load> [acks]`.
- * what: `state`, `ledger` (the product), or a vulnerable twin of either: the same queries on the same file without the fatal latch.
+ * what: `state`, `ledger`, `postgres-ledger` (the product; the last takes a URL); `state-twin`, `ledger-twin`: the same queries on
+ * the same file without the latch that a disk error closes.
  * load: `idle`; `endless` (16 callers, for ever); `one-by-one` (50 small writes); `large-then-small` (60 kB until one is refused, then 20 small).
  * Every acknowledgement and refusal is a line in the file `acks`, written with a plain write(2): what it holds survives kill -9.
  */
@@ -13,6 +14,7 @@ import { ledgerAppender } from '../../src/store/ledger-queries.ts';
 import { migrateToLatest } from '../../src/store/migrate.ts';
 import { ledgerMigrations } from '../../src/store/migrations/ledger.ts';
 import { stateMigrations } from '../../src/store/migrations/state.ts';
+import { openPostgresLedger } from '../../src/store/postgres/ledger.ts';
 import type { LedgerTables, StateTables } from '../../src/store/schema.ts';
 import { sqliteDialect } from '../../src/store/sqlite/dialect.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
@@ -34,6 +36,10 @@ const commitOf = (text: string) => ({
 const targets: Record<string, (path: string) => Promise<Write>> = {
   async ledger(path) {
     const ledger = await openSqliteLedger(path);
+    return async (text) => (await ledger.append(LOG, text)).index;
+  },
+  async 'postgres-ledger'(url) {
+    const ledger = await openPostgresLedger(url);
     return async (text) => (await ledger.append(LOG, text)).index;
   },
   async state(path) {
