@@ -149,7 +149,7 @@ const unescape = (text: string): string =>
     .replaceAll('&amp;', '&');
 
 /** The words of a page, for messages. */
-export const textOf = (page: string): string =>
+const textOf = (page: string): string =>
   unescape(page.replace(/<style>[^<]*<\/style>/, '').replace(/<[^>]*>/g, ' '))
     .replace(/\s+/g, ' ')
     .trim();

@@ -5,7 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../lib/clock.ts';
 
-export interface ConsentKey {
+interface ConsentKey {
   readonly accountId: string;
   readonly clientId: string;
   readonly resource: string;

@@ -41,8 +41,8 @@ const CookieKeys = z.strictObject({
   retired: z.array(z.strictObject({ key: base64url, acceptUntil: z.number().int() })).max(100),
 });
 
-export type PublicSigningKey = z.infer<typeof PublicJwk>;
-export type PrivateSigningKey = z.infer<typeof PrivateJwk>;
+type PublicSigningKey = z.infer<typeof PublicJwk>;
+type PrivateSigningKey = z.infer<typeof PrivateJwk>;
 
 export interface KeyLifetimes {
   /** Longest life of anything the signing key signs. */

@@ -14,7 +14,7 @@ import { isLoopbackHost } from './config.ts';
 /** RFC 6749 section 3.3: printable ASCII without space, quote and backslash. */
 const scopeToken = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,200}$/);
 
-export const RISKS = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
+const RISKS = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
 export type Risk = (typeof RISKS)[number];
 
 /** Other members are legal and ignored. */

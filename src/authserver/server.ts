@@ -171,22 +171,6 @@ export async function startAuthServer(
   }
 }
 
-/**
- * Adds evaluation users while no server runs on this folder.
- * @throws Fault `user_invalid`, `user_exists`, `authserver_database_locked` (a server runs: ask it instead)
- */
-export async function provisionEvaluationUsers(
-  dataDir: string,
-  users: readonly NewEvaluationUser[],
-): Promise<readonly CreatedEvaluationUser[]> {
-  const db = openDatabase(dataDir);
-  try {
-    return await createEvaluationUsers(db, users, systemClock);
-  } finally {
-    db.close();
-  }
-}
-
 async function listen(server: Server, settings: AuthServerSettings): Promise<number> {
   const { host, port } = settings.listen;
   await new Promise<void>((resolve, reject) => {

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openDatabase } from '../../src/authserver/database.ts';
-import { provisionEvaluationUsers } from '../../src/authserver/server.ts';
 import { createEvaluationUsers, evaluationDirectory, listEvaluationUsers } from '../../src/authserver/users.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 
@@ -113,17 +112,4 @@ test('users are created all or none; what is wrong is named', async () => {
     message: 'the user ada exists already',
   });
   expect(listEvaluationUsers(db)).toHaveLength(1);
-});
-
-test('users can be provisioned while no server runs on the folder', async () => {
-  db.close();
-  const [user] = await provisionEvaluationUsers(folder, [ADA]);
-  db = openDatabase(folder);
-  expect(
-    await evaluationDirectory(db, clock).authenticate({
-      username: 'ada',
-      password: user?.password ?? '',
-      address: 'a',
-    }),
-  ).toMatchObject({ sub: user?.sub });
 });
