@@ -209,7 +209,7 @@ function nodeAt(document: Document, path: Path): Node | null {
     const node = document.getIn(path.slice(0, length), true);
     if (typeof node === 'object' && node !== null && 'range' in node) return node as Node;
   }
-  return null;
+  return document.contents;
 }
 
 function keyNode(document: Document, path: Path, key: string): Node | null {
