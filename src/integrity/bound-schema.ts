@@ -8,7 +8,7 @@ import { isJsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 
-export const SCHEMA_LIMITS = { depth: 40, subschemas: 2000, patternLength: 1000, applications: 20_000 } as const;
+const SCHEMA_LIMITS = { depth: 40, subschemas: 2000, patternLength: 1000, applications: 20_000 } as const;
 
 export interface SchemaProblem {
   readonly code:
@@ -48,7 +48,7 @@ const SEVERAL = new Set([
 export const pointerPart = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1');
 
 /** The direct subschemas of a schema, with the keyword they stand under. */
-export function* subschemas(schema: JsonObject): Generator<{ keyword: string; path: string; schema: Json }> {
+function* subschemas(schema: JsonObject): Generator<{ keyword: string; path: string; schema: Json }> {
   for (const [keyword, value] of Object.entries(schema)) {
     if (DATA.has(keyword)) continue;
     if (NAMED.has(keyword) && isJsonObject(value)) {

@@ -12,7 +12,7 @@ import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 
 /** Real definitions are under 20 KB and 12 levels. */
-export const DEFINITION_LIMITS = { bytes: 262_144, depth: 64 } as const;
+const DEFINITION_LIMITS = { bytes: 262_144, depth: 64 } as const;
 
 export type DefinitionProblem =
   | { readonly code: 'definition_not_object' }

@@ -6,8 +6,10 @@
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { PolicySet } from './compile.ts';
-import type { ToolClass, Who } from './prepare.ts';
-import { classOf, kept, keptAnswer, listAnswer, perCallAnswer, preparedAt, roleBits, whoFor } from './prepare.ts';
+import type { ToolClass } from './prepare.ts';
+import { classOf, kept, keptAnswer, listAnswer, perCallAnswer, preparedAt, whoFor } from './prepare.ts';
+import type { Who } from './request.ts';
+import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 import { holds } from './scopes.ts';
 

@@ -6,11 +6,12 @@
 import type { JsonObject } from '../lib/json.ts';
 import { exposeArguments } from './arguments.ts';
 import type { CompiledPolicy, PolicySet } from './compile.ts';
-import type { Answer, Request, Slice } from './engine.ts';
+import type { Answer, Slice } from './engine.ts';
 import { evaluate, sliceOf } from './engine.ts';
 import { uidOf } from './reads.ts';
+import type { Who } from './request.ts';
+import { requestFor } from './request.ts';
 import type { ToolFacts } from './schema.ts';
-import { POLICY_ROLES } from './schema.ts';
 
 export interface Prepared {
   /** Policies whose head names no server or tool. */
@@ -37,28 +38,6 @@ export interface ToolClass {
   readonly listAnswers: Map<string, Map<number, Answer>>;
   /** Whole decisions, kept by decide.ts when nothing is per call. */
   readonly decisions: Map<string, Map<number, unknown>>;
-}
-
-/** Who asks, reduced to what policies can see. */
-export interface Who {
-  readonly roles: number;
-  /** '' unless a policy names this person or agent. */
-  readonly named: string;
-  readonly person: string;
-  readonly agent: string;
-}
-
-const ROLE_BITS: ReadonlyMap<string, number> = new Map(POLICY_ROLES.map((role, index) => [role, 1 << index]));
-
-/** One bit per role; null when a role is unknown, which denies. */
-export function roleBits(roles: readonly string[]): number | null {
-  let bits = 0;
-  for (const role of roles) {
-    const bit = ROLE_BITS.get(role);
-    if (bit === undefined) return null;
-    bits |= bit;
-  }
-  return bits;
 }
 
 /** Policies in force at `at`: permits whose `@until` has passed are gone. The usual set has none and costs nothing. */
@@ -112,13 +91,13 @@ export function whoFor(cls: ToolClass, roles: number, person: string, agent: str
 /** The answer of the policies that do not read the call. */
 export function keptAnswer(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Answer {
   return kept(cls.answers, who, scopeHeld, approved, () =>
-    evaluate(cls.kept, requestFor(cls, who, scopeHeld, approved)),
+    evaluate(cls.kept, requestFor(cls.example, who, scopeHeld, approved)),
   );
 }
 
 export function listAnswer(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Answer {
   return kept(cls.listAnswers, who, scopeHeld, approved, () =>
-    evaluate(cls.lists, requestFor(cls, who, scopeHeld, approved)),
+    evaluate(cls.lists, requestFor(cls.example, who, scopeHeld, approved)),
   );
 }
 
@@ -137,16 +116,12 @@ export function perCallAnswer(
 ): Answer {
   const exposed = exposeArguments(call.arguments);
   if (!exposed.ok) return { permits: [], forbids: [], errors: [exposed.error] };
-  const request = requestFor(cls, who, call.scopeHeld, call.approved);
+  const request = requestFor(cls.example, who, call.scopeHeld, call.approved);
   return evaluate(slice, {
     ...request,
     context: { ...request.context, scopes: [...call.scopes], at: call.at },
     entities: [...request.entities, ...exposed.value],
   });
-}
-
-export function cacheKey(roles: number, scopeHeld: boolean, approved: boolean): number {
-  return roles * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
 }
 
 export function kept<T>(
@@ -158,7 +133,7 @@ export function kept<T>(
 ): T {
   let ofWho = cache.get(who.named);
   if (!ofWho) cache.set(who.named, (ofWho = new Map()));
-  const key = cacheKey(who.roles, scopeHeld, approved);
+  const key = who.roles * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
   let value = ofWho.get(key);
   if (value === undefined) ofWho.set(key, (value = make()));
   return value;
@@ -186,45 +161,4 @@ function targetOf({ json: { resource } }: CompiledPolicy): string {
   if (!head || !('entity' in head)) return '';
   const { type, id } = uidOf(head.entity);
   return `${type} ${id}`;
-}
-
-const entity = (type: string, id: string): { type: string; id: string } => ({ type: `Remit::${type}`, id });
-const reference = (type: string, id: string): { __entity: { type: string; id: string } } => ({
-  __entity: entity(type, id),
-});
-const ARGUMENTS = {
-  strings: reference('Strings', 'arguments'),
-  numbers: reference('Numbers', 'arguments'),
-  flags: reference('Flags', 'arguments'),
-  lists: reference('Lists', 'arguments'),
-};
-
-/** Only the person, the tool and their parents travel into the engine: each entity costs about 25 us there. */
-function requestFor(cls: ToolClass, who: Who, scopeHeld: boolean, approved: boolean): Request {
-  const { server, name, risk, environment, dataClasses } = cls.example;
-  const principal = entity('Person', who.person);
-  const resource = entity('Tool', `${server}/${name}`);
-  return {
-    principal,
-    resource,
-    context: { agent: reference('Agent', who.agent), scopeHeld, approved, scopes: [], at: 0, arguments: ARGUMENTS },
-    entities: [
-      {
-        uid: principal,
-        attrs: {},
-        parents: POLICY_ROLES.filter((role) => (who.roles & (ROLE_BITS.get(role) ?? 0)) !== 0).map((role) =>
-          entity('Role', role),
-        ),
-      },
-      {
-        uid: resource,
-        attrs: {
-          risk: reference('Risk', risk),
-          environment: reference('Environment', environment),
-          dataClasses: dataClasses.map((dataClass) => reference('DataClass', dataClass)),
-        },
-        parents: [entity('Server', server)],
-      },
-    ],
-  };
 }
