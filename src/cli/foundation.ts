@@ -1,0 +1,70 @@
+/**
+ * What a new installation starts with, written once and recorded: its organisation, the baseline policies, and the first administrator
+ * of the configuration. Later starts change only what the configuration owns: the issuers of the organisation.
+ * A policy that somebody edited or removed stays as they left it.
+ */
+import { Organisation, Person, personKey } from '../directory/records.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { newId } from '../lib/ids.ts';
+import { BASELINE } from '../policy/baseline.ts';
+import { PolicyRecord } from '../policy/records.ts';
+import type { StateStore, Write } from '../store/state.ts';
+import type { LocalView } from './state-view.ts';
+
+export interface FirstPerson {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly name: string;
+}
+
+/** What the caller should put into the audit log; null when nothing was changed. */
+export interface Founded {
+  readonly revision: number;
+  readonly wrote: readonly string[];
+}
+
+export async function ensureFoundation(
+  state: StateStore,
+  view: LocalView,
+  facts: {
+    readonly org: string;
+    readonly issuers: readonly string[];
+    readonly firstAdministrator?: FirstPerson | undefined;
+  },
+): Promise<Founded | null> {
+  const { org } = facts;
+  const writes: Write[] = [];
+  const put = (kind: string, id: string, body: object, key?: string, expectedRevision: number | null = null): void => {
+    writes.push({ kind, org, id, body: body as JsonObject, expectedRevision, ...(key !== undefined && { key }) });
+  };
+
+  const existing = view.get('organisation', org, org);
+  const issuers = [...facts.issuers];
+  if (!existing) {
+    if (issuers.length > 0) put('organisation', org, Organisation.parse({ title: org, issuers }));
+    for (const { id, text } of BASELINE)
+      put(
+        'policy',
+        id,
+        PolicyRecord.parse({ description: `Baseline policy, see docs/guides/policy.md`, text, state: 'active' }),
+      );
+  } else if (issuers.length > 0 && JSON.stringify(existing.body['issuers']) !== JSON.stringify(issuers)) {
+    put('organisation', org, Organisation.parse({ ...existing.body, issuers }), undefined, existing.revision);
+  }
+
+  const first = facts.firstAdministrator;
+  if (first && [...view.records('person', org)].length === 0) {
+    const person = Person.parse({
+      issuer: first.issuer,
+      subject: first.subject,
+      name: first.name,
+      state: 'active',
+      roles: ['administrator'],
+    });
+    put('person', newId('person'), person, personKey(first.issuer, first.subject));
+  }
+  if (writes.length === 0) return null;
+  const { revision } = await state.commit({ actor: 'remit:start', reason: 'foundation of the installation', writes });
+  await view.advanceTo(revision);
+  return { revision, wrote: writes.map(({ kind, id }) => `${kind}/${id}`) };
+}

@@ -1,0 +1,149 @@
+/**
+ * The two sample servers of `remit up`: the published filesystem server over stdio in the sandbox, on a folder of its own,
+ * and the published "everything" server over Streamable HTTP on loopback. Their tools were reviewed: samples/*.review.yaml holds the digest of each
+ * definition that was read, its risk class, scope and why. A tool that says anything else today stays unreviewed and uncallable.
+ */
+import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { approve } from '../integrity/review.ts';
+import { Approved, ToolRecord, toolId } from '../integrity/records.ts';
+import { Server } from '../inventory/records.ts';
+import { isFault } from '../lib/fault.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { systemClock } from '../lib/clock.ts';
+import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
+import { NOBODY, hasServerUids, serverUid } from '../sandbox/host-user.ts';
+import { startLocalHttp } from '../sandbox/local-http.ts';
+import type { Write } from '../store/state.ts';
+import type { RunningGateway } from './serve.ts';
+
+const REVIEWS = new URL('../../samples/', import.meta.url);
+
+const Reviews = z.record(z.string(), Approved.pick({ digest: true, risk: true, scope: true, justification: true }));
+
+export interface SampleServer {
+  readonly id: string;
+  readonly title: string;
+  readonly url: string;
+  readonly tools: number;
+  readonly problem: string | null;
+}
+
+/** The sample folder, with something to read. What a person put there stays. */
+export function sampleFiles(dir: string): string {
+  mkdirSync(dir, { recursive: true, mode: 0o755 });
+  const welcome = join(dir, 'welcome.txt');
+  if (!existsSync(welcome)) {
+    writeFileSync(
+      welcome,
+      'Welcome to Remit.\nThis folder is all that the sample filesystem server can see, and it sees it from inside a sandbox.\n',
+    );
+  }
+  // A gateway that runs as root drops the server to a user of its own, who must own what it may write.
+  if (process.getuid?.() === 0) {
+    const uid = hasServerUids() ? serverUid('files') : NOBODY;
+    chownSync(dir, uid, uid);
+    chownSync(welcome, uid, uid);
+  }
+  return dir;
+}
+
+export function sampleServers(facts: {
+  readonly filesDir: string;
+  readonly everythingUrl: string;
+  readonly owner: string;
+}): ReadonlyMap<string, JsonObject> {
+  const shared = {
+    owner: facts.owner,
+    environment: 'evaluation',
+    dataClasses: ['internal'],
+    state: 'enabled',
+  } as const;
+  const files = Server.parse({
+    ...shared,
+    title: 'Sample files',
+    purpose: 'Reads and writes the sample folder of this installation, to try Remit with.',
+    upstream: {
+      transport: 'stdio',
+      command: ['node', '@modelcontextprotocol/server-filesystem', '/files'],
+      mounts: [{ from: facts.filesDir, to: '/files', mode: 'write' }],
+    },
+  });
+  const everything = Server.parse({
+    ...shared,
+    title: 'Everything (protocol sampler)',
+    purpose: 'Shows what MCP tools can answer, to try clients with.',
+    upstream: { transport: 'http', url: facts.everythingUrl, allowedNetworks: ['127.0.0.1/32'] },
+  });
+  return new Map<string, JsonObject>([
+    ['files', files],
+    ['everything', everything],
+  ]);
+}
+
+/** Looks at each sample server once and approves what was reviewed, where nobody decided otherwise yet. */
+export async function approveSamples(gateway: RunningGateway, org: string): Promise<readonly SampleServer[]> {
+  const samples = [...gateway.gateway.snapshot().servers.values()].filter(({ id }) => existsSync(reviewFile(id)));
+  return Promise.all(
+    samples.map(async ({ id, record }) => {
+      const base = { id, title: record.title, url: gateway.gateway.listener.resourceUrl(id) };
+      try {
+        await gateway.gateway.refresh(id);
+        await gateway.view.advanceTo(await gateway.state.head());
+        await approveReviewed(gateway, org, id);
+        const tools = [...gateway.gateway.snapshot().servers.get(id)!.tools.values()].filter(
+          ({ approved }) => approved !== null,
+        ).length;
+        return { ...base, tools, problem: null };
+      } catch (error) {
+        if (!isFault(error)) throw error;
+        return { ...base, tools: 0, problem: `${error.code}: ${error.message}` };
+      }
+    }),
+  );
+}
+
+async function approveReviewed(gateway: RunningGateway, org: string, server: string): Promise<void> {
+  const reviews = Reviews.parse(parse(readFileSync(reviewFile(server), 'utf8')));
+  const writes: Write[] = [];
+  for (const [name, { digest, ...decision }] of Object.entries(reviews)) {
+    const entry = gateway.gateway.snapshot().servers.get(server)?.tools.get(name);
+    if (!entry || entry.approved || entry.record.observed?.digest !== digest) continue;
+    // Once is enough: what somebody withdrew must not come back with the next start.
+    if ((await gateway.state.history('tool', org, toolId(server, name))).some(({ body }) => body?.['approved'] != null))
+      continue;
+    const reviewed = approve(entry.record, {
+      ...decision,
+      by: 'remit:samples',
+      at: systemClock.now(),
+      expectedDigest: digest,
+    });
+    if (reviewed.ok)
+      writes.push({
+        kind: 'tool',
+        org,
+        id: toolId(server, name),
+        body: ToolRecord.parse(reviewed.value),
+        expectedRevision: entry.revision,
+      });
+  }
+  if (writes.length === 0) return;
+  const { revision } = await gateway.state.commit({
+    actor: 'remit:samples',
+    reason: 'tools reviewed with this release',
+    writes,
+  });
+  await gateway.view.advanceTo(revision);
+  await gateway.recordAdmin({ what: 'tools.approved', subject: server, revision, tools: writes.map(({ id }) => id) });
+}
+
+const reviewFile = (server: string): URL => new URL(`${server}.review.yaml`, REVIEWS);
+
+/** Starts the published "everything" server on loopback, isolated, bound to 127.0.0.1. @throws SandboxFault */
+export async function startEverything(port: number): Promise<{ close(): Promise<void> }> {
+  const command = ['@modelcontextprotocol/server-everything', 'streamableHttp'] as const;
+  const running = await startLocalHttp(bubblewrapBackend(), { name: 'everything', command, port });
+  return { close: async () => void (await running.stop()) };
+}

@@ -1,0 +1,341 @@
+/**
+ * The only place that builds adapters: opens the stores and keys, wires one gateway node or one authorization server, and takes them
+ * apart again in the opposite order. One fixed sequence each; what is opened first is closed last, also when a later step fails.
+ */
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pino } from 'pino';
+import type { Logger } from 'pino';
+import { startAdmin } from '../admin/server.ts';
+import { adminEntry, gateEntry } from '../audit/entries.ts';
+import { loadOrCreateLogKey } from '../audit/keys.ts';
+import { openAuditLog } from '../audit/log.ts';
+import { recover } from '../audit/recover.ts';
+import type { UnknownCall } from '../audit/recover.ts';
+import { startAuthServer } from '../authserver/server.ts';
+import type { RunningAuthServer } from '../authserver/server.ts';
+import { startGateway } from '../gateway/gateway.ts';
+import type { Gateway } from '../gateway/gateway.ts';
+import { createTokenVerifier } from '../identity/access-token.ts';
+import { systemClock } from '../lib/clock.ts';
+import { Fault, isFault } from '../lib/fault.ts';
+import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
+import { serverLauncher } from '../sandbox/launch.ts';
+import { openPostgresLedger } from '../store/postgres/ledger.ts';
+import { openPostgresState } from '../store/postgres/state.ts';
+import { openSqliteLedger } from '../store/sqlite/ledger.ts';
+import { openSqliteState } from '../store/sqlite/state.ts';
+import type { StateStore } from '../store/state.ts';
+import { guardedJson } from '../upstream/dial.ts';
+import { upstreamPool } from '../upstream/pool.ts';
+import { resolveSecret } from '../upstream/secrets.ts';
+import type { Config } from './config.ts';
+import { unsafeKeysInForce } from './config.ts';
+import { ensureFoundation } from './foundation.ts';
+import { loadOrCreateSecret } from './secret-file.ts';
+import { openView } from './state-view.ts';
+import type { LocalView } from './state-view.ts';
+import { startTelemetry } from './telemetry.ts';
+import { VERSION } from './version.ts';
+
+export interface RunningGateway {
+  /** Origin of the MCP listener. */
+  readonly mcpUrl: string;
+  /** Origin of the admin listener. */
+  readonly adminUrl: string;
+  readonly gateway: Gateway;
+  readonly state: StateStore;
+  readonly view: LocalView;
+  /** Public key of the log, C2SP vkey. */
+  readonly verifierKey: string;
+  /** Calls that were in flight when the last run ended without a word. */
+  readonly unknown: readonly UnknownCall[];
+  /** Rejects when the ledger can no longer be trusted: the process must stop admitting and end. */
+  readonly failed: Promise<never>;
+  /** Puts an entry about the installation itself into the log. */
+  recordAdmin(
+    event: Readonly<Record<string, string | number | readonly string[]>> & { readonly what: string },
+  ): Promise<void>;
+  /** Orderly: no new calls, running ones cancelled and recorded, last checkpoint signed. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface GatewayOptions {
+  /** Runs after the state is open and before the first request is taken. */
+  readonly prepare?: (parts: { readonly state: StateStore; readonly view: LocalView }) => Promise<void>;
+  readonly log?: Logger;
+}
+
+/** @throws Fault (config, store, ledger, keys, listen) with a message an operator can act on; nothing is left open then. */
+export async function runGateway(config: Config, options: GatewayOptions = {}): Promise<RunningGateway> {
+  const clock = systemClock;
+  const log = options.log ?? processLog(config, 'remit-gateway');
+  const org = config.organisation;
+  const unsafeKeys = unsafeKeysInForce(config);
+  for (const key of unsafeKeys) log.warn({ key }, 'a check is relaxed by configuration');
+
+  const closers: Array<() => Promise<void>> = [];
+  const opened = <T extends { close(): Promise<void> }>(part: T): T => {
+    closers.unshift(() => part.close());
+    return part;
+  };
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> =>
+    (closing ??= (async () => {
+      for (const step of closers)
+        await step().catch((error: unknown) => log.error({ error: String(error) }, 'closing failed'));
+    })());
+
+  try {
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+    const telemetry = opened(
+      await startTelemetry(config.telemetry, { name: 'remit-gateway', version: VERSION, node: config.node }),
+    );
+
+    const { state, ledger } = await openStores(config);
+    opened(ledger);
+    opened(state);
+    const view = await openView(state, clock);
+    closers.unshift(() => view.stop());
+
+    const origin = `remit/${org}`;
+    const signer = await loadOrCreateLogKey(join(config.dataDir, 'keys'), origin);
+    let fail: (fault: Error) => void = () => undefined;
+    const failed = new Promise<never>((_resolve, reject) => (fail = reject));
+    failed.catch(() => undefined);
+    const audit = opened(
+      await openAuditLog({
+        ledger,
+        org,
+        origin,
+        signer,
+        clock,
+        node: config.node,
+        checkpointEveryMs: config.audit.checkpointEveryMs,
+        ...(config.audit.publishDir !== undefined && { publishDir: config.audit.publishDir }),
+        onFatal(fault) {
+          log.fatal({ fault: fault.code }, 'the audit log failed: no further call is admitted');
+          fail(fault);
+        },
+      }),
+    );
+    ledger.onFatal((fault) => fail(fault));
+    const recovery = await recover({ ledger, audit, scope: config.store.kind === 'sqlite' ? 'all' : 'node' });
+    closers.unshift(async () => void (await audit.record(gateEntry(audit.stamp(), { what: 'closed' }))));
+
+    const recordAdmin: RunningGateway['recordAdmin'] = async (event) =>
+      void (await audit.record(adminEntry(audit.stamp(), event)));
+    const founded = await ensureFoundation(state, view, {
+      org,
+      issuers: config.issuers.map(({ issuer }) => issuer),
+      firstAdministrator: config.firstAdministrator,
+    });
+    if (founded) await recordAdmin({ what: 'foundation.written', revision: founded.revision, records: founded.wrote });
+    await options.prepare?.({ state, view });
+
+    const networks = new Map(
+      config.issuers.map(({ issuer, jwksUri, allowedNetworks }) => [
+        new URL(jwksUri ?? issuer).origin,
+        allowedNetworks,
+      ]),
+    );
+    const verifier = createTokenVerifier({
+      issuers: config.issuers.map(({ issuer, jwksUri, algorithms }) => ({
+        issuer,
+        algorithms,
+        ...(jwksUri !== undefined && { jwksUri }),
+      })),
+      // An issuer on this machine or inside the company is reached only through the networks its own entry names.
+      fetchJwks: (url) =>
+        guardedJson(url, {
+          rule: { allowedNetworks: networks.get(new URL(url).origin) ?? [], requireHttps: !isLoopback(url) },
+          timeoutMs: 5_000,
+          maxBytes: 262_144,
+        }),
+      clock,
+      maxLifetimeSeconds: {
+        user: config.tokens.maxLifetimeUserSeconds,
+        machine: config.tokens.maxLifetimeMachineSeconds,
+      },
+      clockSkewSeconds: config.tokens.clockToleranceSeconds,
+    });
+
+    const backend = bubblewrapBackend({
+      forbidden: [config.dataDir],
+      ...(config.sandbox.uid !== undefined && { uidFor: () => config.sandbox.uid! }),
+    });
+    const probe = await backend.probe();
+    if (!probe.available)
+      log.warn({ why: probe.why, remedy: probe.remedy }, 'local servers cannot start: isolation is missing');
+    const pool = upstreamPool({
+      clock,
+      startProcess: serverLauncher(backend),
+      resolveSecret: (reference) => resolveSecret(reference, process.env),
+      log: ({ level, ...event }) => log[level](event, `upstream ${event.event}`),
+    });
+
+    const gateway = opened(
+      await startGateway({
+        org,
+        node: config.node,
+        version: VERSION,
+        clock,
+        state,
+        view,
+        audit,
+        verifier,
+        pool,
+        sessionKeys: [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)],
+        issuers: config.issuers.map(({ issuer }) => issuer),
+        listen: {
+          host: config.public.host,
+          port: config.public.port,
+          publicUrl: config.public.publicUrl ?? null,
+          allowedHosts: config.public.allowedHosts,
+          allowedOrigins: config.public.allowedOrigins,
+        },
+        limits: {
+          callsPerMinutePerPerson: config.limits.callsPerMinutePerPerson,
+          concurrentPerPerson: config.limits.maxConcurrentCallsPerPerson,
+          concurrentCalls: config.limits.maxConcurrentCalls,
+          maxBodyBytes: config.limits.maxBodyBytes,
+          maxResultBytes: config.limits.maxResultBytes,
+          callTimeoutMs: config.limits.callTimeoutMs,
+        },
+        freshnessLimitMs: config.freshness.limitMs,
+        catalogueRefreshMs: config.catalogue.refreshMs,
+        approvalTtlMs: 15 * 60_000,
+        log: (level, fields, message) => log[level](fields, message),
+      }),
+    );
+
+    const admin = opened(
+      await startAdmin({
+        facts: {
+          host: config.admin.host,
+          port: config.admin.port,
+          publicUrl: config.admin.publicUrl ?? null,
+          allowedHosts: config.admin.allowedHosts,
+          mcpUrl: gateway.listener.url,
+          issuers: config.issuers.map(({ issuer }) => issuer),
+          version: VERSION,
+          unsafeKeys,
+          unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
+          freshnessLimitMs: config.freshness.limitMs,
+          posture: {
+            store: config.store.kind,
+            sandbox: probe.available ? { ...probe.posture } : { backend: 'none', why: probe.why, remedy: probe.remedy },
+          },
+        },
+        org,
+        node: config.node,
+        clock,
+        state,
+        follower: view.follower,
+        snapshot: () => gateway.snapshot(),
+        audit: { log: audit, ledger, verifierKey: signer.vkey.text },
+        verifier,
+        // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
+        onLock: () => undefined,
+        onApproval: () => undefined,
+        catalogue: {
+          async refresh(server) {
+            try {
+              return { ok: true, value: await gateway.refresh(server) };
+            } catch (error) {
+              const code = isFault(error) ? error.code : 'unexpected';
+              return {
+                ok: false,
+                error: { code, message: isFault(error) ? error.message : 'the server could not be looked at' },
+              };
+            }
+          },
+          status(server) {
+            const status = pool.status().find(({ serverId }) => serverId === server);
+            return {
+              state: status?.state ?? 'down',
+              seenAt: gateway.catalogue.seen(server)?.at ?? null,
+              problem: status?.lastFault ?? null,
+            };
+          },
+        },
+        metrics: telemetry.scrape,
+        notReady: () => gateway.notReady(),
+        log,
+      }),
+    );
+
+    return {
+      mcpUrl: gateway.listener.url,
+      adminUrl: admin.url,
+      gateway,
+      state,
+      view,
+      verifierKey: signer.vkey.text,
+      unknown: recovery.unknown,
+      failed,
+      recordAdmin,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function openStores(config: Config) {
+  if (config.store.kind === 'sqlite') {
+    const state = await openSqliteState(join(config.dataDir, 'state.db'));
+    try {
+      return { state, ledger: await openSqliteLedger(join(config.dataDir, 'ledger.db')) };
+    } catch (error) {
+      await state.close();
+      throw error;
+    }
+  }
+  const url = await resolveSecret(config.store.url!, process.env);
+  const state = await openPostgresState(url);
+  try {
+    return { state, ledger: await openPostgresLedger(url) };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+/** The authorization server of this configuration, in this process. @throws Fault with a message an operator can act on. */
+export function runAuthServer(
+  config: Config,
+  log: Logger = processLog(config, 'remit-authserver'),
+): Promise<RunningAuthServer> {
+  if (config.authserver === undefined) {
+    throw new Fault(
+      'config_invalid',
+      'the configuration has no "authserver" section; add one, or run `remit up` to try Remit',
+    );
+  }
+  // Checked by the authorization server itself, which names every problem.
+  const given = config.authserver as unknown as Parameters<typeof startAuthServer>[0];
+  const settings =
+    typeof given.dataDir === 'string' ? { ...given, dataDir: resolve(config.baseDir, given.dataDir) } : given;
+  return startAuthServer(settings, { log });
+}
+
+/** JSON lines on standard error; whoever embeds a token in an error by mistake meets the redaction here. */
+export function processLog(config: Pick<Config, 'log'>, name: string): Logger {
+  return pino(
+    {
+      name,
+      level: config.log.level,
+      redact: {
+        paths: ['token', 'authorization', 'password', 'secret', '*.token', '*.authorization', '*.password', '*.secret'],
+        censor: '[redacted]',
+      },
+    },
+    pino.destination({ dest: 2, sync: true }),
+  );
+}
+
+function isLoopback(url: string): boolean {
+  return ['127.0.0.1', '[::1]', 'localhost'].includes(new URL(url).hostname);
+}

@@ -1,0 +1,275 @@
+/**
+ * `remit up`: everything on one machine for the first five minutes and for a small team. The gateway runs in this process,
+ * the authorization server in a child of its own, the sample HTTP server in the sandbox. State is kept in one folder across starts.
+ * Evaluation sign-in (local users) exists only here. Whatever ends this process ends the children: none outlives it.
+ */
+import { fork } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join, resolve } from 'node:path';
+import { pino } from 'pino';
+import { stringify } from 'yaml';
+import { Person, personKey } from '../directory/records.ts';
+import type { Role } from '../directory/records.ts';
+import { Fault } from '../lib/fault.ts';
+import type { JsonObject } from '../lib/json.ts';
+import type { StateStore, Write } from '../store/state.ts';
+import { loadConfig } from './config.ts';
+import type { Config } from './config.ts';
+import { approveSamples, sampleFiles, sampleServers, startEverything } from './samples.ts';
+import { runGateway } from './serve.ts';
+import type { RunningGateway } from './serve.ts';
+import type { LocalView } from './state-view.ts';
+import type { AuthServerReady } from './up-authserver.ts';
+
+export interface UpOptions {
+  /** Folder for everything; made when missing. */
+  readonly dir: string;
+  /** First of four neighbouring ports; null takes the defaults on the first start and what the folder says later. 0: any free ones. */
+  readonly port: number | null;
+  readonly progress?: (line: string) => void;
+}
+
+export interface EvaluationUser {
+  readonly username: string;
+  readonly name: string;
+  readonly roles: readonly Role[];
+  /** Only on the start that made the user. */
+  readonly password: string | null;
+}
+
+export interface RunningUp {
+  readonly dir: string;
+  readonly configFile: string;
+  readonly mcpUrl: string;
+  readonly adminUrl: string;
+  readonly issuer: string;
+  readonly servers: ReadonlyArray<{
+    readonly id: string;
+    readonly title: string;
+    readonly url: string;
+    readonly tools: number;
+    readonly problem: string | null;
+  }>;
+  readonly users: readonly EvaluationUser[];
+  readonly filesDir: string;
+  readonly verifierKey: string;
+  /** Calls in flight when the last run ended without a word. */
+  readonly unknown: RunningGateway['unknown'];
+  /** Rejects when a part ended by itself. */
+  readonly failed: Promise<never>;
+  close(): Promise<void>;
+}
+
+const DEFAULT_PORT = 8787;
+const PEOPLE: ReadonlyArray<{ readonly username: string; readonly name: string; readonly roles: readonly Role[] }> = [
+  { username: 'dana', name: 'Dana Developer', roles: ['developer'] },
+  { username: 'omar', name: 'Omar Operator', roles: ['operator'] },
+  { username: 'petra', name: 'Petra Approver', roles: ['approver'] },
+  { username: 'sven', name: 'Sven Security', roles: ['security_reviewer'] },
+  { username: 'aiko', name: 'Aiko Auditor', roles: ['auditor'] },
+  { username: 'ada', name: 'Ada Administrator', roles: ['administrator'] },
+];
+
+/** @throws Fault with a message an operator can act on; nothing is left running then. */
+export async function runUp(options: UpOptions): Promise<RunningUp> {
+  const dir = resolve(options.dir);
+  const progress = options.progress ?? (() => undefined);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const configFile = join(dir, 'remit.yaml');
+  if (!existsSync(configFile)) writeFileSync(configFile, await firstConfig(options.port), { mode: 0o600 });
+  const loaded = loadConfig(configFile, process.env);
+  if (!loaded.ok) {
+    const lines = loaded.error.map(({ key, reason, remedy }) => `  ${key}: ${reason}. ${remedy}`);
+    throw new Fault('config_invalid', `${configFile} is not valid:\n${lines.join('\n')}`);
+  }
+  const config = loaded.value;
+
+  const closers: Array<() => Promise<void>> = [];
+  let closing: Promise<void> | null = null;
+  const close = (): Promise<void> =>
+    (closing ??= (async () => {
+      for (const step of closers) await step().catch(() => undefined);
+    })());
+  let fail: (fault: Error) => void = () => undefined;
+  const failed = new Promise<never>((_resolve, reject) => (fail = reject));
+  failed.catch(() => undefined);
+
+  try {
+    progress('starting the authorization server');
+    const auth = await startChild(configFile, join(dir, 'authserver.log'), () => {
+      if (closing === null)
+        fail(new Fault('authserver_ended', `the authorization server ended; see ${join(dir, 'authserver.log')}`));
+    });
+    closers.unshift(auth.close);
+
+    const filesDir = sampleFiles(join(dir, 'files'));
+    progress('starting the sample servers');
+    const everythingPort = config.public.port + 3;
+    const everything = await startEverything(everythingPort);
+    closers.unshift(everything.close);
+
+    progress('starting the gateway');
+    const gateway = await runGateway(config, {
+      log: pino(
+        { name: 'remit-gateway', level: config.log.level },
+        pino.destination({ dest: join(dir, 'gateway.log'), mkdir: false, sync: true }),
+      ),
+      prepare: (parts) =>
+        prepare(
+          config,
+          parts,
+          auth.ready,
+          sampleServers({ filesDir, everythingUrl: `http://127.0.0.1:${everythingPort}/mcp`, owner: 'ada' }),
+        ),
+    });
+    closers.unshift(() => gateway.close());
+    gateway.failed.catch(fail);
+
+    progress('looking at the tools of the sample servers');
+    const servers = await approveSamples(gateway, config.organisation);
+    return {
+      dir,
+      configFile,
+      mcpUrl: gateway.mcpUrl,
+      adminUrl: gateway.adminUrl,
+      issuer: auth.ready.issuer,
+      servers,
+      users: PEOPLE.map((person) => ({
+        ...person,
+        password: auth.ready.created.find(({ username }) => username === person.username)?.password ?? null,
+      })),
+      filesDir,
+      verifierKey: gateway.verifierKey,
+      unknown: gateway.unknown,
+      failed,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The configuration of a new folder: complete, so that `remit gateway` and `remit authserver` can run from the same file later. */
+async function firstConfig(port: number | null): Promise<string> {
+  const base = port === 0 ? await freePorts(4) : (port ?? DEFAULT_PORT);
+  const at = (offset: number): string => `http://127.0.0.1:${base + offset}`;
+  const values = {
+    dataDir: './gateway',
+    public: { host: '127.0.0.1', port: base, publicUrl: at(0) },
+    admin: { host: '127.0.0.1', port: base + 1, publicUrl: at(1) },
+    issuers: [{ issuer: at(2), algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
+    telemetry: { prometheus: true },
+    authserver: {
+      issuer: at(2),
+      listen: { host: '127.0.0.1', port: base + 2 },
+      dataDir: './authserver',
+      trustedGateways: [{ origin: at(0) }, { origin: at(1) }],
+      evaluationUsers: true,
+    },
+  };
+  return `# Written by \`remit up\` on its first start and read on every later one.\n# Every key: docs/guides/configuration.md. evaluationUsers is for trying Remit, never for production.\n${stringify(values)}`;
+}
+
+/** First of `count` neighbouring ports that were free a moment ago. */
+async function freePorts(count: number): Promise<number> {
+  for (let tries = 0; tries < 50; tries++) {
+    const first = await listenOnce(0);
+    if (first === null || first + count > 65_535) continue;
+    const others = await Promise.all(Array.from({ length: count - 1 }, (_, i) => listenOnce(first + i + 1)));
+    if (others.every((port) => port !== null)) return first;
+  }
+  throw new Fault('no_free_ports', 'no neighbouring free ports were found; name one with --port');
+}
+
+function listenOnce(port: number): Promise<number | null> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once('error', () => done(null));
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => done(typeof address === 'object' && address ? address.port : null));
+    });
+  });
+}
+
+interface AuthChild {
+  readonly ready: AuthServerReady;
+  close(): Promise<void>;
+}
+
+async function startChild(configFile: string, logFile: string, onExit: () => void): Promise<AuthChild> {
+  const module = new URL(`./up-authserver${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+  const people = JSON.stringify(
+    PEOPLE.map(({ username, name }) => ({ username, name, email: `${username}@example.com` })),
+  );
+  const child: ChildProcess = fork(module, [configFile, logFile, people], {
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    execArgv: [],
+  });
+  const exited = once(child, 'exit');
+  const first = await Promise.race([
+    once(child, 'message').then(([message]) => message as AuthServerReady | { readonly fault: string }),
+    exited.then(() => ({ fault: `the authorization server did not start; see ${logFile}` })),
+  ]);
+  if ('fault' in first) {
+    await exited;
+    throw new Fault('authserver_start', first.fault);
+  }
+  void exited.then(onExit);
+  return {
+    ready: first,
+    close: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      // The child leaves when this channel closes, whoever closes it: us in good order, or the kernel when we die.
+      child.disconnect();
+      const hurry = setTimeout(() => child.kill('SIGKILL'), 8_000);
+      await exited;
+      clearTimeout(hurry);
+    },
+  };
+}
+
+/** People and sample servers of a new folder. What exists is left alone: somebody may have changed it. */
+async function prepare(
+  config: Config,
+  { state, view }: { state: StateStore; view: LocalView },
+  auth: AuthServerReady,
+  servers: ReadonlyMap<string, JsonObject>,
+): Promise<void> {
+  const org = config.organisation;
+  const writes: Write[] = [];
+  for (const { username, name, roles } of PEOPLE) {
+    const subject = auth.subjects[username];
+    if (subject === undefined || view.get('person', org, username)) continue;
+    const person = Person.parse({
+      issuer: auth.issuer,
+      subject,
+      name,
+      email: `${username}@example.com`,
+      state: 'active',
+      roles,
+    });
+    writes.push({
+      kind: 'person',
+      org,
+      id: username,
+      key: personKey(auth.issuer, subject),
+      body: person as unknown as JsonObject,
+      expectedRevision: null,
+    });
+  }
+  for (const [id, body] of servers) {
+    if (!view.get('server', org, id)) writes.push({ kind: 'server', org, id, body, expectedRevision: null });
+  }
+  if (writes.length === 0) return;
+  const { revision } = await state.commit({
+    actor: 'remit:up',
+    reason: 'evaluation people and sample servers',
+    writes,
+  });
+  await view.advanceTo(revision);
+}
