@@ -232,13 +232,14 @@ const POOL = [
 
 test('kept answers, slices and classes change nothing: every question is answered as by the whole set, evaluated from scratch', () => {
   const tools = ['files', 'mail'].flatMap((server) =>
-    ['a', 'b', 'c'].map((name, i) =>
+    // d differs from b in nothing but its name.
+    ['a', 'b', 'c', 'd'].map((name, i) =>
       tool({
         server,
         name,
         risk: i === 0 ? 'write' : 'read',
         environment: i === 2 ? 'staging' : 'production',
-        scope: `s:${i}`,
+        scope: i === 3 ? 's:1' : `s:${i}`,
       }),
     ),
   );
@@ -274,6 +275,6 @@ test('kept answers, slices and classes change nothing: every question is answere
         }
       },
     ),
-    { numRuns: 40, seed: 20261121 },
+    { numRuns: 60, seed: 20261121 },
   );
 });
