@@ -52,11 +52,14 @@ export async function startPlane(
   options: {
     readonly wrap?: (ctx: AdminContext) => AdminContext;
     readonly facts?: Partial<AdminContext['facts']>;
+    /** Trusts this issuer instead of the test's own, for people whose subjects are given. */
+    readonly trust?: { readonly issuer: string; readonly subjects: Readonly<Record<string, string>> };
   } = {},
 ) {
   const dir = mkdtempSync(join(tmpdir(), 'remit-admin-'));
   const clock = systemClock;
   const issuer = await startIssuer();
+  const { trust } = options;
   const state = await openSqliteState(join(dir, 'state.db'));
   const ledger = await openSqliteLedger(join(dir, 'ledger.db'));
   const signer = await loadOrCreateLogKey(join(dir, 'keys'), `remit/${ORG}`);
@@ -80,14 +83,20 @@ export async function startPlane(
   });
   const seed = (writes: readonly Write[]) => state.commit({ actor: 'test', reason: 'seed', writes });
   await seed([
-    put('organisation', ORG, { title: 'Test', issuers: [issuer.issuer] }),
+    put('organisation', ORG, { title: 'Test', issuers: [trust?.issuer ?? issuer.issuer] }),
     ...BASELINE.map(({ id, text }) => put('policy', id, { description: 'baseline', text, state: 'active' })),
     ...Object.entries(PEOPLE).map(([name, roles]) =>
       put(
         'person',
         name,
-        { issuer: issuer.issuer, subject: name, name, state: 'active', roles },
-        personKey(issuer.issuer, name),
+        {
+          issuer: trust?.issuer ?? issuer.issuer,
+          subject: trust?.subjects[name] ?? name,
+          name,
+          state: 'active',
+          roles,
+        },
+        personKey(trust?.issuer ?? issuer.issuer, trust?.subjects[name] ?? name),
       ),
     ),
   ]);
@@ -120,7 +129,7 @@ export async function startPlane(
       publicUrl: null,
       allowedHosts: [],
       mcpUrl: 'http://127.0.0.1:1',
-      issuers: [issuer.issuer],
+      issuers: [trust?.issuer ?? issuer.issuer],
       version: '0.0.0-test',
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
@@ -136,7 +145,7 @@ export async function startPlane(
     snapshot: () => snapshot!,
     audit: { log, ledger, verifierKey: signer.vkey.text },
     verifier: createTokenVerifier({
-      issuers: [{ issuer: issuer.issuer, jwksUri: issuer.jwksUri }],
+      issuers: [trust === undefined ? { issuer: issuer.issuer, jwksUri: issuer.jwksUri } : { issuer: trust.issuer }],
       fetchJwks: async (url) => (await fetch(url)).json(),
     }),
     onLock: (lock) => void locks.push(lock),

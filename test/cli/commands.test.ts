@@ -279,7 +279,7 @@ describe('local commands', () => {
     const twice = await remit(['init'], { cwd: folder });
     expect([twice.code, twice.err]).toEqual([1, expect.stringContaining('exists already and is left as it is')]);
     const doctor = await remit(['doctor', '--json'], { cwd: folder });
-    const { checks } = doctor.json<{ checks: Array<{ check: string; status: string; remedy?: string }> }>();
+    const checks = doctor.json()['checks'] as Array<{ check: string; status: string; remedy?: string }>;
     expect(checks.map(({ check }) => check)).toEqual(
       expect.arrayContaining([
         'Node',
@@ -306,9 +306,9 @@ describe('local commands', () => {
       `dataDir: /tmp\npublic: {port: ${(taken.address() as AddressInfo).port}}\nadmin: {port: 0}\n`,
     );
     const ran = await remit(['doctor', '--config', 'a.yaml', '--json'], { cwd: folder });
-    const failed = ran
-      .json<{ checks: Array<{ check: string; status: string; remedy: string }> }>()
-      .checks.filter(({ status }) => status === 'fail');
+    const failed = (ran.json()['checks'] as Array<{ check: string; status: string; remedy: string }>).filter(
+      ({ status }) => status === 'fail',
+    );
     expect([ran.code, failed.map(({ check }) => check)]).toEqual([1, ['dataDir', 'MCP listener']]);
     writeFileSync(join(folder, 'b.yaml'), 'pubic: 1\n');
     const wrong = await remit(['doctor', '--config', 'b.yaml'], { cwd: folder });

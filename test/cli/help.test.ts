@@ -35,7 +35,8 @@ test.each(LEAVES)('$name has a summary and takes --json', ({ name, command, help
 
 test('docs/guides/cli.md lists exactly these commands', () => {
   const listed = [...guide.matchAll(/^\| `(remit [^`<.]+?)(?: <.*| \.\.\.)?` \|/gm)].map(([, name]) => name);
-  expect(listed.toSorted()).toEqual(LEAVES.map(({ name }) => name).toSorted());
+  expect(new Set(listed)).toEqual(new Set(LEAVES.map(({ name }) => name)));
+  expect(listed.length).toBe(LEAVES.length);
 });
 
 test('no option takes a secret: arguments are visible to every user of the machine', () => {

@@ -7,7 +7,7 @@ export interface Ran {
   readonly out: string;
   readonly err: string;
   /** Standard output as JSON. */
-  json<T = Record<string, unknown>>(): T;
+  json(): Record<string, unknown>;
 }
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
@@ -39,6 +39,6 @@ export function remit(args: readonly string[], options: RunOptions = {}): Promis
   child.stdin.end(options.input ?? '');
   return new Promise((resolve, reject) => {
     child.on('error', reject);
-    child.on('close', (code) => resolve({ code, out, err, json: <T>() => JSON.parse(out) as T }));
+    child.on('close', (code) => resolve({ code, out, err, json: () => JSON.parse(out) as Record<string, unknown> }));
   });
 }
