@@ -30,6 +30,8 @@ export interface GroupCommitOptions {
 
 export interface GroupCommit {
   append(log: string, text: string): Promise<Appended>;
+  /** Does another kind of write under the same rule: none after a fatal fault, and its own fatal fault closes the queue. */
+  guard<T>(write: () => Promise<T>): Promise<T>;
   /** Refuses all that waits, once and for good. */
   fail(fault: LedgerFault): void;
   readonly fatal: LedgerFault | null;
@@ -115,11 +117,24 @@ export function groupCommit({ queueLimit, appendTimeoutMs, maxInFlight, write }:
         waiters.forEach((waiter, offset) => waiter.resolve({ log, index: first + offset }));
       });
     } catch (error) {
-      const fault = toLedgerFault(error);
-      refuse(batch, fault);
-      if (FATAL.includes(fault.code)) fail(fault);
+      refuse(batch, noteFatal(error));
     }
     settle(batch);
+  }
+
+  async function guard<T>(write: () => Promise<T>): Promise<T> {
+    if (fatal !== null) throw fatal;
+    try {
+      return await write();
+    } catch (error) {
+      throw noteFatal(error);
+    }
+  }
+
+  function noteFatal(error: unknown): LedgerFault {
+    const fault = toLedgerFault(error);
+    if (FATAL.includes(fault.code)) fail(fault);
+    return fault;
   }
 
   function settle(batch: Batch): void {
@@ -166,6 +181,7 @@ export function groupCommit({ queueLimit, appendTimeoutMs, maxInFlight, write }:
 
   return {
     append,
+    guard,
     fail,
     get fatal() {
       return fatal;

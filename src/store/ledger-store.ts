@@ -69,7 +69,7 @@ export function ledgerOver(backend: LedgerBackend, batchesInFlight: number, opti
     hashes: (log, level, start, count) => run(() => backend.hashes(log, level, start, count)),
     checkpoint: (log) => run(() => backend.checkpoint(log)),
     swapCheckpoint: (log, expectedSize, next) =>
-      run(() => (queue.fatal === null ? backend.swapCheckpoint(log, expectedSize, next) : Promise.reject(queue.fatal))),
+      run(() => queue.guard(() => backend.swapCheckpoint(log, expectedSize, next))),
     logs: () => run(() => backend.logs()),
     get fatal() {
       return queue.fatal;

@@ -1,4 +1,5 @@
 /** What every StateStore must do. Run by test/store for each engine; `open` gives a store on a place, and the same place again. */
+import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/lib/clock.ts';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -220,6 +221,63 @@ export function stateStoreContract(name: string, newPlace: () => Promise<StatePl
       expect(commit.revision).toBe(1);
       expect((await store.load()).records).toHaveLength(2000);
       expect(await store.changesAfter(0, 1)).toHaveLength(2000);
+    });
+
+    test('any sequence of commits leaves what a plain map with the same rules holds', async () => {
+      let org = 0;
+      const id = fc.constantFrom('a', 'b', 'c');
+      const write = fc.record({
+        id,
+        key: fc.option(fc.constantFrom('k1', 'k2'), { nil: undefined }),
+        body: fc.option(fc.record({ v: fc.nat(99) }), { freq: 3 }),
+        /** How many revisions ago the writer looked; -1 = expects nothing there; undefined = does not care. */
+        seen: fc.option(fc.constantFrom(-1, 0, 0, 0, 1), { nil: undefined }),
+      });
+      const commits = fc.array(fc.uniqueArray(write, { selector: (w) => w.id, minLength: 1, maxLength: 3 }), {
+        maxLength: 12,
+      });
+      await fc.assert(
+        fc.asyncProperty(commits, async (sequence) => {
+          const name = `org${org++}`;
+          let model = new Map<string, { revision: number; key: string | undefined; body: JsonObject }>();
+          for (const drawn of sequence) {
+            const writes: Write[] = drawn.map(({ id, key, body, seen }) => {
+              const standing = model.get(id)?.revision;
+              const expected =
+                seen === undefined
+                  ? {}
+                  : { expectedRevision: seen === -1 ? null : Math.max(1, (standing ?? 1) - seen) };
+              return { kind: 'note', org: name, id, body, ...(key === undefined ? {} : { key }), ...expected };
+            });
+            const next = new Map(model);
+            for (const { id, key, body } of writes) {
+              next.delete(id);
+              if (body !== null) next.set(id, { revision: (await store.head()) + 1, key, body });
+            }
+            const keys = [...next.values()].flatMap((record) => record.key ?? []);
+            const holds =
+              new Set(keys).size === keys.length &&
+              writes.every(
+                (w) => w.expectedRevision === undefined || w.expectedRevision === (model.get(w.id)?.revision ?? null),
+              ) &&
+              writes.every((w) => !(w.body === null && w.expectedRevision === null));
+            const done = await store.commit(by('ann', ...writes)).then(
+              () => true,
+              (fault: StoreFault) => {
+                expect(['store_conflict', 'store_invalid']).toContain(fault.code);
+                return false;
+              },
+            );
+            expect(done).toBe(holds);
+            if (done) model = next;
+          }
+          const stored = (await store.load()).records.filter((record) => record.org === name);
+          expect(new Map(stored.map((r) => [r.id, [r.revision, r.body]]))).toEqual(
+            new Map([...model].map(([id, r]) => [id, [r.revision, r.body]])),
+          );
+        }),
+        { numRuns: 40, seed: 7 },
+      );
     });
 
     test('everything is there after close and open', async () => {

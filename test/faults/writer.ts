@@ -7,18 +7,15 @@
  */
 import { openSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Kysely } from 'kysely';
 import { isFault } from '../../src/lib/fault.ts';
 import { prepareCommit } from '../../src/store/commit-request.ts';
 import { ledgerAppender } from '../../src/store/ledger-queries.ts';
-import { migrateToLatest } from '../../src/store/migrate.ts';
 import { ledgerMigrations } from '../../src/store/migrations/ledger.ts';
 import { stateMigrations } from '../../src/store/migrations/state.ts';
 import { openPostgresLedger } from '../../src/store/postgres/ledger.ts';
 import type { LedgerTables, StateTables } from '../../src/store/schema.ts';
-import { sqliteDialect } from '../../src/store/sqlite/dialect.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
-import { openDatabaseFile } from '../../src/store/sqlite/open.ts';
+import { openDatabase } from '../../src/store/sqlite/open.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import { oneWriter } from '../../src/store/sqlite/writer.ts';
 import { commitState } from '../../src/store/state-queries.ts';
@@ -47,15 +44,12 @@ const targets: Record<string, (path: string) => Promise<Write>> = {
     return async (text) => (await store.commit(commitOf(text))).revision;
   },
   async 'ledger-twin'(path) {
-    const db = new Kysely<LedgerTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });
-    await migrateToLatest(db, 'ledger', ledgerMigrations('blob'));
-    const append = ledgerAppender(db);
+    const append = ledgerAppender(await openDatabase<LedgerTables>(path, 'ledger', ledgerMigrations('blob')));
     const write = oneWriter(() => false);
     return async (text) => (await write(() => append([{ log: LOG, texts: [text] }])))[0] as number;
   },
   async 'state-twin'(path) {
-    const db = new Kysely<StateTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });
-    await migrateToLatest(db, 'state', stateMigrations);
+    const db = await openDatabase<StateTables>(path, 'state', stateMigrations);
     const write = oneWriter(() => false);
     return (text) => write(() => commitState(db, prepareCommit(commitOf(text), 0)));
   },

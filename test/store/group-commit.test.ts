@@ -147,6 +147,16 @@ describe('a disk that fails', () => {
     await queue.close();
   });
 
+  test('AE-03: another write that meets the fault closes the queue too, and is refused after it', async () => {
+    const { write, writes } = manualDisk();
+    const queue = groupCommit({ ...LIMITS, write });
+    const fault = new LedgerFault('ledger_failed', 'disk I/O error');
+    await expect(queue.guard(() => Promise.reject(fault))).rejects.toBe(fault);
+    await expect(queue.append('a', '0')).rejects.toBe(fault);
+    await expect(queue.guard(() => Promise.resolve(true))).rejects.toBe(fault);
+    expect(writes).toEqual([]);
+  });
+
   test('a fault that is not fatal refuses its batch only', async () => {
     const { write, writes } = manualDisk();
     const queue = groupCommit({ ...LIMITS, write });

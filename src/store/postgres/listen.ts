@@ -17,17 +17,22 @@ export function listen(url: string, schema: string, channel: string, wake: () =>
   let connecting: Promise<void> = connect();
 
   async function connect(): Promise<void> {
+    let session: Client;
     try {
-      const session = await openSession(url, schema);
-      session.on('notification', wake);
-      session.on('end', retry);
-      client = session;
+      session = await openSession(url, schema);
+    } catch {
+      retry();
+      return;
+    }
+    session.on('notification', wake);
+    session.once('end', retry);
+    client = session;
+    try {
       await session.query(`listen "${channel}"`);
       retryMs = FIRST_RETRY_MS;
       wake();
     } catch {
-      if (client === undefined) retry();
-      else await client.end();
+      await session.end().catch(() => undefined); // its `end` tries again
     }
   }
 

@@ -2,7 +2,7 @@
  * The thread that owns the ledger's database file: the only writer there is, and the place where hashes are computed.
  * Started by ledger.ts; speaks the protocol of worker.ts. One message is one commit is one fsync.
  */
-import { Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import { LedgerFault } from '../../audit/ledger.ts';
 import { toLedgerFault } from '../engine-fault.ts';
 import type { Group } from '../group-commit.ts';
@@ -16,12 +16,10 @@ import {
   readSize,
   swapCheckpoint,
 } from '../ledger-queries.ts';
-import { migrateToLatest } from '../migrate.ts';
 import { ledgerMigrations } from '../migrations/ledger.ts';
 import type { LedgerTables } from '../schema.ts';
-import { sqliteDialect } from './dialect.ts';
 import { toSqliteFault } from './fault.ts';
-import { openDatabaseFile } from './open.ts';
+import { openDatabase } from './open.ts';
 import { serveDatabase } from './worker.ts';
 import { oneWriter } from './writer.ts';
 
@@ -55,9 +53,7 @@ function ledgerMethods(db: Kysely<LedgerTables>) {
 }
 
 async function open(path: string): Promise<LedgerMethods> {
-  const db = new Kysely<LedgerTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });
-  await migrateToLatest(db, 'ledger', ledgerMigrations('blob'));
-  return ledgerMethods(db);
+  return ledgerMethods(await openDatabase<LedgerTables>(path, 'ledger', ledgerMigrations('blob')));
 }
 
 function toFault(error: unknown): LedgerFault {

@@ -14,7 +14,7 @@ const BATCHES_IN_FLIGHT = 2;
 
 /**
  * Opens or creates the ledger at `path` and brings it to this schema.
- * @throws LedgerFault `ledger_locked` (another process has it), `ledger_corrupt`, `ledger_newer`, `ledger_failed`.
+ * @throws LedgerFault `ledger_locked` (another process has it), `ledger_corrupt`, `ledger_newer`, `ledger_unavailable`.
  */
 export async function openSqliteLedger(path: string, options: LedgerOptions = {}): Promise<Ledger> {
   const thread = workerModule('./ledger-worker', import.meta.url);

@@ -9,12 +9,36 @@
 import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Kysely } from 'kysely';
+import type { Migration } from 'kysely/migration';
 import { isFault } from '../../lib/fault.ts';
 import { EngineFault } from '../engine-fault.ts';
+import { migrateToLatest } from '../migrate.ts';
+import { sqliteDialect } from './dialect.ts';
 import { toSqliteFault } from './fault.ts';
 
 /** How long a starting process waits for the one before it to let go. */
 const LOCK_WAIT_MS = 1000;
+
+/**
+ * The database at `path`, created if missing, with the schema brought up to date.
+ * @throws EngineFault as `openDatabaseFile` does, and `newer`.
+ */
+export async function openDatabase<Tables>(
+  path: string,
+  name: 'state' | 'ledger',
+  migrations: Record<string, Migration>,
+): Promise<Kysely<Tables>> {
+  const file = openDatabaseFile(path);
+  try {
+    const db = new Kysely<Tables>({ dialect: sqliteDialect(file) });
+    await migrateToLatest(db, name, migrations);
+    return db;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
 
 /** @throws EngineFault `locked`, `corrupt`, `unavailable` (not writable, no WAL, not durable). */
 export function openDatabaseFile(path: string): DatabaseSync {

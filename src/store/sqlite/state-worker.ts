@@ -1,15 +1,13 @@
 /** The thread that owns the state database file: the only writer there is. Started by state.ts; speaks the protocol of worker.ts. */
-import { Kysely } from 'kysely';
+import type { Kysely } from 'kysely';
 import type { PreparedCommit } from '../commit-request.ts';
 import { toStoreFault } from '../engine-fault.ts';
-import { migrateToLatest } from '../migrate.ts';
 import { stateMigrations } from '../migrations/state.ts';
 import type { StateTables } from '../schema.ts';
 import { StoreFault } from '../state.ts';
 import { commitState, loadState, readChangesAfter, readHead, readHistory } from '../state-queries.ts';
-import { sqliteDialect } from './dialect.ts';
 import { toSqliteFault } from './fault.ts';
-import { openDatabaseFile } from './open.ts';
+import { openDatabase } from './open.ts';
 import { serveDatabase } from './worker.ts';
 import { isDiskError, oneWriter } from './writer.ts';
 
@@ -28,9 +26,7 @@ function stateMethods(db: Kysely<StateTables>) {
 }
 
 async function open(path: string): Promise<StateMethods> {
-  const db = new Kysely<StateTables>({ dialect: sqliteDialect(openDatabaseFile(path)) });
-  await migrateToLatest(db, 'state', stateMigrations);
-  return stateMethods(db);
+  return stateMethods(await openDatabase<StateTables>(path, 'state', stateMigrations));
 }
 
 await serveDatabase(open, (error) => (error instanceof StoreFault ? error : toStoreFault(toSqliteFault(error))));
