@@ -69,12 +69,21 @@ export function packageProgram(
       `the package ${name} has ${names.length === 0 ? 'no program' : `the programs ${names.join(', ')}`}; write ${name}/bin/PROGRAM`,
     );
 
-  const file = realpathSync(join(folder, path));
+  const file = real(join(folder, path));
+  if (file === null) throw refuse(`the program of the package ${name} is missing; install it again`);
   const modules = file.slice(0, file.indexOf(`${sep}node_modules${sep}`)) + `${sep}node_modules`;
   // A linked package (npm link, a workspace) lies elsewhere, and elsewhere is not mounted.
   if (!file.startsWith(modules + sep))
     throw refuse(`the package ${name} is linked from outside node_modules; install it`);
   return { modules, file };
+}
+
+function real(path: string): string | null {
+  try {
+    return realpathSync(path);
+  } catch {
+    return null;
+  }
 }
 
 function installed(name: string, from: string): string | null {

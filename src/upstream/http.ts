@@ -275,9 +275,11 @@ export function httpWire(options: HttpOptions): Wire {
     life.signal.addEventListener('abort', onClosed, { once: true });
     let id = nextId++;
     try {
+      if (restoring !== null && request.method !== 'initialize') await restoring;
+      const sentSession = session;
       let reply = await attempt(id, request, ours.signal);
       if (reply === 'forgotten') {
-        await again();
+        await again(sentSession);
         id = nextId++;
         reply = await attempt(id, request, ours.signal);
       }
@@ -302,18 +304,20 @@ export function httpWire(options: HttpOptions): Wire {
     }
   }
 
-  /** Single flight: many requests learn at once that the session is gone. */
-  function again(): Promise<void> {
-    if (restore === null) return Promise.reject(new HttpStatusFault(404));
-    session = null;
-    restoring ??= restore()
-      .catch((error: unknown) => {
-        // What it is now is unknown: whoever opens the next connection asks again (C6).
-        void close('the server forgot the session and did not grant another');
-        throw error;
-      })
-      .finally(() => (restoring = null));
-    return restoring;
+  /** Single flight: many requests learn that one session is gone, some of them after there is another. */
+  async function again(lost: string | null): Promise<void> {
+    if (restore === null) throw new HttpStatusFault(404);
+    if (restoring === null && session === lost) {
+      session = null;
+      restoring = restore()
+        .catch((error: unknown) => {
+          // What it is now is unknown: whoever opens the next connection asks again (C6).
+          void close('the server forgot the session and did not grant another');
+          throw error;
+        })
+        .finally(() => (restoring = null));
+    }
+    await restoring;
   }
 
   async function hear(signal: AbortSignal): Promise<'ended' | 'unsupported'> {

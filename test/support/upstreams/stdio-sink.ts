@@ -69,7 +69,10 @@ function call(id: unknown, params: Json): void {
       return;
     case 'children':
       for (let i = 0; i < 3; i++)
-        spawn('/usr/bin/setsid', ['/usr/bin/sleep', '1000'], { stdio: 'ignore', detached: true }).unref();
+        spawn('/usr/bin/setsid', ['/usr/bin/sleep', `1000.${process.argv[2] ?? '0'}`], {
+          stdio: 'ignore',
+          detached: true,
+        }).unref();
       return answer('spawned');
     case 'stubborn':
       process.on('SIGTERM', () => {});
