@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { toolStanding } from '../integrity/standing.ts';
-import { lockedBy } from '../inventory/locks.ts';
+import { lockOn } from '../gateway/standing.ts';
 import { err, ok } from '../lib/result.ts';
 import { explain } from '../policy/explain.ts';
 import { notFound } from './problem.ts';
@@ -23,18 +23,14 @@ export const explainAccess = handler({
   run: async ({ ctx, body }) => {
     const view = ctx.snapshot();
     const at = ctx.clock.now();
-    const person = [...view.people.values()].find(({ id }) => id === body.person);
-    if (person === undefined) return err(notFound('person', body.person));
+    const person = [...view.people.values()].find((entry) => entry?.id === body.person);
+    if (!person) return err(notFound('person', body.person));
     const server = view.servers.get(body.server);
     const tool = server?.tools.get(body.tool);
     if (server === undefined || tool === undefined) return err(notFound('tool', `${body.server}/${body.tool}`));
 
     // In the order of the pipeline: the first that says no is the answer.
-    const lock = lockedBy(
-      view.locks,
-      { person: person.id, agent: body.agent, server: server.id, tool: tool.name, token: '' },
-      at,
-    );
+    const lock = lockOn(view, { person: person.id, agent: body.agent, server: server.id, tool: tool.name }, at);
     const standing = toolStanding(tool.record);
     const before = [
       ['person_inactive', person.state !== 'active'],

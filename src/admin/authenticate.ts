@@ -4,10 +4,10 @@
  * Nothing is remembered between two requests.
  */
 import { adminEntry } from '../audit/entries.ts';
-import { personKey } from '../directory/records.ts';
+import { personFor } from '../directory/standing.ts';
+import { lockOn } from '../gateway/standing.ts';
 import { readBearer } from '../identity/bearer.ts';
 import { publicDescription } from '../identity/token-problem.ts';
-import { lockedBy } from '../inventory/locks.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { AdminContext } from './context.ts';
 import { forbidden, type Problem } from './problem.ts';
@@ -56,7 +56,8 @@ export async function authenticate(
   if (!bearer.ok) return err(bearer.error === 'missing' ? NO_TOKEN : BAD_TOKEN);
   const verified = await ctx.verifier.verify(bearer.value, audience);
   if (!verified.ok) {
-    ctx.log.info({ problem: verified.error.kind }, 'admin token refused');
+    // Anybody can send these: at a level that a flood cannot use to fill the disk of a process in service.
+    ctx.log.debug({ problem: verified.error.kind }, 'admin token refused');
     return err(
       verified.error.kind === 'keys_unavailable'
         ? NO_KEYS
@@ -66,11 +67,11 @@ export async function authenticate(
   if (!ctx.follower.isFresh(ctx.facts.freshnessLimitMs)) return err(STALE);
   const caller = verified.value;
   const view = ctx.snapshot();
-  const person = view.people.get(personKey(caller.issuer, caller.subject));
+  const person = personFor(view.people, caller.issuer, caller.subject);
   const trusted = view.organisation?.issuers.includes(caller.issuer) === true;
-  if (person === undefined || person.state !== 'active' || !trusted) return err(NO_STANDING);
-  const subjects = { person: person.id, agent: caller.clientId, server: null, tool: null, token: caller.tokenId };
-  if (lockedBy(view.locks, subjects, ctx.clock.now()) !== null) return err(NO_STANDING);
+  if (person === null || person.state !== 'active' || !trusted) return err(NO_STANDING);
+  const subjects = { person: person.id, agent: caller.clientId, token: caller.tokenId };
+  if (lockOn(view, subjects, ctx.clock.now()) !== null) return err(NO_STANDING);
   return ok({
     person: person.id,
     name: person.name,

@@ -37,7 +37,7 @@ export interface AdminContext {
 }
 
 /** Plain facts of configuration that the API uses or shows. Never a secret. */
-export interface AdminFacts {
+interface AdminFacts {
   readonly host: string;
   readonly port: number;
   /** Origin without trailing slash; null: `http://host:port` of the listener. */
@@ -58,14 +58,14 @@ export interface AdminFacts {
 }
 
 /** One organisation's log and the ledger it stands in; queries read the ledger, nothing else. */
-export interface AdminAudit {
+interface AdminAudit {
   readonly log: AuditLog;
   readonly ledger: Ledger;
   /** The log's public key as a C2SP verifier key, for bundles. */
   readonly verifierKey: string;
 }
 
-export interface CatalogueControl {
+interface CatalogueControl {
   /** Fetches the definitions of one server now and stores what was seen. The error is neutral text for an operator. */
   refresh(
     server: string,
@@ -74,8 +74,8 @@ export interface CatalogueControl {
 }
 
 /** The part of pino that is used here. */
-export interface AdminLog {
-  info(fields: object, message: string): void;
+interface AdminLog {
+  debug(fields: object, message: string): void;
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }

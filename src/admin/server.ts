@@ -18,6 +18,8 @@ import type { AdminCaller, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
 
 const MAX_BODY_BYTES = 524_288;
+/** People and their tools, not agents: more than this is somebody holding connections open. */
+const MAX_CONNECTIONS = 1024;
 const METADATA_PATH = metadataPath(API_PATH);
 
 interface Passed {
@@ -192,6 +194,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     });
   }
 
+  server.server.maxConnections = MAX_CONNECTIONS;
   await server.listen({ host: ctx.facts.host, port: ctx.facts.port });
   const { address, port, family } = server.server.address() as AddressInfo;
   const here = `${family === 'IPv6' ? `[${address}]` : address}:${port}`;

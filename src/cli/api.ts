@@ -11,7 +11,7 @@ import { accessToken, unreachable } from './sign-in.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-export interface Answered<T> {
+interface Answered<T> {
   readonly body: T;
   readonly etag: string | null;
 }

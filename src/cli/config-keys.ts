@@ -263,7 +263,7 @@ export const ConfigSchema = z.strictObject({
       prometheus: z
         .boolean()
         .default(false)
-        .describe('true: /metrics on the admin listener, for people who may read the status.'),
+        .describe('true: /api/v1/metrics on the admin listener, for people who may read the status.'),
       otlpUrl: HttpUrl.optional().describe('OTLP/HTTP endpoint for traces. Left out: no tracing and no cost.'),
     })
     .prefault({})
@@ -282,5 +282,4 @@ export const ConfigSchema = z.strictObject({
     .describe('Settings of `remit authserver`, checked by that process. The gateway does not read them.'),
 });
 
-export type ConfigInput = z.input<typeof ConfigSchema>;
 export type ConfigValues = z.infer<typeof ConfigSchema>;

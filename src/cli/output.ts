@@ -55,7 +55,7 @@ export function time(ms: number | null | undefined): string {
 
 const colour = (): boolean => process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
 const paint = (code: number, text: string): string => (colour() ? `\u001b[${code}m${text}\u001b[0m` : text);
-export const dim = (text: string): string => paint(2, text);
+const dim = (text: string): string => paint(2, text);
 export const bold = (text: string): string => paint(1, text);
 export const red = (text: string): string => paint(31, text);
 export const green = (text: string): string => paint(32, text);

@@ -11,11 +11,12 @@ import { policyCommands } from './commands/policy.ts';
 import { runCommands } from './commands/run.ts';
 import { serverCommands } from './commands/server.ts';
 import { signInCommands } from './commands/sign-in.ts';
+import { statusCommand } from './commands/status.ts';
 import { toolCommands } from './commands/tool.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { VERSION } from './version.ts';
 
-export const EXIT_CODES_HELP = `Exit codes:
+const EXIT_CODES_HELP = `Exit codes:
   0  done
   1  failed or refused
   2  wrong usage or configuration
@@ -42,6 +43,7 @@ export function buildProgram(): Command {
   policyCommands(program);
   personCommands(program);
   program.commandsGroup('Respond:');
+  statusCommand(program);
   lockCommands(program);
   approvalCommands(program);
   program.commandsGroup('Evidence:');

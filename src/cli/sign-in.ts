@@ -20,7 +20,7 @@ export const DEFAULT_SCOPE = 'admin:read admin:write offline_access';
 const Metadata = z.object({ resource: z.string(), authorization_servers: z.array(z.url()).min(1) });
 
 /** The API's own statement of who may issue tokens for it. */
-export async function discoverIssuers(adminUrl: string): Promise<{ resource: string; issuers: string[] }> {
+async function discoverIssuers(adminUrl: string): Promise<{ resource: string; issuers: string[] }> {
   const resource = `${adminUrl}/api/v1`;
   const url = `${adminUrl}/.well-known/oauth-protected-resource/api/v1`;
   let answer: Response;

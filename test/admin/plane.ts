@@ -24,10 +24,10 @@ import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import type { Write } from '../../src/store/state.ts';
 import { startIssuer } from '../support/issuer.ts';
 
-export const ORG = 'default';
+const ORG = 'default';
 
 /** Directory ids by what they may do. `ada` is the administrator. */
-export const PEOPLE = {
+const PEOPLE = {
   ada: ['administrator'],
   abel: ['administrator'],
   sven: ['security_reviewer'],
@@ -156,7 +156,7 @@ export async function startPlane(
     },
     metrics: null,
     notReady: () => [],
-    log: { info: write('info'), warn: write('warn'), error: write('error') },
+    log: { debug: write('debug'), warn: write('warn'), error: write('error') },
   };
   const ctx = options.wrap?.(plain) ?? plain;
   const admin = await startAdmin(ctx);

@@ -272,6 +272,17 @@ describe('how commands fail', () => {
   });
 });
 
+test('status shows the revision, the log and what is relaxed', async () => {
+  expect(await done('omar', 'status')).toMatchObject({
+    node: 'node-1',
+    fresh: true,
+    notReady: [],
+    unsafe: [],
+    audit: { gate: 'open' },
+  });
+  expect((await as('omar', ['status'])).out).toMatch(/^node: +node-1 of default/);
+});
+
 describe('local commands', () => {
   test('init writes once, and doctor accepts what it wrote', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'remit-init-'));
@@ -310,6 +321,9 @@ describe('local commands', () => {
       ({ status }) => status === 'fail',
     );
     expect([ran.code, failed.map(({ check }) => check)]).toEqual([1, ['dataDir', 'MCP listener']]);
+    writeFileSync(join(folder, 'c.yaml'), 'admin: {port: 0}\npublic: {port: 0}\nauthserver: {issuer: 7}\n');
+    const auth = await remit(['doctor', '--config', 'c.yaml'], { cwd: folder });
+    expect([auth.code, auth.out]).toEqual([1, expect.stringContaining('authserver.issuer: ')]);
     writeFileSync(join(folder, 'b.yaml'), 'pubic: 1\n');
     const wrong = await remit(['doctor', '--config', 'b.yaml'], { cwd: folder });
     expect([wrong.code, wrong.out]).toEqual([

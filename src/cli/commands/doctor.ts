@@ -1,13 +1,14 @@
 /** `remit doctor`: what has to be right on this machine before a process starts, each with its remedy. Changes nothing. */
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
+import { parseAuthServerConfig } from '../../authserver/config.ts';
+import { isFault } from '../../lib/fault.ts';
 import { bubblewrapBackend } from '../../sandbox/bubblewrap.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { local, type LocalOptions } from '../command.ts';
 import { formatProblem, loadConfig, unsafeKeysInForce, type Config } from '../config.ts';
-import { existsSync } from 'node:fs';
 import { green, red, show } from '../output.ts';
 
 interface Finding {
@@ -32,7 +33,7 @@ export function doctorCommand(program: Command): void {
 const line = ({ check, status, says, remedy }: Finding): string =>
   `${status === 'ok' ? green('ok  ') : status === 'warn' ? 'warn' : red('FAIL')}  ${check}: ${says}${remedy === undefined ? '' : `\n      ${remedy}`}`;
 
-export async function diagnose(
+async function diagnose(
   path: string | null,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<readonly Finding[]> {
@@ -57,6 +58,7 @@ export async function diagnose(
       says: `${key} relaxes a check`,
       remedy: 'docs/guides/configuration.md says what it costs.',
     });
+  if (config.authserver !== undefined) findings.push(authServer(config.authserver));
   if (config.issuers.length === 0)
     findings.push({
       check: 'issuers',
@@ -101,6 +103,21 @@ async function isolation(): Promise<Finding> {
         says: `local (stdio) servers cannot start: ${probe.why}`,
         remedy: probe.remedy,
       };
+}
+
+function authServer(section: unknown): Finding {
+  try {
+    parseAuthServerConfig(section);
+    return { check: 'authserver', status: 'ok', says: 'its section is valid' };
+  } catch (error) {
+    if (!isFault(error, 'config_invalid')) throw error;
+    return {
+      check: 'authserver',
+      status: 'fail',
+      says: error.message,
+      remedy: 'Correct these keys; the section is read by `remit authserver` only.',
+    };
+  }
 }
 
 function dataDir(config: Config): Finding {

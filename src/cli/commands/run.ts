@@ -104,7 +104,7 @@ function describeUp(up: Omit<RunningUp, 'close' | 'failed' | 'unknown'>): string
 }
 
 /** The file that is named, or ./remit.yaml if there is one, or defaults. @throws CliFailure with every problem at once. */
-export function configOrFail(path: string | undefined): Config {
+function configOrFail(path: string | undefined): Config {
   const loaded = loadConfig(path ?? (existsSync('remit.yaml') ? 'remit.yaml' : null), process.env);
   if (loaded.ok) return loaded.value;
   throw new CliFailure(

@@ -1,0 +1,41 @@
+/** `remit status`: how one node stands, and which checks are relaxed on it. */
+import type { Command } from 'commander';
+import { apiOf, remote, type RemoteOptions } from '../command.ts';
+import { fields, red, show, visible } from '../output.ts';
+
+interface Status {
+  readonly version: string;
+  readonly node: string;
+  readonly organisation: string;
+  readonly mcpUrl: string;
+  readonly revision: number;
+  readonly head: number | null;
+  readonly fresh: boolean;
+  readonly notReady: readonly string[];
+  readonly unsafe: readonly string[];
+  readonly problems: readonly string[];
+  readonly audit: object;
+  readonly posture: object;
+}
+
+export function statusCommand(program: Command): void {
+  remote(program, 'status', 'Show how a gateway stands and which checks are relaxed', 'remit status').action(
+    async (options: RemoteOptions) => {
+      const { body } = await apiOf(options).get<Status>('/status');
+      show(options, body, (it) =>
+        [
+          fields([
+            ['node', `${it.node} of ${it.organisation}, version ${it.version}`],
+            ['MCP', it.mcpUrl],
+            ['ready', it.notReady.length === 0 ? 'yes' : `no: ${it.notReady.join(', ')}`],
+            ['revision', `${it.revision} of ${it.head ?? 'unknown'}${it.fresh ? '' : ' (stale)'}`],
+            ['audit log', JSON.stringify(it.audit)],
+            ['posture', JSON.stringify(it.posture)],
+          ]),
+          ...it.unsafe.map((key) => red(`unsafe: ${visible(key)} relaxes a check`)),
+          ...it.problems.map((problem) => red(`left out: ${visible(problem)}`)),
+        ].join('\n'),
+      );
+    },
+  );
+}
