@@ -72,6 +72,16 @@ describe('what leaves', () => {
     for (const part of [token, ...token.split('.')]) expect(sink.wire()).not.toContain(part);
   });
 
+  test('AN-04: the sink would have shown it: a proxy that passes headers on delivers the token (vulnerable twin)', async () => {
+    const { sink } = await openSink();
+    const callers = {
+      authorization: 'Bearer eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl',
+      'content-type': 'application/json',
+    };
+    await fetch(sink.url, { method: 'POST', headers: callers, body: '{}' });
+    expect(sink.wire()).toContain('eyJzdWIiOiJhZGEifQ');
+  });
+
   test('AN-04: a legacy call carries the session and its version, and nothing of the caller', async () => {
     const { sink, connection } = await openSink({ era: 'legacy' });
     await textOf(connection, 'echo', { text: 'hi' });
