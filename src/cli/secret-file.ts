@@ -9,11 +9,22 @@ import { Fault } from '../lib/fault.ts';
 
 /** @throws Fault `secret_file` */
 export function loadOrCreateSecret(path: string, bytes: number): Uint8Array {
+  const secret = Buffer.from(
+    loadOrCreateText(path, () => randomBytes(bytes).toString('base64url')),
+    'base64url',
+  );
+  if (secret.length < bytes)
+    throw new Fault('secret_file', `${path} does not hold ${bytes} bytes; restore it from a backup or remove it`);
+  return secret;
+}
+
+/** The text in a private file, made by `make` if the file is not there. @throws Fault `secret_file` */
+export function loadOrCreateText(path: string, make: () => string): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   try {
     const file = openSync(path, 'wx', 0o600);
     try {
-      writeSync(file, randomBytes(bytes).toString('base64url'));
+      writeSync(file, make());
       fsyncSync(file);
     } finally {
       closeSync(file);
@@ -24,8 +35,5 @@ export function loadOrCreateSecret(path: string, bytes: number): Uint8Array {
   }
   if ((statSync(path).mode & 0o077) !== 0)
     throw new Fault('secret_file', `${path} can be read by others; run: chmod 600 ${path}`);
-  const secret = Buffer.from(readFileSync(path, 'utf8').trim(), 'base64url');
-  if (secret.length < bytes)
-    throw new Fault('secret_file', `${path} does not hold ${bytes} bytes; restore it from a backup or remove it`);
-  return secret;
+  return readFileSync(path, 'utf8').trim();
 }

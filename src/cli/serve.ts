@@ -2,6 +2,7 @@
  * The only place that builds adapters: opens the stores and keys, wires one gateway node or one authorization server, and takes them
  * apart again in the opposite order. One fixed sequence each; what is opened first is closed last, also when a later step fails.
  */
+import { randomBytes } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
@@ -32,7 +33,7 @@ import { resolveSecret } from '../upstream/secrets.ts';
 import type { Config } from './config.ts';
 import { unsafeKeysInForce } from './config.ts';
 import { ensureFoundation } from './foundation.ts';
-import { loadOrCreateSecret } from './secret-file.ts';
+import { loadOrCreateSecret, loadOrCreateText } from './secret-file.ts';
 import { openView } from './state-view.ts';
 import type { LocalView } from './state-view.ts';
 import { startTelemetry } from './telemetry.ts';
@@ -98,7 +99,11 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const view = await openView(state, clock);
     closers.unshift(() => view.stop());
 
-    const origin = `remit/${org}`;
+    // The name of the log is frozen into every checkpoint: made once, different in every installation.
+    const origin = loadOrCreateText(
+      join(config.dataDir, 'keys', 'log.origin'),
+      () => `remit/${org}/${randomBytes(6).toString('hex')}`,
+    );
     const signer = await loadOrCreateLogKey(join(config.dataDir, 'keys'), origin);
     let fail: (fault: Error) => void = () => undefined;
     const failed = new Promise<never>((_resolve, reject) => (fail = reject));
@@ -112,7 +117,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         clock,
         node: config.node,
         checkpointEveryMs: config.audit.checkpointEveryMs,
-        ...(config.audit.publishDir !== undefined && { publishDir: config.audit.publishDir }),
+        // Also the guard against a database that was rolled back: at start the ledger must hold what was published.
+        publishDir: config.audit.publishDir ?? join(config.dataDir, 'audit-log'),
         onFatal(fault) {
           log.fatal({ fault: fault.code }, 'the audit log failed: no further call is admitted');
           fail(fault);

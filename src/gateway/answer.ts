@@ -69,10 +69,11 @@ export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
 
   const caller = known(call, 'caller');
   call.inflight.facts = {
-    person: known(call, 'person').id,
+    issuer: caller.issuer,
+    subject: caller.subject,
     agent: caller.clientId,
     server: call.endpoint.server,
-    tool: call.facts.tool?.id ?? null,
+    tool: call.facts.tool?.name ?? null,
     token: caller.tokenId,
   };
   const { message } = call;
@@ -430,7 +431,7 @@ function decisionFacts(call: Call, denial: Denial | null): DecisionFacts {
   return {
     verdict: denial ? verdictOf(denial) : 'allow',
     reason: denial ? reasonCode(denial) : null,
-    rules: call.facts.decision?.rules ?? [],
+    rules: denial?.reason === 'policy_denied' ? denial.rules : (call.facts.decision?.rules ?? []),
     revision: call.snapshot.revision,
     policy: call.snapshot.policyDigest,
     approval: call.facts.approval?.id ?? (denial && 'approval' in denial ? denial.approval : null),

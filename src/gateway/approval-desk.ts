@@ -2,6 +2,8 @@
  * Between the pipeline and the approval records: finds the approval of exactly this call, opens a request when there is none,
  * and marks one used. Single use is a compare-and-set in the store, so two nodes cannot spend one approval.
  */
+import { matching, waiting } from '../approvals/binding.ts';
+import type { HeldApproval } from '../approvals/binding.ts';
 import { callDigest } from '../approvals/call-digest.ts';
 import type { ExactCall } from '../approvals/call-digest.ts';
 import { requestApproval, useApproval } from '../approvals/machine.ts';
@@ -13,7 +15,7 @@ import type { JsonObject } from '../lib/json.ts';
 import type { StateStore } from '../store/state.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import type { ApprovalEntry, Snapshot } from './snapshot.ts';
+import type { Snapshot } from './snapshot.ts';
 
 export type Held =
   | { readonly state: 'pending'; readonly id: string; readonly expiresAt: number }
@@ -34,10 +36,7 @@ export function approvalDesk(deps: {
   readonly ttlMs: number;
   readonly advanceTo: (revision: number) => Promise<void>;
 }): ApprovalDesk {
-  const usable = (entry: ApprovalEntry | undefined): entry is ApprovalEntry =>
-    entry !== undefined && entry.expiresAt > deps.clock.now();
-
-  const asHeld = ({ id, state, call, expiresAt }: ApprovalEntry): Held =>
+  const asHeld = ({ id, state, call, expiresAt }: HeldApproval): Held =>
     state === 'approved' ? { state, id, call: call as Digest } : { state: 'pending', id, expiresAt };
 
   async function commit(id: string, body: object, reason: string, expectedRevision: number | null): Promise<boolean> {
@@ -68,18 +67,24 @@ export function approvalDesk(deps: {
         arguments: known(call, 'arguments'),
         terms: { ...tool.facts! },
       };
-      const existing = deps.snapshot().approvals.get(callDigest(exact));
-      if (usable(existing)) return asHeld(existing);
+      const digest = callDigest(exact);
+      const open = deps.snapshot().approvals.get(digest) ?? [];
+      const now = deps.clock.now();
+      const existing = matching(open, digest, now) ?? waiting(open, digest, now);
+      if (existing) return asHeld(existing);
 
-      const request = requestApproval(exact, deps.clock.now(), deps.ttlMs);
+      const request = requestApproval(exact, now, deps.ttlMs);
       const id = newId('apr', deps.clock);
       await commit(id, request, `held call ${call.id}`, null);
       return { state: 'pending', id, expiresAt: request.expiresAt };
     },
 
     async use(id, call) {
-      const entry = deps.snapshot().approvals.get(call);
-      if (entry?.id !== id) return false;
+      const entry = deps
+        .snapshot()
+        .approvals.get(call)
+        ?.find((approval) => approval.id === id);
+      if (!entry) return false;
       const { id: _id, revision, ...approval } = entry;
       const used = useApproval(approval, call, deps.clock.now());
       return used.ok && (await commit(id, used.value, 'used', revision));

@@ -16,6 +16,7 @@ export type Denial =
   | { readonly reason: 'method_unknown'; readonly error: WireError }
   // standing
   | { readonly reason: 'snapshot_stale'; readonly ageMs: number }
+  | { readonly reason: 'snapshot_unsound' }
   | { readonly reason: 'person_unknown' }
   | { readonly reason: 'person_inactive' }
   | { readonly reason: 'person_without_role' }
@@ -35,7 +36,13 @@ export type Denial =
   | { readonly reason: 'schema_unusable' }
   // the decision
   | { readonly reason: 'scope_missing'; readonly scopes: readonly string[] }
-  | { readonly reason: 'policy_denied'; readonly visible: boolean; readonly errors: readonly string[] }
+  | {
+      readonly reason: 'policy_denied';
+      readonly visible: boolean;
+      /** Which of the decision's reasons, and the policies that decided. */
+      readonly because: string;
+      readonly rules: readonly string[];
+    }
   | { readonly reason: 'approval_needed'; readonly approval: string; readonly expiresAt: number }
   | { readonly reason: 'approval_lost'; readonly approval: string }
   // room
@@ -82,7 +89,7 @@ export function reasonCode(denial: Denial): string {
     case 'server_not_enabled':
       return `server_not_enabled:${denial.state}`;
     case 'policy_denied':
-      return denial.errors.length > 0 ? 'policy_error' : 'policy_denied';
+      return `policy_denied:${denial.because}`;
     case 'ledger_unavailable':
     case 'tool_unconfirmed':
       return `${denial.reason}:${denial.fault}`;

@@ -5,8 +5,6 @@
  */
 import type { AuditLog } from '../audit/audit-log.ts';
 import { adminEntry } from '../audit/entries.ts';
-import { personKey } from '../directory/records.ts';
-import { lockedBy } from '../inventory/locks.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
@@ -20,7 +18,6 @@ import { endedSessions } from './ended-sessions.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import { inflightRegistry } from './inflight.ts';
-import type { InflightFacts } from './inflight.ts';
 import { memoryLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { startListener } from './listener.ts';
@@ -30,6 +27,7 @@ import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { createTelemetry } from './telemetry.ts';
+import { withdraw } from './withdraw.ts';
 
 /** This node's copy of the governance state, kept current by the store's follower. */
 export interface StateView {
@@ -103,8 +101,10 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       previous,
       changed,
     });
-    for (const problem of next.problems)
-      if (!previous?.problems.includes(problem)) log('error', { problem }, 'record left out');
+    for (const [kind, problems] of next.problems) {
+      if (previous?.problems.get(kind) === problems) continue;
+      for (const problem of problems) log('error', { problem }, 'record left out');
+    }
     return next;
   };
   let snapshot = build(null, null);
@@ -143,59 +143,12 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
     endedSessions: ended,
   };
 
-  /** Why a call that is under way may not go on; null while it may. Asked of every call whenever the state changed (TRUST.md R4). */
-  const standsNoMore = (facts: Partial<InflightFacts>, personIds: ReadonlyMap<string, boolean>): string | null => {
-    if (!facts.person || !facts.agent || !facts.server || !facts.token) return null; // not admitted yet: the guards will read the new snapshot
-    const tool = facts.tool?.slice(facts.server.length + 1) ?? null;
-    const lock = lockedBy(
-      snapshot.locks,
-      { person: facts.person, agent: facts.agent, server: facts.server, tool, token: facts.token },
-      clock.now(),
-    );
-    if (lock) return `lock:${lock.id}`;
-    const stands =
-      personIds.get(facts.person) === true && snapshot.servers.get(facts.server)?.record.state === 'enabled';
-    return stands ? null : 'standing';
-  };
-
   const stopFollowing = view.onApplied((kinds) => {
     const before = snapshot;
     snapshot = build(before, kinds);
-    if (kinds.has('lock') || kinds.has('person') || kinds.has('server')) {
-      const active = new Map(
-        [...snapshot.people.values()].map((person) => [
-          person.id,
-          person.state === 'active' && person.roles.length > 0,
-        ]),
-      );
-      inflight.cancelWhere((facts) => standsNoMore(facts, active));
-      deps.verifier.forget((caller) => {
-        const person = snapshot.people.get(personKey(caller.issuer, caller.subject));
-        return (
-          person?.state !== 'active' ||
-          lockedBy(
-            snapshot.locks,
-            { person: person.id, agent: caller.clientId, server: null, tool: null, token: caller.tokenId },
-            clock.now(),
-          ) !== null
-        );
-      });
-    }
-    if (kinds.has('server') || kinds.has('lock')) {
-      for (const [id, entry] of before.servers) {
-        const now = snapshot.servers.get(id);
-        const usable =
-          now?.record.state === 'enabled' &&
-          lockedBy(snapshot.locks, { person: null, agent: '', server: id, tool: null, token: '' }, clock.now()) ===
-            null;
-        if (!usable || now.revision !== entry.revision) {
-          catalogue.forget(id);
-          void pool.close(id, usable ? 'definition changed' : 'not in service');
-        }
-      }
-      for (const [id, entry] of snapshot.servers)
-        if (before.servers.get(id)?.revision !== entry.revision) refreshQuietly(entry);
-    }
+    withdraw(before, snapshot, kinds, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
+    for (const [id, server] of snapshot.servers)
+      if (before.servers.get(id)?.revision !== server.revision) refreshQuietly(server);
   });
 
   function refreshQuietly(server: ServerEntry): void {
@@ -269,6 +222,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
       if (audit.status().fatal) reasons.push('ledger');
       if (view.ageMs() > deps.freshnessLimitMs) reasons.push('state_stale');
       if (!snapshot.policies) reasons.push('policies');
+      if (!snapshot.locks) reasons.push('locks');
       return reasons;
     },
     async close() {

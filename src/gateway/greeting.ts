@@ -5,7 +5,6 @@
  */
 import { LRUCache } from 'lru-cache';
 import { toolStanding } from '../integrity/standing.ts';
-import { lockedBy } from '../inventory/locks.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -22,6 +21,7 @@ import type { ProtocolVersion } from '../protocol/versions.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { GuardPorts } from './guard.ts';
+import { lockOn } from './standing.ts';
 
 export interface GreetingDeps {
   readonly ports: GuardPorts;
@@ -95,7 +95,7 @@ export async function listTools(call: Call, deps: GreetingDeps): Promise<{ resul
   if (kept) return kept;
 
   const now = clock.now();
-  const { policies, locks } = call.snapshot;
+  const { policies } = call.snapshot;
   const tools = [...server.tools.values()]
     .filter(
       (tool) =>
@@ -103,7 +103,7 @@ export async function listTools(call: Call, deps: GreetingDeps): Promise<{ resul
         tool.facts !== null &&
         tool.check !== null &&
         toolStanding(tool.record, sighting.tools.get(tool.name)) === 'approved' &&
-        lockedBy(locks, { person: null, agent: '', server: tool.server, tool: tool.name, token: '' }, now) === null &&
+        lockOn(call.snapshot, { server: tool.server, tool: tool.name }, now) === null &&
         visible(policies, { person, agent, at: now }, tool.facts),
     )
     .sort((a, b) => (a.name < b.name ? -1 : 1))

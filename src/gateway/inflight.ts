@@ -4,18 +4,19 @@
  */
 
 export interface InflightFacts {
-  readonly person: string;
+  readonly issuer: string;
+  readonly subject: string;
   readonly agent: string;
   readonly server: string;
-  /** `server/tool`. */
+  /** Without the server. */
   readonly tool: string | null;
   readonly token: string;
 }
 
 export interface Inflight {
   readonly id: string;
-  /** Filled in as the call learns who and what it is. */
-  facts: Partial<InflightFacts>;
+  /** Null until its guards have passed. */
+  facts: InflightFacts | null;
   /** Legacy `notifications/cancelled` finds the call by session and request id. */
   request: { readonly session: string; readonly id: string | number } | null;
   readonly signal: AbortSignal;
@@ -28,7 +29,7 @@ export interface InflightRegistry {
   close(call: Inflight): void;
   cancel(call: Inflight, why: string): void;
   /** Ends every call for which `why` gives a reason; null lets it run. Returns how many. */
-  cancelWhere(why: (facts: Partial<InflightFacts>) => string | null): number;
+  cancelWhere(why: (facts: InflightFacts | null) => string | null): number;
   cancelRequest(session: string, requestId: string | number): boolean;
   readonly size: number;
 }
@@ -46,7 +47,7 @@ export function inflightRegistry(): InflightRegistry {
   return {
     open(id, timeoutMs) {
       const controller = new AbortController();
-      const call: Inflight = { id, facts: {}, request: null, signal: controller.signal, cancelledBy: null };
+      const call: Inflight = { id, facts: null, request: null, signal: controller.signal, cancelledBy: null };
       const timer = setTimeout(() => cancel(call, 'deadline'), timeoutMs);
       calls.set(call, { controller, timer });
       return call;

@@ -5,10 +5,13 @@
  * what is left out cannot be called (fail closed).
  */
 import { Approval } from '../approvals/records.ts';
-import { Organisation, Person, personKey } from '../directory/records.ts';
+import { peopleIndex } from '../directory/people.ts';
+import type { KnownPerson, PeopleIndex } from '../directory/people.ts';
+import { Organisation, Person } from '../directory/records.ts';
 import { compileArguments } from '../integrity/schema.ts';
 import type { ArgumentCheck } from '../integrity/schema.ts';
 import { ToolRecord, toolId } from '../integrity/records.ts';
+import { recordIsSound } from '../integrity/standing.ts';
 import { lockIndex } from '../inventory/locks.ts';
 import type { LockIndex } from '../inventory/locks.ts';
 import { Lock, Server } from '../inventory/records.ts';
@@ -21,9 +24,7 @@ import { PolicyRecord } from '../policy/records.ts';
 import type { ToolFacts } from '../policy/schema.ts';
 import type { StoredRecord } from '../store/state.ts';
 
-export interface PersonEntry extends Person {
-  readonly id: string;
-}
+export type PersonEntry = KnownPerson;
 
 export interface ToolEntry {
   readonly id: string;
@@ -54,16 +55,17 @@ export interface Snapshot {
   readonly revision: number;
   readonly org: string;
   readonly organisation: Organisation | null;
-  readonly people: ReadonlyMap<string, PersonEntry>;
+  readonly people: PeopleIndex;
   readonly servers: ReadonlyMap<string, ServerEntry>;
-  readonly locks: LockIndex;
-  /** Null: the active policies do not compile together; every decision is no. */
+  /** Null: a lock record cannot be read, so nobody can be known to be free of it; every call is refused. */
+  readonly locks: LockIndex | null;
+  /** Null: a policy cannot be read or they do not compile together (a lost `forbid` would permit); every decision is no. */
   readonly policies: PolicySet | null;
   readonly policyDigest: Digest | null;
   /** Undecided and unused approvals by call digest. */
-  readonly approvals: ReadonlyMap<string, ApprovalEntry>;
-  /** What was left out and why, for the operator. */
-  readonly problems: readonly string[];
+  readonly approvals: ReadonlyMap<string, readonly ApprovalEntry[]>;
+  /** What was left out and why, for the operator, by record kind. */
+  readonly problems: ReadonlyMap<string, readonly string[]>;
 }
 
 export type RecordsOf = (kind: string) => Iterable<StoredRecord>;
@@ -72,18 +74,40 @@ interface Parser<T> {
   safeParse(value: unknown): { success: true; data: T } | { success: false; error: { message: string } };
 }
 
+interface Entry<T> {
+  readonly id: string;
+  readonly revision: number;
+  readonly value: T;
+}
+
+interface Parsed<T> {
+  readonly entries: ReadonlyArray<Entry<T>>;
+  readonly problems: readonly string[];
+}
+
+/** Records are replaced, never changed, so what was parsed once stays true; schemas compiled from a definition stay compiled. */
+const PARSED = new WeakMap<StoredRecord, Entry<unknown> | string>();
+
 function parsed<T>(
   records: Iterable<StoredRecord>,
   schema: Parser<T>,
-  problems: string[],
-): Array<{ id: string; revision: number; value: T }> {
-  const out: Array<{ id: string; revision: number; value: T }> = [];
+  sound: (value: T) => boolean = () => true,
+): Parsed<T> {
+  const entries: Array<Entry<T>> = [];
+  const problems: string[] = [];
   for (const record of records) {
-    const result = schema.safeParse(record.body);
-    if (result.success) out.push({ id: record.id, revision: record.revision, value: result.data });
-    else problems.push(`${record.kind} ${record.id}: ${result.error.message}`);
+    let known = PARSED.get(record);
+    if (known === undefined) {
+      const result = schema.safeParse(record.body);
+      if (!result.success) known = `${record.kind} ${record.id}: ${result.error.message}`;
+      else if (!sound(result.data)) known = `${record.kind} ${record.id}: its digests do not fit its content`;
+      else known = { id: record.id, revision: record.revision, value: result.data };
+      PARSED.set(record, known);
+    }
+    if (typeof known === 'string') problems.push(known);
+    else entries.push(known as Entry<T>);
   }
-  return out;
+  return { entries, problems };
 }
 
 function toolEntry(record: ToolRecord, revision: number, server: Server | undefined): ToolEntry {
@@ -121,26 +145,26 @@ export function buildSnapshot(input: {
 }): Snapshot {
   const { org, records, previous, changed } = input;
   const stale = (...kinds: string[]): boolean => !previous || !changed || kinds.some((kind) => changed.has(kind));
-  const problems: string[] = [];
+  const problems = new Map(previous?.problems);
+  const read = <T>(kind: string, schema: Parser<T>, sound?: (value: T) => boolean): Parsed<T> => {
+    const result = parsed(records(kind), schema, sound);
+    problems.set(kind, result.problems);
+    return result;
+  };
 
   const people = stale('person')
-    ? new Map(
-        parsed(records('person'), Person, problems).map(({ id, value }) => [
-          personKey(value.issuer, value.subject),
-          { ...value, id },
-        ]),
-      )
+    ? peopleIndex(read('person', Person).entries.map(({ id, value }) => ({ ...value, id })))
     : previous!.people;
 
   const organisation = stale('organisation')
-    ? (parsed(records('organisation'), Organisation, problems)[0]?.value ?? null)
+    ? (read('organisation', Organisation).entries[0]?.value ?? null)
     : previous!.organisation;
 
   let servers = previous?.servers ?? new Map<string, ServerEntry>();
   if (stale('server', 'tool')) {
-    const known = new Map(parsed(records('server'), Server, problems).map((entry) => [entry.id, entry]));
+    const known = new Map(read('server', Server).entries.map((entry) => [entry.id, entry]));
     const tools = new Map<string, Map<string, ToolEntry>>();
-    for (const { value, revision } of parsed(records('tool'), ToolRecord, problems)) {
+    for (const { value, revision } of read('tool', ToolRecord, recordIsSound).entries) {
       const ofServer = tools.get(value.server) ?? new Map<string, ToolEntry>();
       ofServer.set(value.name, toolEntry(value, revision, known.get(value.server)?.value));
       tools.set(value.server, ofServer);
@@ -157,33 +181,44 @@ export function buildSnapshot(input: {
   const toolFacts = (): ToolFacts[] =>
     [...servers.values()].flatMap((server) => [...server.tools.values()].flatMap((tool) => tool.facts ?? []));
   if (stale('policy')) {
-    const active = parsed(records('policy'), PolicyRecord, problems)
+    const { entries, problems: unreadable } = read('policy', PolicyRecord);
+    const active = entries
       .filter(({ value }) => value.state === 'active')
       .map(({ id, value }) => ({ id, text: value.text }))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
     const compiled = compilePolicies({ policies: active, tools: toolFacts() });
-    if (!compiled.ok)
-      problems.push(...compiled.error.map(({ policy, code, message }) => `policy ${policy}: ${code}: ${message}`));
-    policies = compiled.ok ? compiled.value : null;
+    policies = compiled.ok && unreadable.length === 0 ? compiled.value : null;
     policyDigest = digestOf(active);
+    if (!compiled.ok) {
+      const refused = compiled.error.map(({ policy, code, message }) => `policy ${policy}: ${code}: ${message}`);
+      problems.set('policy', [...unreadable, ...refused]);
+    }
   } else if (policies && stale('server', 'tool')) {
     policies = withTools(policies, toolFacts());
   }
 
-  const locks = stale('lock')
-    ? lockIndex(
-        parsed(records('lock'), Lock, problems).map(({ id, value }) => ({ ...value, id })),
-        input.at,
-      )
-    : previous!.locks;
+  let locks = previous?.locks ?? null;
+  if (stale('lock')) {
+    const { entries, problems: unreadable } = read('lock', Lock);
+    locks =
+      unreadable.length === 0
+        ? lockIndex(
+            entries.map(({ id, value }) => ({ ...value, id })),
+            input.at,
+          )
+        : null;
+  }
 
-  const approvals = stale('approval')
-    ? new Map(
-        parsed(records('approval'), Approval, problems)
-          .filter(({ value }) => value.state === 'pending' || value.state === 'approved')
-          .map(({ id, revision, value }) => [value.call, { ...value, id, revision }]),
-      )
-    : previous!.approvals;
+  let approvals = previous?.approvals ?? new Map<string, readonly ApprovalEntry[]>();
+  if (stale('approval')) {
+    const open = read('approval', Approval).entries.filter(
+      ({ value }) => value.state === 'pending' || value.state === 'approved',
+    );
+    approvals = Map.groupBy(
+      open.map(({ id, revision, value }): ApprovalEntry => ({ ...value, id, revision })),
+      ({ call }) => call,
+    );
+  }
 
   return Object.freeze({
     org,
@@ -195,6 +230,6 @@ export function buildSnapshot(input: {
     policies,
     policyDigest,
     approvals,
-    problems: problems.length > 0 || !previous ? problems : previous.problems,
+    problems,
   });
 }

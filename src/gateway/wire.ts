@@ -84,6 +84,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
       return withReference(denial.error, ref);
 
     case 'snapshot_stale':
+    case 'snapshot_unsound':
       return error(
         503,
         REMIT_CODES.unavailable,

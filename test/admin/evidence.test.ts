@@ -125,7 +125,7 @@ describe('when a part fails', () => {
       `The change is in force as revision ${String(revision)}, but its audit record could not be made durable.`,
     );
     // The safe direction: the lock holds, what runs under it was cancelled, the history names who and why.
-    expect(plane.snapshot().locks.size).toBe(1);
+    expect(plane.snapshot().locks?.size).toBe(1);
     expect(plane.locks).toHaveLength(1);
     plane.fail(false);
     const changes = (await plane.as('aiko', 'GET', `/changes?after=${Number(revision) - 1}`)).body['changes'];

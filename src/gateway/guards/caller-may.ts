@@ -11,7 +11,7 @@ export const callerMay = guard<number>({
   gather: (_call, ports) => ports.clock.now(),
   decide(call, now) {
     const { policies } = call.snapshot;
-    if (!policies) return deny({ reason: 'policy_denied', visible: true, errors: ['policies_unusable'] });
+    if (!policies) return deny({ reason: 'policy_denied', visible: true, because: 'policies_unusable', rules: [] });
     const caller = known(call, 'caller');
     const tool = known(call, 'tool');
     const decision = decide(policies, {
@@ -32,7 +32,12 @@ export const callerMay = guard<number>({
       case 'challenge':
         return deny({ reason: 'scope_missing', scopes: decision.requiredScopes ?? [tool.facts!.scope] });
       case 'deny':
-        return deny({ reason: 'policy_denied', visible: true, errors: decision.errors });
+        return deny({
+          reason: 'policy_denied',
+          visible: true,
+          because: decision.reason ?? 'not_permitted',
+          rules: decision.rules,
+        });
     }
   },
 });

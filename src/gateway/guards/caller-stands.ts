@@ -2,24 +2,29 @@
  * The person is known, active, has a role, and no lock falls on them, their agent or this token.
  * Roles and standing come from our directory at the snapshot's revision, never from the token (ID-03, ID-08).
  */
-import { personKey } from '../../directory/records.ts';
-import { lockedBy } from '../../inventory/locks.ts';
+import { trustsIssuer } from '../../directory/people.ts';
+import { personFor, personStanding } from '../../directory/standing.ts';
 import { known } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
+import { lockOn } from '../standing.ts';
 
 export const callerStands = guard<number>({
   name: 'caller-stands',
   gather: (_call, ports) => ports.clock.now(),
   decide(call, now) {
     const caller = known(call, 'caller');
-    const person = call.snapshot.people.get(personKey(caller.issuer, caller.subject));
-    const who = { person: person?.id ?? null, agent: caller.clientId, server: null, tool: null, token: caller.tokenId };
-    const lock = lockedBy(call.snapshot.locks, who, now);
+    const { people, organisation } = call.snapshot;
+    const person = personFor(people, caller.issuer, caller.subject);
+    const lock = lockOn(
+      call.snapshot,
+      { person: person?.id ?? null, agent: caller.clientId, token: caller.tokenId },
+      now,
+    );
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: lock.subject.kind });
-    if (!person || !call.snapshot.organisation?.issuers.includes(caller.issuer))
+    if (!person || !organisation || !trustsIssuer(organisation, caller.issuer))
       return deny({ reason: 'person_unknown' });
-    if (person.state !== 'active') return deny({ reason: 'person_inactive' });
-    if (person.roles.length === 0) return deny({ reason: 'person_without_role' });
+    const standing = personStanding(person);
+    if (standing !== 'active') return deny({ reason: `person_${standing}` });
     return learn({ person });
   },
 });

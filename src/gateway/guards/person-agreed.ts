@@ -29,7 +29,13 @@ export const personAgreed = guard<{ held: Held | null; now: number }>({
       arguments: known(call, 'arguments'),
       at: now,
     });
-    if (decision.verdict !== 'allow') return deny({ reason: 'policy_denied', visible: true, errors: decision.errors });
+    if (decision.verdict !== 'allow')
+      return deny({
+        reason: 'policy_denied',
+        visible: true,
+        because: decision.reason ?? 'not_permitted',
+        rules: decision.rules,
+      });
     return learn({ decision, approval: { id: held.id, call: held.call } });
   },
 });

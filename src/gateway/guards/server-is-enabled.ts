@@ -1,6 +1,6 @@
 /** The addressed server is registered, enabled and not locked. Nothing is forwarded to anything else (NH-02). */
-import { lockedBy } from '../../inventory/locks.ts';
 import { deny, guard, learn } from '../guard.ts';
+import { lockOn } from '../standing.ts';
 
 export const serverIsEnabled = guard<number>({
   name: 'server-is-enabled',
@@ -9,11 +9,7 @@ export const serverIsEnabled = guard<number>({
     const server = call.snapshot.servers.get(call.endpoint.server);
     if (!server || call.endpoint.org !== call.snapshot.org) return deny({ reason: 'server_unknown' });
     if (server.record.state !== 'enabled') return deny({ reason: 'server_not_enabled', state: server.record.state });
-    const lock = lockedBy(
-      call.snapshot.locks,
-      { person: null, agent: '', server: server.id, tool: null, token: '' },
-      now,
-    );
+    const lock = lockOn(call.snapshot, { server: server.id }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'server' });
     return learn({ server });
   },

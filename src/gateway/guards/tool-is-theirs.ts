@@ -3,11 +3,11 @@
  * A tool they may not see and a tool that does not exist get the same answer at the same cost, without a word to the server (AZ-01).
  */
 import { toolStanding } from '../../integrity/standing.ts';
-import { lockedBy } from '../../inventory/locks.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
 import { visible } from '../../policy/decide.ts';
 import { known } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
+import { lockOn } from '../standing.ts';
 
 export const toolIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Digest> | undefined }>({
   name: 'tool-is-theirs',
@@ -21,13 +21,9 @@ export const toolIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
 
     const { policies } = call.snapshot;
     if (!policies || !visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, tool.facts))
-      return deny({ reason: 'policy_denied', visible: false, errors: [] });
+      return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
-    const lock = lockedBy(
-      call.snapshot.locks,
-      { person: null, agent: '', server: tool.server, tool: tool.name, token: '' },
-      now,
-    );
+    const lock = lockOn(call.snapshot, { server: tool.server, tool: tool.name }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'tool' });
 
     // Never seen by this node yet: the later guard that looks again decides.
