@@ -33,6 +33,12 @@ const STALE: Problem = {
   message: 'This node cannot confirm that its view of people and locks is current, so it refuses.',
   remedy: 'Try again in a moment, or another node.',
 };
+const UNSOUND: Problem = {
+  status: 503,
+  code: 'state_unsound',
+  message: 'A lock cannot be read, so nobody can be known to be free of it.',
+  remedy: 'Run the version of Remit that wrote the record.',
+};
 const NO_KEYS: Problem = {
   status: 503,
   code: 'keys_unavailable',
@@ -67,6 +73,7 @@ export async function authenticate(
   if (!ctx.follower.isFresh(ctx.facts.freshnessLimitMs)) return err(STALE);
   const caller = verified.value;
   const view = ctx.snapshot();
+  if (view.locks === null) return err(UNSOUND);
   const person = personFor(view.people, caller.issuer, caller.subject);
   const trusted = view.organisation?.issuers.includes(caller.issuer) === true;
   if (person === null || person.state !== 'active' || !trusted) return err(NO_STANDING);

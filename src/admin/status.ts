@@ -17,7 +17,7 @@ export const status = handler({
         fresh: ctx.follower.isFresh(ctx.facts.freshnessLimitMs),
         notReady: ctx.notReady(),
         unsafe: ctx.facts.unsafeKeys,
-        problems,
+        problems: [...problems.values()].flat(),
         audit: statusOfLog(ctx.audit.log.status()),
         posture: ctx.facts.posture,
       },

@@ -9,6 +9,11 @@ import { CliFailure, EXIT } from './failure.ts';
 import { visible } from './output.ts';
 import { buildProgram } from './program.ts';
 
+// `remit … | head` closes the pipe early; that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(EXIT.ok);
+});
 process.exitCode = await run(process.argv.slice(2));
 
 async function run(argv: readonly string[]): Promise<number> {

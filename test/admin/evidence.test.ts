@@ -195,6 +195,13 @@ describe('when a part fails', () => {
     expect((await plane.raw('GET', '/healthz')).status).toBe(200);
   });
 
+  test('with a lock that cannot be read nobody gets in, not even who could lift it', async () => {
+    const plane = await broken((ctx) => ctx);
+    await plane.seed([plane.put('lock', 'lock_bad', { subject: 'somebody' })]);
+    const reply = await plane.as('ada', 'GET', '/locks');
+    expect([reply.status, reply.body.error?.['code']]).toEqual([503, 'state_unsound']);
+  });
+
   test('an issuer whose keys cannot be read is told apart from a bad token', async () => {
     const plane = await broken((ctx) => ctx);
     plane.issuer.setMode('down');
