@@ -274,16 +274,18 @@ async function firstProcess(child: ChildProcess): Promise<number> {
       clearTimeout(timer);
       reject(new SandboxFault('sandbox_start', `bubblewrap: ${why}`, { cause }));
     };
+    const onClose = (): void => fail(String(child.stderr?.read() ?? '').trim() || 'it ended at once');
     status.on('data', (chunk: Buffer) => {
       report += chunk.toString('latin1');
       const pid = /"child-pid"\s*:\s*(\d+)/.exec(report)?.[1];
       if (pid === undefined) return;
       clearTimeout(timer);
+      child.off('close', onClose);
       status.removeAllListeners('data').resume();
       resolve(Number(pid));
     });
     child.once('error', (cause) => fail('cannot be executed', cause));
-    child.once('close', () => fail(String(child.stderr?.read() ?? '').trim() || 'it ended at once'));
+    child.once('close', onClose);
   });
 }
 

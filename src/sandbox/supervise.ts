@@ -18,26 +18,21 @@ export interface Supervision {
 }
 
 /** `first` is the first process of the sandbox's PID namespace, by its number on the host. */
-export async function supervise(
-  bubblewrap: ChildProcess,
-  first: number,
-  rules: Supervision,
-): Promise<SandboxedProcess> {
+export function supervise(bubblewrap: ChildProcess, first: number, rules: Supervision): SandboxedProcess {
   const [stdin, stdout, stderr] = bubblewrap.stdio as unknown as [Writable, Readable, Readable];
   // A server that leaves makes our next write fail; whoever reads learns it from `exited`.
   stdin.on('error', () => {});
-  const firstStart = await startOf(first);
+  const firstStart = startOf(first);
   let endedBy: string | undefined;
   let watching: NodeJS.Timeout | undefined;
 
-  const exited = new Promise<SandboxExit>((resolve) => {
-    bubblewrap.once('exit', (code, signal) => {
-      clearInterval(watching);
-      const how = outcome(code, signal);
-      const reason = endedBy ?? (how.signal === 'SIGXCPU' ? 'cpu' : undefined);
-      // CRASH: bubblewrap itself may have been killed; its namespace follows by the kernel's hand, a moment later.
-      void gone(first, firstStart).then(() => resolve(reason === undefined ? how : { ...how, reason }));
-    });
+  const exited = ended(bubblewrap).then(async ({ code, signal }): Promise<SandboxExit> => {
+    clearInterval(watching);
+    // CRASH: bubblewrap itself may have been killed; its namespace follows by the kernel's hand, a moment later.
+    await gone(first, await firstStart);
+    const how = outcome(code, signal);
+    const reason = endedBy ?? (how.signal === 'SIGXCPU' ? 'cpu' : undefined);
+    return reason === undefined ? how : { ...how, reason };
   });
 
   const running = (): boolean => bubblewrap.exitCode === null && bubblewrap.signalCode === null;
@@ -45,7 +40,7 @@ export async function supervise(
   function kill(reason: string): void {
     if (!running()) return;
     endedBy ??= reason;
-    // Its parent has not reaped it while bubblewrap runs, so the number cannot be anyone else's.
+    // Bubblewrap ends as soon as it has reaped it: while bubblewrap runs, the number is not yet anyone else's.
     signalProcess(first, 'SIGKILL');
   }
 
@@ -75,6 +70,20 @@ export async function supervise(
 
   let stopping: Promise<SandboxExit> | undefined;
   return { pid: first, stdin, stdout, stderr, exited, stop: (reason = 'stopped') => (stopping ??= stop(reason)) };
+}
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** Also for one that ended before anybody asked: its event will not come again. */
+function ended(child: ChildProcess): Promise<Ended> {
+  const { exitCode: code, signalCode: signal } = child;
+  if (code !== null || signal !== null) return Promise.resolve({ code, signal });
+  return new Promise((resolve) => {
+    child.once('exit', (exitCode, signalCode) => resolve({ code: exitCode, signal: signalCode }));
+  });
 }
 
 async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {

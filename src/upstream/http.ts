@@ -325,7 +325,7 @@ export function httpWire(options: HttpOptions): Wire {
     const both = AbortSignal.any([signal, life.signal]);
     const response = await send('GET', { ...headersFor(null, []), accept: 'text/event-stream' }, null, both);
     try {
-      if (response.statusCode === 405) return 'unsupported';
+      if (NO_STREAM.has(response.statusCode)) return 'unsupported';
       if (response.statusCode !== 200) throw new HttpStatusFault(response.statusCode);
       await read(response, null);
       return 'ended';
@@ -398,6 +398,9 @@ const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
   'UND_ERR_DESTROYED',
   'UND_ERR_CLOSED',
 ]);
+
+/** 405 by the specification, the others by servers that do not expect the question. */
+const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);
 
 /** Says of a failed request whether a byte of it can have left. */
 function transportFault(error: unknown): UpstreamFault {

@@ -181,6 +181,19 @@ describe('mounts', () => {
 });
 
 describe('stopping', () => {
+  test('a server that ends at once is reported, however early, and stopping it is no error', async () => {
+    const backend = bubblewrapBackend();
+    const exits = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const process = await backend.start(spec());
+        const exit = await process.exited;
+        expect(await process.stop()).toEqual(exit);
+        return exit;
+      }),
+    );
+    expect(exits).toEqual(Array.from({ length: 20 }, () => ({ code: 0, signal: null })));
+  });
+
   const started = (script: string) =>
     bubblewrapBackend({ graceMs: 250 }).start(spec({ argv: ['/remit/node', '-e', script] }));
 

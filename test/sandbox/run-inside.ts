@@ -1,4 +1,5 @@
 /** Runs one specification in the bubblewrap backend and prints what came of it: to see the backend from another host user. Standard input: the specification (JSON). */
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import type { SandboxSpec } from '../../src/sandbox/backend.ts';
 import { type BubblewrapOptions, bubblewrapBackend } from '../../src/sandbox/bubblewrap.ts';
@@ -17,9 +18,8 @@ export async function runInside(spec: SandboxSpec, options: BubblewrapOptions = 
   process.stdout.on('data', (chunk: Buffer) => (out += chunk.toString('utf8')));
   process.stderr.on('data', (chunk: Buffer) => (err += chunk.toString('utf8')));
   const late = setTimeout(() => void process.stop('test is over'), ms);
-  const exit = await process.exited;
+  const [exit] = await Promise.all([process.exited, once(process.stdout, 'close'), once(process.stderr, 'close')]);
   clearTimeout(late);
-  await new Promise((resolve) => setImmediate(resolve));
   return { out, err, exit };
 }
 
