@@ -26,8 +26,7 @@ import type { GreetingDeps } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import type { InflightRegistry } from './inflight.ts';
 import type { NoiseCounter } from './noise.ts';
-import { admit, readmit } from './pipeline.ts';
-import type { Column } from './pipeline.ts';
+import type { Column, Pipeline } from './pipeline.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import type { CallMeasure, Telemetry } from './telemetry.ts';
 import { toReply } from './wire.ts';
@@ -35,6 +34,7 @@ import type { Reply } from './wire.ts';
 
 export interface AnswerDeps extends GreetingDeps {
   readonly ports: GuardPorts;
+  readonly pipeline: Pipeline;
   readonly snapshot: () => Snapshot;
   readonly audit: AuditLog;
   readonly inflight: InflightRegistry;
@@ -64,7 +64,7 @@ export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
   if (!column)
     return refuse(call, { reason: 'guard_failed', guard: 'method-table', fault: 'no_column' }, deps, measure);
 
-  const denial = await admit(call, column, deps.ports);
+  const denial = await deps.pipeline.admit(call, column, deps.ports);
   if (denial) return refuse(call, denial, deps, measure);
 
   const caller = known(call, 'caller');
@@ -226,7 +226,7 @@ async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Pro
           denial: { reason: 'guard_failed', guard: 'readmission', fault: 'state_keeps_moving' },
         };
       call.snapshot = deps.snapshot();
-      const denial = await readmit(call, 'call', deps.ports);
+      const denial = await deps.pipeline.readmit(call, 'call', deps.ports);
       if (denial) return { kind: 'denied', denial };
     }
     if (deps.ports.snapshotAgeMs() > deps.ports.freshnessLimitMs) {

@@ -6,7 +6,6 @@ import type { WireError } from '../protocol/errors.ts';
 import { refuseWith } from './answer.ts';
 import type { AnswerDeps } from './answer.ts';
 import type { Call } from './call.ts';
-import { admit } from './pipeline.ts';
 import type { Reply } from './wire.ts';
 
 export interface EdgeDeps extends AnswerDeps {
@@ -15,14 +14,14 @@ export interface EdgeDeps extends AnswerDeps {
 
 /** The body was refused before it became a message. */
 export async function refuseUnread(call: Call, error: WireError, deps: AnswerDeps): Promise<Reply> {
-  const denial = await admit(call, 'edge', deps.ports);
+  const denial = await deps.pipeline.admit(call, 'edge', deps.ports);
   deps.inflight.close(call.inflight);
   return refuseWith(call, denial ?? { reason: 'message_refused', error }, deps);
 }
 
 /** GET is not served yet; DELETE ends the caller's own legacy session (L2). Both need a token like everything else (O3). */
 export async function endSession(call: Call, method: string, deps: EdgeDeps): Promise<Reply> {
-  const denial = await admit(call, method === 'DELETE' ? 'note' : 'edge', deps.ports);
+  const denial = await deps.pipeline.admit(call, method === 'DELETE' ? 'note' : 'edge', deps.ports);
   deps.inflight.close(call.inflight);
   if (denial) return refuseWith(call, denial, deps);
   if (method === 'DELETE' && call.facts.session) {

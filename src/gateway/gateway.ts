@@ -23,6 +23,8 @@ import type { LimitSettings } from './limits.ts';
 import { startListener } from './listener.ts';
 import type { Listener } from './listener.ts';
 import { noiseCounter } from './noise.ts';
+import { PIPELINE, pipelineOf } from './pipeline.ts';
+import type { Row } from './pipeline.ts';
 import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
@@ -84,7 +86,8 @@ export interface Gateway {
 
 const NOISE_EVERY_MS = 60_000;
 
-export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
+/** `table` is the product's for everybody but tests that take a guard out to see the harm; no configuration reaches it. */
+export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PIPELINE): Promise<Gateway> {
   const { org, clock, view, audit, pool, log } = deps;
   const inflight = inflightRegistry();
   const noise = noiseCounter(clock);
@@ -180,6 +183,7 @@ export async function startGateway(deps: GatewayDeps): Promise<Gateway> {
   const describe = describeScopes(() => snapshot);
   const listener = await startListener({
     ports,
+    pipeline: pipelineOf(table),
     sessions,
     version: deps.version,
     defaultScopes: describe.defaults,

@@ -26,9 +26,10 @@ import { toolIsTheirs } from './guards/tool-is-theirs.ts';
 import { toolIsUnchanged } from './guards/tool-is-unchanged.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
-export type Column = 'call' | 'list' | 'hello' | 'ping' | 'note' | 'edge';
+const COLUMNS = ['call', 'list', 'hello', 'ping', 'note', 'edge'] as const;
+export type Column = (typeof COLUMNS)[number];
 
-interface Row {
+export interface Row {
   readonly guard: Guard;
   readonly columns: ReadonlySet<Column>;
   readonly again: boolean;
@@ -55,24 +56,25 @@ export const PIPELINE: readonly Row[] = [
   row(personAgreed,    '',      'call', '',     '',      '',     '',     ''),
 ];
 
-const COLUMN_ROWS = new Map<Column, { readonly all: readonly Guard[]; readonly again: readonly Guard[] }>(
-  (['call', 'list', 'hello', 'ping', 'note', 'edge'] as const).map((column) => {
-    const rows = PIPELINE.filter((entry) => entry.columns.has(column));
-    return [
-      column,
-      { all: rows.map((entry) => entry.guard), again: rows.filter((entry) => entry.again).map((entry) => entry.guard) },
-    ];
-  }),
-);
-
-/** Runs the rows of a column in order; null means every guard passed. A guard that fails denies, whatever the failure. */
-export function admit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null> {
-  return run(call, COLUMN_ROWS.get(column)!.all, ports);
+/** A table made ready to run. The product has one (`PIPELINE`); tests run copies of it with a guard taken out, to see the harm. */
+export interface Pipeline {
+  /** Runs the rows of a column in order; null means every guard passed. A guard that fails denies, whatever the failure. */
+  admit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null>;
+  /** Asks the reading rows again over `call.snapshot`, which the caller has just replaced. */
+  readmit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null>;
 }
 
-/** Asks the reading rows again over `call.snapshot`, which the caller has just replaced. */
-export function readmit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null> {
-  return run(call, COLUMN_ROWS.get(column)!.again, ports);
+export function pipelineOf(table: readonly Row[]): Pipeline {
+  const guardsOf = (rows: readonly Row[]): ReadonlyMap<Column, readonly Guard[]> =>
+    new Map(
+      COLUMNS.map((column) => [column, rows.filter((entry) => entry.columns.has(column)).map((entry) => entry.guard)]),
+    );
+  const all = guardsOf(table);
+  const again = guardsOf(table.filter((entry) => entry.again));
+  return {
+    admit: (call, column, ports) => run(call, all.get(column)!, ports),
+    readmit: (call, column, ports) => run(call, again.get(column)!, ports),
+  };
 }
 
 async function run(call: Call, guards: readonly Guard[], ports: GuardPorts): Promise<Denial | null> {

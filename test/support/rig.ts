@@ -1,0 +1,670 @@
+/**
+ * One whole gateway node in this process, built from the real parts as `cli/serve.ts` builds them: SQLite state and ledger in a temporary
+ * folder, audit log, follower, token verifier against a real issuer, upstream pool, listener, on request the admin plane.
+ * Its upstreams are sinks (`upstreams/sink.ts`), which share no code with the product: what they received is what left.
+ * Test-only powers: faults between the gateway and its ledger, copies of the pipeline table, records written behind the admin API.
+ * Long because it is one composition and the hands on it.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { Agent, request as httpRequest } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startAdmin } from '../../src/admin/server.ts';
+import type { AuditEntry, EntryKind } from '../../src/audit/entry.ts';
+import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
+import type { Ledger } from '../../src/audit/ledger.ts';
+import { openAuditLog } from '../../src/audit/log.ts';
+import { tailEntries } from '../../src/audit/query.ts';
+import { recover } from '../../src/audit/recover.ts';
+import { ensureFoundation } from '../../src/cli/foundation.ts';
+import { openView } from '../../src/cli/state-view.ts';
+import { Person, personKey } from '../../src/directory/records.ts';
+import type { Role } from '../../src/directory/records.ts';
+import { startGateway } from '../../src/gateway/gateway.ts';
+import type { GatewayDeps } from '../../src/gateway/gateway.ts';
+import { PIPELINE } from '../../src/gateway/pipeline.ts';
+import type { Row } from '../../src/gateway/pipeline.ts';
+import type { Guard } from '../../src/gateway/guard.ts';
+import { createTokenVerifier } from '../../src/identity/access-token.ts';
+import { ToolRecord, toolId } from '../../src/integrity/records.ts';
+import type { RiskClass } from '../../src/integrity/records.ts';
+import { approve } from '../../src/integrity/review.ts';
+import { Lock, Server } from '../../src/inventory/records.ts';
+import type { LockSubject } from '../../src/inventory/records.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { Clock } from '../../src/lib/clock.ts';
+import { newId } from '../../src/lib/ids.ts';
+import type { Json, JsonObject } from '../../src/lib/json.ts';
+import { PolicyRecord } from '../../src/policy/records.ts';
+import type { Write } from '../../src/store/state.ts';
+import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
+import { openSqliteState } from '../../src/store/sqlite/state.ts';
+import { guardedJson } from '../../src/upstream/dial.ts';
+import { startIssuer } from './issuer.ts';
+import type { Members, MintOptions } from './issuer.ts';
+import { testPool, until } from './upstreams/open.ts';
+import { startSink } from './upstreams/sink.ts';
+import type { Sink } from './upstreams/sink.ts';
+
+export const ORG = 'default';
+export type Era = 'modern' | 'legacy';
+export const ERAS: readonly Era[] = ['modern', 'legacy'];
+
+/** Directory ids by role. The subject of a person is `<id>@corp`, so that nothing can confuse the two. */
+export const PEOPLE: Readonly<Record<string, readonly Role[]>> = {
+  dana: ['developer'],
+  dora: ['developer'],
+  omar: ['operator'],
+  otto: ['operator', 'approver'],
+  petra: ['approver'],
+  sven: ['security_reviewer'],
+  aiko: ['auditor'],
+  ada: ['administrator'],
+  nobody: [],
+};
+
+export interface ToolSpec {
+  readonly definition: JsonObject;
+  readonly risk: RiskClass;
+  readonly scope: string;
+}
+
+/** A tool that takes a text and an optional count; what differs between tools of a test is name, risk and scope. */
+export function textTool(name: string, risk: RiskClass, scope: string, more: JsonObject = {}): ToolSpec {
+  const definition: JsonObject = {
+    name,
+    description: `Does ${name}.`,
+    inputSchema: {
+      type: 'object',
+      properties: { text: { type: 'string', maxLength: 10_000 }, count: { type: 'integer' } },
+      required: ['text'],
+      additionalProperties: false,
+    },
+    ...more,
+  };
+  return { definition, risk, scope };
+}
+
+/** One tool per risk class. */
+export const TOOLS: readonly ToolSpec[] = [
+  textTool('read_note', 'read', 'notes:read'),
+  textTool('write_note', 'write', 'notes:write'),
+  textTool('delete_note', 'destructive', 'notes:delete'),
+  textTool('run_job', 'execute', 'notes:run'),
+  textTool('pay_bill', 'regulated', 'notes:pay'),
+];
+export const ALL_SCOPES = ['notes:read', 'notes:write', 'notes:delete', 'notes:run', 'notes:pay'];
+
+export interface ServerSpec {
+  /** Era of the upstream. */
+  readonly era?: Era;
+  readonly answer?: 'json' | 'sse';
+  readonly tools?: readonly ToolSpec[];
+  /** Members of the server record. */
+  readonly record?: Partial<Server>;
+  /** Members of its upstream, for example `headers`. */
+  readonly upstream?: Readonly<Record<string, unknown>>;
+}
+
+export interface RigOptions {
+  /** Default: `PEOPLE`. */
+  readonly people?: Readonly<Record<string, readonly Role[]>>;
+  /** Default: one modern server `notes` with `TOOLS`. */
+  readonly servers?: Readonly<Record<string, ServerSpec>>;
+  /** Starts the admin plane. */
+  readonly admin?: boolean;
+  /** A copy of the pipeline table: `tableWith` makes one. */
+  readonly table?: readonly Row[];
+  readonly limits?: Partial<GatewayDeps['limits']>;
+  readonly freshnessLimitMs?: number;
+  readonly allowedOrigins?: readonly string[];
+  readonly clock?: Clock;
+  /** Between the gateway and its parts, for faults. */
+  readonly wrap?: (deps: GatewayDeps) => GatewayDeps;
+}
+
+/** Switches on the way from the gateway to its ledger. Both may be async; what they throw is what the gateway meets. */
+export interface LedgerFaults {
+  /** Before the entry is handed to the real ledger. */
+  before: ((entry: AuditEntry) => void | Promise<void>) | null;
+  /** After it is durable, before the gateway learns so. */
+  after: ((entry: AuditEntry) => void | Promise<void>) | null;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** The parsed body, or `{}`. */
+  readonly body: JsonObject;
+  /** `result` and `error` of the body. */
+  readonly result: JsonObject | undefined;
+  readonly error: { readonly code: number; readonly message: string; readonly data?: Json } | undefined;
+  /** Reference id the caller was shown, wherever it stood. */
+  readonly reference: string | undefined;
+}
+
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+export interface TokenOptions extends MintOptions {
+  readonly client?: string;
+  readonly scopes?: readonly string[];
+  /** Default: the resource of `server`. */
+  readonly audience?: unknown;
+  readonly server?: string;
+  readonly claims?: Members;
+  readonly header?: Members;
+}
+
+export interface CallOptions {
+  readonly as?: string;
+  readonly era?: Era;
+  readonly scopes?: readonly string[];
+  readonly client?: string;
+  readonly token?: string;
+  /** Legacy: this session instead of one of our own. */
+  readonly session?: string;
+  readonly id?: string | number;
+  /** Added to, or (undefined) taken from, the headers of a well-formed request. */
+  readonly headers?: Headers;
+}
+
+export type Rig = Awaited<ReturnType<typeof startRig>>;
+
+/** The product's table with these guards replaced, or (null) taken out. */
+export function tableWith(changes: Readonly<Record<string, Guard['decide'] | null>>): readonly Row[] {
+  for (const name of Object.keys(changes))
+    if (!PIPELINE.some(({ guard }) => guard.name === name)) throw new Error(`there is no guard ${name}`);
+  return PIPELINE.flatMap((row) => {
+    const decide = changes[row.guard.name];
+    if (decide === undefined) return [row];
+    return decide === null ? [] : [{ ...row, guard: { ...row.guard, decide } }];
+  });
+}
+
+export async function startRig(options: RigOptions = {}) {
+  const clock = options.clock ?? systemClock;
+  const dir = mkdtempSync(join(tmpdir(), 'remit-rig-'));
+  const closers: Array<() => Promise<unknown> | void> = [() => rmSync(dir, { recursive: true, force: true })];
+  const opened = <T extends { close(): Promise<unknown> }>(part: T): T => {
+    closers.unshift(() => part.close());
+    return part;
+  };
+  const stop = async (): Promise<void> => {
+    for (const step of closers.splice(0)) await step();
+  };
+  try {
+    return await build();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  async function build() {
+    const issuer = opened(await startIssuer({ clock }));
+    const realLedger = opened(await openSqliteLedger(join(dir, 'ledger.db')));
+    const state = opened(await openSqliteState(join(dir, 'state.db')));
+    const faults: LedgerFaults = { before: null, after: null };
+    const ledger: Ledger = {
+      ...realLedger,
+      get fatal() {
+        return realLedger.fatal;
+      },
+      async append(log, text) {
+        const entry = JSON.parse(text) as AuditEntry;
+        await faults.before?.(entry);
+        const appended = await realLedger.append(log, text);
+        await faults.after?.(entry);
+        return appended;
+      },
+    };
+    const view = await openView(state, clock);
+    closers.unshift(() => view.stop());
+    const origin = `remit/${ORG}/rig`;
+    const signer = await loadOrCreateLogKey(join(dir, 'keys'), origin);
+    const audit = opened(
+      await openAuditLog({
+        ledger,
+        org: ORG,
+        origin,
+        signer,
+        clock,
+        node: 'rig-1',
+        checkpointEveryMs: 0,
+        publishDir: join(dir, 'audit-log'),
+        onFatal: () => undefined,
+      }),
+    );
+    await recover({ ledger, audit, scope: 'all' });
+    await ensureFoundation(state, view, { org: ORG, issuers: [issuer.issuer] });
+
+    const commit = async (writes: readonly Write[]): Promise<number> => {
+      const { revision } = await state.commit({ actor: 'test', reason: 'test', writes });
+      await view.advanceTo(revision);
+      return revision;
+    };
+    /** Everything committed so far, whoever committed it, is in force. */
+    const caughtUp = async (): Promise<void> => view.advanceTo(await state.head());
+    const personWrite = (id: string, roles: readonly Role[], more: Partial<Person> = {}): Write => {
+      const subject = `${id}@corp`;
+      const body = Person.parse({ issuer: issuer.issuer, subject, name: id, state: 'active', roles, ...more });
+      return { kind: 'person', org: ORG, id, key: personKey(issuer.issuer, subject), body: body as JsonObject };
+    };
+    await commit(Object.entries(options.people ?? PEOPLE).map(([id, roles]) => personWrite(id, roles)));
+
+    const verifier = createTokenVerifier({
+      issuers: [{ issuer: issuer.issuer, jwksUri: issuer.jwksUri }],
+      fetchJwks: (url) =>
+        guardedJson(url, {
+          rule: { allowedNetworks: ['127.0.0.1/32'], requireHttps: false },
+          timeoutMs: 5_000,
+          maxBytes: 262_144,
+        }),
+      clock,
+    });
+    const pool = testPool({ clock });
+    const logged: Array<{ readonly level: string; readonly fields: object; readonly message: string }> = [];
+
+    const deps: GatewayDeps = {
+      org: ORG,
+      node: 'rig-1',
+      version: '0.0.0-test',
+      clock,
+      state,
+      view,
+      audit,
+      verifier,
+      pool,
+      sessionKeys: [randomBytes(32)],
+      issuers: [issuer.issuer],
+      listen: {
+        host: '127.0.0.1',
+        port: 0,
+        publicUrl: null,
+        allowedHosts: [],
+        allowedOrigins: options.allowedOrigins ?? [],
+      },
+      limits: {
+        callsPerMinutePerPerson: 100_000,
+        concurrentPerPerson: 200,
+        concurrentCalls: 500,
+        maxBodyBytes: 1_048_576,
+        maxResultBytes: 1_048_576,
+        callTimeoutMs: 10_000,
+        ...options.limits,
+      },
+      freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
+      // Looks happen when a test asks for them, when a server is registered, and when the server says its list changed.
+      catalogueRefreshMs: 3_600_000,
+      approvalTtlMs: 15 * 60_000,
+      log: (level, fields, message) => void logged.push({ level, fields, message }),
+    };
+    const gateway = opened(await startGateway(options.wrap?.(deps) ?? deps, options.table));
+    const { url } = gateway.listener;
+
+    const adminPlane = options.admin
+      ? opened(
+          await startAdmin({
+            facts: {
+              host: '127.0.0.1',
+              port: 0,
+              publicUrl: null,
+              allowedHosts: [],
+              mcpUrl: url,
+              issuers: [issuer.issuer],
+              version: '0.0.0-test',
+              unsafeKeys: [],
+              unsafeAuthorMayActivate: false,
+              freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
+              posture: {},
+            },
+            org: ORG,
+            node: 'rig-1',
+            clock,
+            state,
+            follower: view.follower,
+            snapshot: () => gateway.snapshot(),
+            audit: { log: audit, ledger, verifierKey: signer.vkey.text },
+            verifier,
+            onLock: () => undefined,
+            onApproval: () => undefined,
+            catalogue: {
+              refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
+              status: () => ({ state: 'ready', seenAt: null, problem: null }),
+            },
+            metrics: null,
+            notReady: () => gateway.notReady(),
+            log: {
+              debug: (fields, message) => void logged.push({ level: 'debug', fields, message }),
+              warn: (fields, message) => void logged.push({ level: 'warn', fields, message }),
+              error: (fields, message) => void logged.push({ level: 'error', fields, message }),
+            },
+          }),
+        )
+      : null;
+
+    const sinks = new Map<string, Sink>();
+    const agent = new Agent({ keepAlive: true });
+    closers.unshift(() => agent.destroy());
+
+    /** Any request at all, headers exactly as given (lists are sent as repeated lines). `base`: default the MCP listener. */
+    function send(
+      method: string,
+      path: string,
+      headers: Headers = {},
+      body?: string | Uint8Array,
+      base: string = url,
+    ): Promise<Answer> {
+      const target = new URL(base);
+      const bytes = body === undefined ? null : Buffer.from(body);
+      const all: Headers = {
+        Host: target.host,
+        ...(bytes && { 'Content-Length': String(bytes.length) }),
+        ...headers,
+      };
+      const lines = Object.entries(all).flatMap(([name, value]) =>
+        value === undefined ? [] : [value].flat().flatMap((one) => [name, one]),
+      );
+      return new Promise((resolve, reject) => {
+        const outgoing = httpRequest(
+          { host: target.hostname, port: target.port, method, path, headers: lines, agent, timeout: 15_000 },
+          (response) => {
+            const chunks: Buffer[] = [];
+            response.on('data', (chunk: Buffer) => chunks.push(chunk));
+            response.on('error', reject);
+            response.on('end', () => {
+              const text = Buffer.concat(chunks).toString('utf8');
+              resolve(answerOf(response.statusCode ?? 0, response.headers, text));
+            });
+          },
+        );
+        outgoing.on('error', reject);
+        outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within 15 s')));
+        outgoing.end(bytes ?? undefined);
+      });
+    }
+
+    const endpoint = (server: string): string => `/mcp/${ORG}/${server}`;
+
+    function token(person: string, more: TokenOptions = {}): string {
+      const { client = 'agent-1', scopes = ALL_SCOPES, server = 'notes', audience, claims, header, ...mint } = more;
+      return issuer.mint(
+        {
+          sub: `${person}@corp`,
+          client_id: client,
+          scope: scopes.join(' '),
+          aud: audience ?? gateway.listener.resourceUrl(server),
+          ...claims,
+        },
+        header,
+        mint,
+      );
+    }
+
+    const kept = new Map<string, string>();
+    /** The same token for the same wish, so that tests run on the verifier's cache as clients do. */
+    function tokenFor(server: string, how: CallOptions): string {
+      if (how.token !== undefined) return how.token;
+      const { as = 'dana', client = 'agent-1', scopes = ALL_SCOPES } = how;
+      const key = JSON.stringify([server, as, client, scopes]);
+      const known = kept.get(key) ?? token(as, { client, scopes, server });
+      kept.set(key, known);
+      return known;
+    }
+
+    /** Posts raw bytes to a server's endpoint; the headers of JSON over HTTP are there unless taken away. */
+    function post(server: string, body: string | Uint8Array | JsonObject, headers: Headers = {}): Promise<Answer> {
+      const raw = typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body);
+      return send('POST', endpoint(server), { ...JSON_HEADERS, ...headers }, raw);
+    }
+
+    const sessions = new Map<string, Promise<string>>();
+    /** A legacy session as this client opens it: initialize, then initialized. */
+    async function openSession(server: string, bearer: string, version = LEGACY): Promise<string> {
+      const authorization = `Bearer ${bearer}`;
+      const opened = await post(server, initialize(version), { authorization });
+      const session = opened.headers['mcp-session-id'];
+      if (typeof session !== 'string') throw new Error(`no session: ${opened.status} ${opened.text}`);
+      await post(
+        server,
+        { jsonrpc: '2.0', method: 'notifications/initialized' },
+        { authorization, 'mcp-session-id': session, 'mcp-protocol-version': version },
+      );
+      return session;
+    }
+
+    /** One well-formed request of either era. Legacy opens a session on first use and keeps it. */
+    async function ask(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<Answer> {
+      const { era = 'modern', id = 7 } = how;
+      const bearer = tokenFor(server, how);
+      const authorization = `Bearer ${bearer}`;
+      if (era === 'modern')
+        return post(server, modernMessage(method, params, id), {
+          authorization,
+          ...modernHeaders(method, params),
+          ...how.headers,
+        });
+      let { session } = how;
+      if (session === undefined && method !== 'initialize') {
+        const key = `${server} ${bearer}`;
+        const opening = sessions.get(key) ?? openSession(server, bearer);
+        sessions.set(key, opening);
+        opening.catch(() => sessions.delete(key));
+        session = await opening;
+      }
+      return post(
+        server,
+        { jsonrpc: '2.0', id, method, params },
+        { authorization, 'mcp-protocol-version': LEGACY, 'mcp-session-id': session, ...how.headers },
+      );
+    }
+
+    /** Looks at a server's tools now and waits until what was seen is in force. */
+    async function look(server: string): Promise<void> {
+      await gateway.refresh(server);
+      await caughtUp();
+    }
+
+    /** Approves what the server shows now, as the review does (`integrity/review.ts`). */
+    async function approveTool(server: string, name: string, risk: RiskClass, scope: string): Promise<void> {
+      const id = toolId(server, name);
+      const stored = view.get('tool', ORG, id);
+      if (!stored) throw new Error(`nobody has seen ${id}`);
+      const record = ToolRecord.parse(stored.body);
+      const review = { risk, scope, justification: 'test', by: 'sven', at: clock.now() };
+      const decided = approve(record, { ...review, expectedDigest: record.observed!.digest });
+      if (!decided.ok) throw new Error(JSON.stringify(decided.error));
+      await commit([{ kind: 'tool', org: ORG, id, body: decided.value, expectedRevision: stored.revision }]);
+    }
+
+    async function addServer(id: string, spec: ServerSpec = {}): Promise<Sink> {
+      const sink = await startSink({ era: spec.era ?? 'modern', answer: spec.answer ?? 'json' });
+      closers.push(() => sink.close());
+      const tools = spec.tools ?? TOOLS;
+      sink.setTools(tools.map(({ definition }) => definition));
+      sinks.set(id, sink);
+      const record = Server.parse({
+        title: `The ${id}`,
+        owner: 'omar',
+        purpose: 'is called by tests',
+        environment: 'production',
+        dataClasses: ['internal'],
+        state: 'enabled',
+        timeoutMs: 10_000,
+        ...spec.record,
+        upstream: {
+          transport: 'http',
+          url: sink.url,
+          era: spec.era ?? 'modern',
+          allowedNetworks: ['127.0.0.1/32'],
+          headers: [],
+          ...spec.upstream,
+        },
+      });
+      await commit([{ kind: 'server', org: ORG, id, body: record }]);
+      if (record.state !== 'enabled') return sink;
+      await look(id);
+      for (const { definition, risk, scope } of tools) await approveTool(id, definition['name'] as string, risk, scope);
+      return sink;
+    }
+
+    for (const [id, spec] of Object.entries(options.servers ?? { notes: {} })) await addServer(id, spec);
+
+    return {
+      dir,
+      url,
+      issuer,
+      gateway,
+      state,
+      view,
+      audit,
+      ledger,
+      verifier,
+      pool,
+      faults,
+      logged,
+      clock,
+      adminUrl: adminPlane?.url ?? null,
+      send,
+      post,
+      ask,
+      openSession,
+      token,
+      commit,
+      caughtUp,
+      look,
+      addServer,
+      approveTool,
+      endpoint,
+      resource: (server: string) => gateway.listener.resourceUrl(server),
+      sink(server = 'notes'): Sink {
+        const sink = sinks.get(server);
+        if (!sink) throw new Error(`no sink ${server}`);
+        return sink;
+      },
+      call: (server: string, tool: string, args: JsonObject, how: CallOptions = {}) =>
+        ask(server, 'tools/call', { name: tool, arguments: args }, how),
+      /** Names of the tools this person is shown. */
+      async names(server: string, how: CallOptions = {}): Promise<readonly string[]> {
+        const { result, text, status } = await ask(server, 'tools/list', {}, how);
+        if (!Array.isArray(result?.['tools'])) throw new Error(`no list: ${status} ${text}`);
+        return (result['tools'] as JsonObject[]).map(({ name }) => name as string);
+      },
+      /** One request of a person under /api/v1 of the admin plane. */
+      admin(person: string, method: string, path: string, body?: JsonObject): Promise<Answer> {
+        if (!adminPlane) throw new Error('start the rig with admin: true');
+        const bearer = issuer.mint({
+          sub: `${person}@corp`,
+          client_id: 'remit-cli',
+          aud: `${adminPlane.url}/api/v1`,
+          scope: 'admin:read admin:write',
+        });
+        const json = body === undefined ? {} : { 'content-type': 'application/json' };
+        const headers = { authorization: `Bearer ${bearer}`, ...json };
+        return send(
+          method,
+          `/api/v1${path}`,
+          headers,
+          body === undefined ? undefined : JSON.stringify(body),
+          adminPlane.url,
+        );
+      },
+      setPerson: (id: string, roles: readonly Role[], more: Partial<Person> = {}) =>
+        commit([personWrite(id, roles, more)]),
+      /** Writes a policy, or (null) removes it. */
+      policy: (id: string, text: string | null) =>
+        commit([
+          {
+            kind: 'policy',
+            org: ORG,
+            id,
+            body: text === null ? null : PolicyRecord.parse({ description: 'test', text, state: 'active' }),
+          },
+        ]),
+      async setServer(id: string, change: Partial<Server>): Promise<void> {
+        const stored = view.get('server', ORG, id);
+        const body = Server.parse({ ...stored?.body, ...change }) as JsonObject;
+        await commit([{ kind: 'server', org: ORG, id, body }]);
+      },
+      /** In force when it resolves. */
+      async lock(subject: LockSubject, until: number | null = null): Promise<string> {
+        const id = newId('lock', clock);
+        const body = Lock.parse({ subject, reason: 'test', by: 'ada', until });
+        await commit([{ kind: 'lock', org: ORG, id, body }]);
+        return id;
+      },
+      unlock: (id: string) => commit([{ kind: 'lock', org: ORG, id, body: null }]),
+      /** The whole log, oldest first. */
+      async entries(...kinds: readonly EntryKind[]): Promise<readonly AuditEntry[]> {
+        const found = await tailEntries(realLedger, ORG, 100_000);
+        return found.map(({ entry }) => entry).filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
+      },
+      /** The entries that carry this reference. */
+      async about(reference: string | undefined): Promise<readonly AuditEntry[]> {
+        const found = await tailEntries(realLedger, ORG, 100_000);
+        return found.map(({ entry }) => entry).filter(({ ref }) => ref !== undefined && ref === reference);
+      },
+      /** Every byte of every file of the installation as one latin1 text, to grep for what must not be kept. */
+      disk(): string {
+        const files = readdirSync(dir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+        return files.map((file) => readFileSync(join(file.parentPath, file.name), 'latin1')).join('\n');
+      },
+      until,
+      stop,
+    };
+  }
+}
+
+const META = 'io.modelcontextprotocol/';
+export const LEGACY = '2025-11-25';
+export const JSON_HEADERS = {
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+} as const;
+
+export const ENVELOPE: JsonObject = {
+  [`${META}protocolVersion`]: '2026-07-28',
+  [`${META}clientInfo`]: { name: 'test-client', version: '1' },
+  [`${META}clientCapabilities`]: {},
+};
+
+export function modernMessage(method: string, params: JsonObject = {}, id: string | number = 7): JsonObject {
+  return { jsonrpc: '2.0', id, method, params: { ...params, _meta: ENVELOPE } };
+}
+
+export function modernHeaders(method: string, params: JsonObject = {}): Record<string, string> {
+  const { name } = params;
+  return {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': method,
+    ...(method === 'tools/call' && typeof name === 'string' && { 'mcp-name': name }),
+  };
+}
+
+export function initialize(version = LEGACY): JsonObject {
+  const params = { protocolVersion: version, capabilities: {}, clientInfo: { name: 'test-client', version: '1' } };
+  return { jsonrpc: '2.0', id: 1, method: 'initialize', params };
+}
+
+function answerOf(status: number, headers: IncomingHttpHeaders, text: string): Answer {
+  let body: JsonObject = {};
+  try {
+    const value = JSON.parse(text) as JsonObject | null;
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) body = value;
+  } catch {
+    // Not every answer is JSON; those tests read `text`.
+  }
+  const reference = /(?:Reference: |"(?:remit\/)?reference":")(call_[0-9a-z]+)/.exec(text)?.[1];
+  const { result, error } = body;
+  return {
+    status,
+    headers,
+    text,
+    body,
+    result: result as JsonObject | undefined,
+    error: error as Answer['error'],
+    reference,
+  };
+}
