@@ -1,24 +1,19 @@
 /**
  * Isolation by bubblewrap: Linux namespaces, made by root and then dropped when the gateway is root, or inside a user
  * namespace when it is not. There is no other way in this file to start a program, and no fallback (EX-09).
+ * Longer than a page because it is one sequence: find, prove, open, start, hand over.
  * Not done here: system call filters and egress rules (see the posture notes), which command may run (review).
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
-import { closeSync, constants, openSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, openSync } from 'node:fs';
 import { access, readFile, readdir } from 'node:fs/promises';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { FD, commandArguments, optionArguments, passwd } from './arguments.ts';
-import {
-  type IsolationBackend,
-  type Posture,
-  type Probe,
-  SandboxFault,
-  type SandboxSpec,
-  type SandboxedProcess,
-} from './backend.ts';
+import { type IsolationBackend, type Probe, SandboxFault, type SandboxSpec, type SandboxedProcess } from './backend.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
 import { closeMounts, openMounts } from './mounts.ts';
+import { NAMESPACE_SPEC, STATUS_SPEC, posture, prove } from './posture.ts';
 import { supervise } from './supervise.ts';
 
 export interface BubblewrapOptions {
@@ -166,50 +161,6 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   }
 
   return { name: 'bubblewrap', probe, start };
-}
-
-const NAMESPACES = ['mnt', 'pid', 'net', 'ipc', 'uts'].map((kind) => `/proc/self/ns/${kind}`);
-/** These show from inside what is really in force. */
-const look = (...argv: string[]): SandboxSpec => ({
-  name: 'probe',
-  argv,
-  env: {},
-  mounts: [],
-  network: 'none',
-  limits: { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64 },
-});
-const STATUS_SPEC = look('/usr/bin/cat', '/proc/self/status');
-const NAMESPACE_SPEC = look('/usr/bin/readlink', ...NAMESPACES);
-
-/** @throws Error when what runs inside does not stand as it should: then the program found is not the sandbox we know. */
-function prove(status: string, namespaces: string): void {
-  const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1] ?? '';
-  const capabilities = ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb'].filter((name) => !/^0+$/.test(field(name)));
-  if (capabilities.length > 0) throw new Error(`a process inside keeps capabilities (${capabilities.join(', ')})`);
-  if (field('NoNewPrivs') !== '1') throw new Error('a process inside may gain privileges');
-  if (field('Uid').split('\t').includes('0')) throw new Error('a process inside is root');
-  const inside = namespaces.trim().split('\n');
-  const shared = NAMESPACES.filter((path, i) => !inside[i]?.includes(':[') || inside[i] === readlinkSync(path));
-  if (shared.length > 0) throw new Error(`a process inside shares ${shared.join(', ')} with the host`);
-}
-
-function posture(version: string, root: boolean, ownUids: boolean): Posture {
-  return {
-    backend: 'bubblewrap',
-    version,
-    hostUser: root ? 'dropped' : 'same',
-    memoryLimit: 'rlimit+watchdog',
-    notes: [
-      root
-        ? ownUids
-          ? 'Each server runs as a host user of its own, without capabilities.'
-          : `All servers run as host user ${NOBODY}: this host has no range of ids for one user per server.`
-        : 'Servers run as the user of the gateway, inside a user namespace without capabilities; further user namespaces are refused.',
-      'Memory is measured twice a second and a server above its limit is killed; a sudden burst can exceed it in between.',
-      `System calls are not filtered yet${root ? '; a server may create a user namespace of its own, in which the kernel offers it more interfaces' : ''}.`,
-      'Network is all or nothing per server; destinations are not filtered yet.',
-    ],
-  };
 }
 
 function checkSpec({ argv, env }: SandboxSpec): void {

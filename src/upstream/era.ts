@@ -6,7 +6,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { type Era, UpstreamFault, type UpstreamIdentity } from './connection.ts';
 import { agreeLegacy, agreeModern, askDiscover, isModernAnswer } from './handshake.ts';
-import { HttpStatusFault } from './http.ts';
+import { HttpStatusFault } from './http-rules.ts';
 import type { Wire } from './wire.ts';
 
 const LEGACY_HOLDS_MS = 24 * 3_600_000;

@@ -2,14 +2,15 @@
  * The Streamable HTTP transport of both eras (MCP basic/transports/streamable-http; 2025-11-25 basic/transports), through
  * a guarded dispatcher. Nothing of the caller reaches the request line or the headers: they are built here from the
  * server's record, its secrets and the message. Redirects are not followed, bodies and events are bounded.
+ * Longer than a page because it is one closure over one session: send, read, give up, restore, close.
  * Not done here: resuming a broken stream (its request is lost, and never sent twice), HTTP+SSE of 2024-11-05.
  */
 import type { Dispatcher } from 'undici';
-import { isFault } from '../lib/fault.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { type SseEvent, sseReader } from '../protocol/sse.ts';
 import { has, isLegacyVersion } from '../protocol/versions.ts';
 import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
+import { HttpStatusFault, readBounded, sessionOf, transportFault, violation } from './http-rules.ts';
 import { type FromServer, readFromServer } from './messages.ts';
 import { type Wire, type WireRequest, givenUp } from './wire.ts';
 
@@ -21,54 +22,6 @@ export interface HttpOptions {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /** Largest message, bytes. */
   readonly maxBytes: number;
-}
-
-/** An HTTP status instead of an answer. `status` is evidence for era detection. */
-export class HttpStatusFault extends UpstreamFault {
-  readonly status: number;
-
-  constructor(status: number, dispatched: 'no' | 'unknown' = 'unknown') {
-    const code =
-      status === 401 || status === 403
-        ? 'upstream_auth'
-        : status === 429 || status >= 500
-          ? 'upstream_unreachable'
-          : 'upstream_protocol';
-    const why = status >= 300 && status < 400 ? 'with a redirect, which is not followed' : `with HTTP status ${status}`;
-    super(code, `the server answered ${why}`, { dispatched });
-    this.status = status;
-  }
-}
-
-const OURS: ReadonlySet<string> = new Set([
-  'host',
-  'connection',
-  'content-length',
-  'content-type',
-  'content-encoding',
-  'transfer-encoding',
-  'accept',
-  'accept-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-  'keep-alive',
-  'proxy-authorization',
-  'proxy-connection',
-  'last-event-id',
-  'cookie',
-]);
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const FIELD_VALUE = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/;
-const SESSION_ID = /^[\x21-\x7e]{1,1024}$/;
-
-/** Why a header of a server's record may not be sent, or null. */
-export function headerProblem(name: string, value: string): string | null {
-  if (!TOKEN.test(name)) return `the header name ${JSON.stringify(name)} is not a token`;
-  const lower = name.toLowerCase();
-  if (OURS.has(lower) || lower.startsWith('mcp-')) return `the header ${name} belongs to the transport`;
-  return FIELD_VALUE.test(value) ? null : `the value for header ${name} holds characters a header cannot carry`;
 }
 
 interface Exchange {
@@ -369,58 +322,5 @@ export function httpWire(options: HttpOptions): Wire {
   };
 }
 
-const violation = (message: string): UpstreamFault =>
-  new UpstreamFault('upstream_protocol', message, { dispatched: 'unknown' });
-
-function sessionOf(header: string | string[] | undefined): string | null {
-  if (header === undefined) return null;
-  if (typeof header !== 'string' || !SESSION_ID.test(header)) throw violation('the session id is not visible ASCII');
-  return header;
-}
-
-async function readBounded(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes)
-      throw new UpstreamFault('upstream_too_large', `the answer exceeds ${maxBytes} bytes`, { dispatched: 'unknown' });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
-  'ECONNREFUSED',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'UND_ERR_CONNECT_TIMEOUT',
-  'UND_ERR_DESTROYED',
-  'UND_ERR_CLOSED',
-]);
-
 /** 405 by the specification, the others by servers that do not expect the question. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);
-
-/** Says of a failed request whether a byte of it can have left. */
-function transportFault(error: unknown): UpstreamFault {
-  if (error instanceof UpstreamFault) return error;
-  if (isFault(error, 'dial_address') || isFault(error, 'dial_scheme')) {
-    return new UpstreamFault('upstream_refused_address', error.message, { dispatched: 'no', cause: error });
-  }
-  const { code } = error as { code?: unknown };
-  if (
-    isFault(error) ||
-    NEVER_CONNECTED.has(code) ||
-    (typeof code === 'string' && /^(?:ERR_TLS|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO)/.test(code))
-  ) {
-    return new UpstreamFault('upstream_unreachable', 'the server cannot be reached', {
-      dispatched: 'no',
-      cause: error,
-    });
-  }
-  return new UpstreamFault('upstream_closed', 'the connection broke before the answer', {
-    dispatched: 'unknown',
-    cause: error,
-  });
-}

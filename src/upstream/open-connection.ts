@@ -1,0 +1,140 @@
+/**
+ * Opens one connection from a server's record: resolves its secrets, starts its process or dials, settles the era, shakes
+ * hands. What was opened on the way and is not returned is closed again before the fault leaves.
+ */
+import type { Dispatcher } from 'undici';
+import { digestOf } from '../lib/canonical-json.ts';
+import type { Clock } from '../lib/clock.ts';
+import { Fault, isFault } from '../lib/fault.ts';
+import { type Connection, UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
+import { type DialRule, dialUrl, guardedDispatcher } from './dial.ts';
+import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
+import { headerProblem } from './http-rules.ts';
+import { httpWire } from './http.ts';
+import { connectionOver } from './link.ts';
+import { stdioWire } from './stdio.ts';
+import type { HttpTarget, SecretReference, ServerTarget, StartProcess, StdioTarget, UpstreamLog } from './target.ts';
+import type { Wire } from './wire.ts';
+
+export interface OpenOptions {
+  readonly clock: Clock;
+  readonly startProcess: StartProcess;
+  readonly resolveSecret: (reference: SecretReference) => Promise<string>;
+  readonly log: UpstreamLog;
+  /** Default: the guarded dialler. */
+  readonly dispatcherFor?: (rule: DialRule) => Dispatcher;
+  /** Longest time for process start, era question and handshake together, ms. */
+  readonly openTimeoutMs?: number;
+  /** How long a throw-away sibling may think about the era question, ms. */
+  readonly probeTimeoutMs?: number;
+  /** Largest message of an HTTP server, bytes. stdio servers have their own limit. */
+  readonly maxMessageBytes?: number;
+}
+
+/** @throws UpstreamFault, or the Fault of what stood in the way; `openingFault` turns either into what a caller gets. */
+export async function openConnection(
+  serverId: string,
+  server: ServerTarget,
+  eras: EraMemory,
+  options: OpenOptions,
+  signal: AbortSignal,
+): Promise<Connection> {
+  const { upstream, timeoutMs } = server;
+  const definition = digestOf(upstream);
+  const remembered = upstream.era === 'auto' ? eras.recall(serverId, definition) : upstream.era;
+  const opened: Wire[] = [];
+  try {
+    let identity: UpstreamIdentity;
+    if (upstream.transport === 'http') {
+      const wire = await httpTo(upstream, options);
+      opened.push(wire);
+      identity = await (remembered === null
+        ? agreeByAsking(wire, signal, timeoutMs)
+        : agreeIn(remembered, wire, signal, timeoutMs));
+    } else {
+      const env = await resolvedEnvironment(upstream, options);
+      const start = async (): Promise<Wire> => {
+        const wire = await processFor(serverId, upstream, env, options);
+        opened.push(wire);
+        return wire;
+      };
+      const era = remembered ?? (await eraOfSibling(await start(), signal, options.probeTimeoutMs ?? 10_000));
+      identity = await agreeIn(era, await start(), signal, options.openTimeoutMs ?? 30_000);
+    }
+    if (upstream.era === 'auto') eras.remember(serverId, definition, identity.era);
+    const wire = opened.pop() as Wire;
+    if (signal.aborted) {
+      opened.push(wire);
+      throw new UpstreamFault('upstream_closed', String(signal.reason), { dispatched: 'no' });
+    }
+    return connectionOver(wire, identity, timeoutMs);
+  } catch (error) {
+    // A verdict may be what was wrong; the next attempt asks again.
+    eras.forget(serverId);
+    await Promise.all(opened.map((wire) => wire.close('it could not be opened')));
+    throw error;
+  }
+}
+
+async function httpTo(target: HttpTarget, options: OpenOptions): Promise<Wire> {
+  const url = dialUrl(target.url);
+  const headers: Array<readonly [string, string]> = [];
+  for (const { name, value } of target.headers) {
+    const text = await options.resolveSecret(value);
+    const problem = headerProblem(name, text);
+    if (problem !== null) throw new Fault('upstream_header', problem);
+    headers.push([name, text]);
+  }
+  const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
+  const dispatcher = (options.dispatcherFor ?? guardedDispatcher)(rule);
+  return httpWire({ url, dispatcher, headers, maxBytes: options.maxMessageBytes ?? 4 * 1024 * 1024 });
+}
+
+async function resolvedEnvironment(
+  target: StdioTarget,
+  options: OpenOptions,
+): Promise<ReadonlyMap<string, { value: string; secret: boolean }>> {
+  const env = new Map<string, { value: string; secret: boolean }>();
+  for (const [name, value] of Object.entries(target.env)) {
+    const secret = typeof value !== 'string';
+    env.set(name, { value: secret ? await options.resolveSecret(value) : value, secret });
+  }
+  return env;
+}
+
+async function processFor(
+  serverId: string,
+  target: StdioTarget,
+  env: ReadonlyMap<string, { value: string; secret: boolean }>,
+  { startProcess, clock, log }: OpenOptions,
+): Promise<Wire> {
+  const process = await startProcess({
+    serverId,
+    target,
+    env: Object.fromEntries([...env].map(([name, { value }]) => [name, value])),
+  });
+  return stdioWire(process, {
+    clock,
+    outputBytes: target.limits.outputBytes,
+    secrets: [...env.values()].filter(({ secret }) => secret).map(({ value }) => value),
+    onStderr: (message) => log({ level: 'debug', serverId, event: 'stderr', message }),
+    onViolation: (message) => log({ level: 'warn', serverId, event: 'violation', message }),
+  });
+}
+
+/** Whatever went wrong while opening: no call was sent yet. */
+export function openingFault(serverId: string, error: unknown): UpstreamFault {
+  if (error instanceof UpstreamFault)
+    return new UpstreamFault(error.code, error.message, { dispatched: 'no', cause: error });
+  const code: UpstreamFaultCode = !isFault(error)
+    ? 'upstream_unreachable'
+    : error.code.startsWith('sandbox_')
+      ? 'upstream_sandbox'
+      : error.code.startsWith('secret_') || error.code === 'upstream_header'
+        ? 'upstream_auth'
+        : error.code.startsWith('dial_')
+          ? 'upstream_refused_address'
+          : 'upstream_unreachable';
+  const message = isFault(error) ? error.message : `${serverId} could not be opened`;
+  return new UpstreamFault(code, message, { dispatched: 'no', cause: error });
+}
