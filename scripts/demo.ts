@@ -254,7 +254,7 @@ async function story(ready: Ready): Promise<void> {
       username: 'ada',
       password: passwordOf('ada'),
       decision: 'allow',
-    }).then((callback) => fetch(callback));
+    }).then((redirect) => fetch(redirect));
   });
   expect('remit login: she signs in through the same authorization server', login.code === 0, login.err);
   const before = await client.callTool({ name: 'list_directory', arguments: { path: '/files' } });
