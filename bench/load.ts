@@ -1,0 +1,119 @@
+/**
+ * Load on one MCP endpoint, bounded in time: closed loop (a fixed number of callers, each waits for its answer) and
+ * open loop (calls start on a schedule; latency counts from when a call was due, so a stall is not hidden).
+ */
+import { Pool } from 'undici';
+
+export interface Target {
+  readonly url: string;
+  readonly token: string | null;
+}
+
+export interface Measured {
+  readonly calls: number;
+  readonly failures: number;
+  readonly perSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+}
+
+const MESSAGE =
+  'the quick brown fox jumps over the lazy dog, and over the next one, and over the one behind that as well';
+
+function caller(target: Target, connections: number): { call(n: number): Promise<boolean>; close(): Promise<void> } {
+  const url = new URL(target.url);
+  const pool = new Pool(url.origin, { connections, pipelining: 1 });
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'echo',
+    ...(target.token !== null && { authorization: `Bearer ${target.token}` }),
+  };
+  return {
+    async call(n) {
+      const body = JSON.stringify({
+        jsonrpc: '2.0',
+        id: n,
+        method: 'tools/call',
+        params: {
+          name: 'echo',
+          arguments: { message: `${n} ${MESSAGE}`, count: n % 100 },
+          _meta: {
+            'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+            'io.modelcontextprotocol/clientInfo': { name: 'bench', version: '1' },
+            'io.modelcontextprotocol/clientCapabilities': {},
+          },
+        },
+      });
+      const response = await pool.request({ path: url.pathname, method: 'POST', headers, body });
+      const text = await response.body.text();
+      return response.statusCode === 200 && text.includes(`"text":"${n} `);
+    },
+    close: () => pool.close(),
+  };
+}
+
+export async function closedLoop(target: Target, callers: number, ms: number): Promise<Measured> {
+  const { call, close } = caller(target, callers);
+  const times: number[] = [];
+  let failures = 0;
+  let n = 0;
+  const startedAt = performance.now();
+  const until = startedAt + ms;
+  await Promise.all(
+    Array.from({ length: callers }, async () => {
+      while (performance.now() < until) {
+        const from = performance.now();
+        if (!(await call(n++))) failures++;
+        times.push(performance.now() - from);
+      }
+    }),
+  );
+  const tookMs = performance.now() - startedAt;
+  await close();
+  return summary(times, failures, tookMs);
+}
+
+export async function openLoop(target: Target, perSecond: number, ms: number): Promise<Measured> {
+  const { call, close } = caller(target, 128);
+  const times: number[] = [];
+  let failures = 0;
+  const running = new Set<Promise<void>>();
+  const startedAt = performance.now();
+  const total = Math.floor((perSecond * ms) / 1000);
+  for (let n = 0; n < total;) {
+    const due = startedAt + (n * 1000) / perSecond;
+    if (performance.now() < due) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      continue;
+    }
+    const one = call(n).then((good) => {
+      if (!good) failures++;
+      times.push(performance.now() - due);
+    });
+    running.add(one);
+    void one.finally(() => running.delete(one));
+    n++;
+  }
+  await Promise.all(running);
+  const tookMs = performance.now() - startedAt;
+  await close();
+  return summary(times, failures, tookMs);
+}
+
+function summary(times: number[], failures: number, tookMs: number): Measured {
+  times.sort((a, b) => a - b);
+  const at = (q: number): number =>
+    Math.round((times[Math.min(times.length - 1, Math.floor(times.length * q))] ?? 0) * 100) / 100;
+  return {
+    calls: times.length,
+    failures,
+    perSecond: Math.round((times.length * 1000) / tookMs),
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    p999Ms: at(0.999),
+  };
+}
