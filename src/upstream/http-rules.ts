@@ -62,18 +62,6 @@ export function sessionOf(header: string | string[] | undefined): string | null 
   return header;
 }
 
-export async function readBounded(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes)
-      throw new UpstreamFault('upstream_too_large', `the answer exceeds ${maxBytes} bytes`, { dispatched: 'unknown' });
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
 const NEVER_CONNECTED: ReadonlySet<unknown> = new Set([
   'ECONNREFUSED',
   'EHOSTUNREACH',

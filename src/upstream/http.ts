@@ -10,8 +10,9 @@ import type { Json, JsonObject } from '../lib/json.ts';
 import { type SseEvent, sseReader } from '../protocol/sse.ts';
 import { has, isLegacyVersion } from '../protocol/versions.ts';
 import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
-import { HttpStatusFault, readBounded, sessionOf, transportFault, violation } from './http-rules.ts';
+import { HttpStatusFault, sessionOf, transportFault, violation } from './http-rules.ts';
 import { type FromServer, readFromServer } from './messages.ts';
+import { type Answer, type RoundTrip, type TakeChunk, roundTrip } from './round-trip.ts';
 import { type Wire, type WireRequest, givenUp } from './wire.ts';
 
 export interface HttpOptions {
@@ -34,7 +35,9 @@ interface Exchange {
 export function httpWire(options: HttpOptions): Wire {
   const { url, dispatcher, maxBytes } = options;
   const target = { origin: url.origin, path: url.pathname + url.search };
-  const life = new AbortController();
+  /** What is under way and must end with this wire. */
+  const live = new Set<{ abort(reason: Error): void }>();
+  let over = false;
   const fixed: Record<string, string> = {
     ...Object.fromEntries(options.headers),
     accept: 'application/json, text/event-stream',
@@ -62,52 +65,39 @@ export function httpWire(options: HttpOptions): Wire {
     return headers;
   }
 
-  async function send(
+  /** Starts a request; `exchange` null for a stream that the server may speak on unasked. */
+  function send(
     method: 'POST' | 'GET' | 'DELETE',
     headers: Record<string, string>,
     message: Json | null,
-    signal: AbortSignal,
-  ): Promise<Dispatcher.ResponseData> {
-    try {
-      const response = await dispatcher.request({
-        ...target,
-        method,
-        headers,
-        body: message === null ? null : JSON.stringify(message),
-        signal,
-        headersTimeout: 0, // the signal bounds the whole
-        bodyTimeout: 0,
-      });
-      response.body.on('error', () => {});
-      return response;
-    } catch (error) {
-      throw transportFault(error);
-    }
+    exchange: Exchange | null,
+  ): RoundTrip {
+    const body = message === null ? null : JSON.stringify(message);
+    // The caller's signal, the server's time limit and the end of this wire bound the whole; undici's own timers would only cost.
+    const request = { ...target, method, headers, body, headersTimeout: 0, bodyTimeout: 0 };
+    return roundTrip(dispatcher, request, maxBytes, (status, received) => {
+      if (UNREAD(status)) return () => true;
+      if (received['content-encoding'] !== undefined && received['content-encoding'] !== 'identity')
+        throw violation('the server compressed its answer although it was not asked to');
+      return mediaOf(received) === 'text/event-stream' ? eventTaker(exchange) : null;
+    });
   }
 
-  /** Reads until the answer to `exchange` is there, or the body ends. */
-  async function read(response: Dispatcher.ResponseData, exchange: Exchange | null): Promise<void> {
-    const { 'content-type': type, 'content-encoding': encoding = 'identity' } = response.headers;
-    if (encoding !== 'identity') throw violation('the server compressed its answer although it was not asked to');
-    const media = typeof type === 'string' ? type.split(';', 1)[0]?.trim().toLowerCase() : undefined;
-    if (media === 'text/event-stream') return readEvents(response.body, exchange);
-    if (media === 'application/json' && exchange !== null) return readJson(response, exchange);
-    throw violation('the answer is neither JSON nor an event stream');
-  }
-
-  async function readJson(response: Dispatcher.ResponseData, exchange: Exchange): Promise<void> {
-    const bytes = await readBounded(response.body, maxBytes);
-    const message = readFromServer(bytes, maxBytes);
+  /** The answer to `exchange` out of a gathered body. */
+  function takeJson({ status, headers, body }: Answer, exchange: Exchange): void {
+    if (mediaOf(headers) !== 'application/json') throw violation('the answer is neither JSON nor an event stream');
+    const message = readFromServer(body ?? Buffer.alloc(0), maxBytes);
     if (!message.ok) throw violation(message.error);
     // An error status without id still answers this request: nothing else was sent on this connection.
-    const anonymous = response.statusCode >= 400 && message.value.kind === 'reply' && message.value.id === null;
+    const anonymous = status >= 400 && message.value.kind === 'reply' && message.value.id === null;
     if (message.value.kind !== 'reply' || (message.value.id !== exchange.id && !anonymous))
       throw violation('the answer belongs to another request');
     exchange.reply = message.value.reply;
     exchange.anonymous = anonymous;
   }
 
-  async function readEvents(body: Dispatcher.ResponseData['body'], exchange: Exchange | null): Promise<void> {
+  /** Reads events as they come; enough once the answer to `exchange` is there. */
+  function eventTaker(exchange: Exchange | null): TakeChunk {
     let fault: UpstreamFault | null = null;
     const reader = sseReader({
       maxEventBytes: maxBytes,
@@ -118,17 +108,16 @@ export function httpWire(options: HttpOptions): Wire {
         fault = takeEvent(event, exchange);
       },
     });
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    return (chunk) => {
       const fed = reader.feed(chunk);
-      if (fault !== null) throw fault as UpstreamFault;
-      if (exchange?.reply != null) return;
-      if (!fed.ok) {
-        if (fed.error === 'not_utf8') throw violation('the event stream is not UTF-8');
-        throw new UpstreamFault('upstream_too_large', `the event stream exceeds ${maxBytes} bytes`, {
-          dispatched: 'unknown',
-        });
-      }
-    }
+      if (fault !== null) throw fault;
+      if (exchange?.reply != null) return true;
+      if (fed.ok) return false;
+      if (fed.error === 'not_utf8') throw violation('the event stream is not UTF-8');
+      throw new UpstreamFault('upstream_too_large', `the event stream exceeds ${maxBytes} bytes`, {
+        dispatched: 'unknown',
+      });
+    };
   }
 
   function takeEvent({ event, data }: SseEvent, exchange: Exchange | null): UpstreamFault | null {
@@ -159,17 +148,16 @@ export function httpWire(options: HttpOptions): Wire {
 
   /** A message without an answer: best effort, bounded. */
   async function post(message: JsonObject, headers: Record<string, string>): Promise<number | null> {
+    const trip = send('POST', headers, message, null);
+    const timer = setTimeout(() => trip.abort(GIVEN_UP), 10_000);
+    live.add(trip);
     try {
-      const response = await send(
-        'POST',
-        headers,
-        message,
-        AbortSignal.any([life.signal, AbortSignal.timeout(10_000)]),
-      );
-      response.body.destroy();
-      return response.statusCode;
+      return (await trip.answer).status;
     } catch {
       return null;
+    } finally {
+      clearTimeout(timer);
+      live.delete(trip);
     }
   }
 
@@ -177,70 +165,72 @@ export function httpWire(options: HttpOptions): Wire {
   async function attempt(
     id: number,
     { method, params, headers }: WireRequest,
-    signal: AbortSignal,
+    started: (trip: RoundTrip) => void,
   ): Promise<UpstreamReply | 'forgotten'> {
     const exchange: Exchange = { id, reply: null, anonymous: false };
     const sentSession = era === 'legacy' && method !== 'initialize' ? session : null;
-    const response = await send(
-      'POST',
-      headersFor(method, headers),
-      { jsonrpc: '2.0', id: exchange.id, method, params },
-      signal,
-    );
+    const trip = send('POST', headersFor(method, headers), { jsonrpc: '2.0', id, method, params }, exchange);
+    started(trip);
     try {
-      const { statusCode: status } = response;
+      const answer = await trip.answer;
+      const { status } = answer;
+      if (UNREAD(status)) throw new HttpStatusFault(status);
       if (status >= 300) {
-        if (status < 400 || status === 401 || status === 403 || status === 429 || status >= 500)
-          throw new HttpStatusFault(status);
-        await read(response, exchange).catch(() => {});
+        try {
+          if (answer.body !== null) takeJson(answer, exchange);
+        } catch (error) {
+          if (!(error instanceof UpstreamFault)) throw error;
+        }
         // A session that is gone is said by 404, and a request in it was not processed (2025-11-25 transports, session management).
         if (status === 404 && sentSession !== null && (exchange.reply === null || exchange.anonymous))
           return 'forgotten';
         if (exchange.reply === null) throw new HttpStatusFault(status);
         return exchange.reply;
       }
-      if (method === 'initialize') session = sessionOf(response.headers['mcp-session-id']);
-      await read(response, exchange);
+      if (method === 'initialize') session = sessionOf(answer.headers['mcp-session-id']);
+      if (answer.body !== null) takeJson(answer, exchange);
       if (exchange.reply === null)
         throw new UpstreamFault('upstream_closed', 'the stream ended before the answer', { dispatched: 'unknown' });
       return exchange.reply;
     } catch (error) {
       throw error instanceof UpstreamFault ? error : transportFault(error);
-    } finally {
-      response.body.destroy();
     }
   }
 
   async function exchange(request: WireRequest, signal: AbortSignal, timeoutMs: number | null): Promise<UpstreamReply> {
-    if (life.signal.aborted)
-      throw new UpstreamFault('upstream_closed', 'the connection is closed', { dispatched: 'no' });
+    if (over) throw new UpstreamFault('upstream_closed', 'the connection is closed', { dispatched: 'no' });
     if (signal.aborted) throw givenUp(signal, false, 'no');
-    const ours = new AbortController();
     let why: 'caller' | 'time' | 'closed' | null = null;
-    const give = (reason: typeof why) => (): void => {
+    let trip: RoundTrip | null = null;
+    const giveUp = (reason: 'caller' | 'time' | 'closed'): void => {
       why ??= reason;
-      ours.abort();
+      trip?.abort(GIVEN_UP);
     };
-    const onCaller = give('caller');
-    const onClosed = give('closed');
-    const timer = timeoutMs === null ? undefined : setTimeout(give('time'), timeoutMs);
+    const started = (next: RoundTrip): void => {
+      trip = next;
+      if (why !== null) next.abort(GIVEN_UP);
+    };
+    const part = { abort: () => giveUp('closed') };
+    const onCaller = (): void => giveUp('caller');
+    const timer = timeoutMs === null ? undefined : setTimeout(giveUp, timeoutMs, 'time');
     signal.addEventListener('abort', onCaller, { once: true });
-    life.signal.addEventListener('abort', onClosed, { once: true });
+    live.add(part);
     let id = nextId++;
     try {
       if (restoring !== null && request.method !== 'initialize') await restoring;
       const sentSession = session;
-      let reply = await attempt(id, request, ours.signal);
+      let reply = await attempt(id, request, started);
       if (reply === 'forgotten') {
         await again(sentSession);
         id = nextId++;
-        reply = await attempt(id, request, ours.signal);
+        reply = await attempt(id, request, started);
       }
       if (reply === 'forgotten') throw new HttpStatusFault(404);
       return reply;
     } catch (error) {
-      if (why === null) throw error;
-      if (why === 'closed')
+      const given = why as 'caller' | 'time' | 'closed' | null;
+      if (given === null) throw error;
+      if (given === 'closed')
         throw new UpstreamFault('upstream_closed', 'the connection was closed', { dispatched: 'unknown' });
       // Modern: closing the stream was the cancellation. Legacy: it must be said (C10), though never of a handshake.
       if (era === 'legacy' && request.method !== 'initialize') {
@@ -249,11 +239,11 @@ export function httpWire(options: HttpOptions): Wire {
           headersFor('notifications/cancelled', []),
         );
       }
-      throw givenUp(signal, why === 'time', 'unknown');
+      throw givenUp(signal, given === 'time', 'unknown');
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', onCaller);
-      life.signal.removeEventListener('abort', onClosed);
+      live.delete(part);
     }
   }
 
@@ -275,30 +265,37 @@ export function httpWire(options: HttpOptions): Wire {
 
   async function hear(signal: AbortSignal): Promise<'ended' | 'unsupported'> {
     if (era === 'modern') return 'unsupported';
-    const both = AbortSignal.any([signal, life.signal]);
-    const response = await send('GET', { ...headersFor(null, []), accept: 'text/event-stream' }, null, both);
+    const trip = send('GET', { ...headersFor(null, []), accept: 'text/event-stream' }, null, null);
+    const onAbort = (): void => trip.abort(GIVEN_UP);
+    if (signal.aborted || over) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    live.add(trip);
     try {
-      if (NO_STREAM.has(response.statusCode)) return 'unsupported';
-      if (response.statusCode !== 200) throw new HttpStatusFault(response.statusCode);
-      await read(response, null);
+      const { status, body } = await trip.answer;
+      if (NO_STREAM.has(status)) return 'unsupported';
+      if (status !== 200) throw new HttpStatusFault(status);
+      if (body !== null) throw violation('the answer is no event stream');
       return 'ended';
+    } catch (error) {
+      throw error instanceof UpstreamFault ? error : transportFault(error);
     } finally {
-      response.body.destroy();
+      signal.removeEventListener('abort', onAbort);
+      live.delete(trip);
     }
   }
 
   async function close(reason: string): Promise<void> {
-    if (life.signal.aborted) return;
+    if (over) return;
     const ending = session;
-    life.abort();
+    over = true;
+    for (const part of live) part.abort(GIVEN_UP);
     finish({ reason });
     if (ending !== null) {
-      const headers = { ...headersFor(null, []), 'Mcp-Session-Id': ending };
+      const trip = send('DELETE', { ...headersFor(null, []), 'Mcp-Session-Id': ending }, null, null);
       // C13: tell the server, but do not wait for it beyond reason.
-      await send('DELETE', headers, null, AbortSignal.timeout(2_000)).then(
-        (response) => response.body.destroy(),
-        () => {},
-      );
+      const timer = setTimeout(() => trip.abort(GIVEN_UP), 2_000);
+      await trip.answer.catch(() => undefined);
+      clearTimeout(timer);
     }
     await dispatcher.destroy();
   }
@@ -324,3 +321,14 @@ export function httpWire(options: HttpOptions): Wire {
 
 /** 405 by the specification, the others by servers that do not expect the question. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);
+
+/** Statuses whose body says nothing we would act on: a redirect (not followed), our credential, the server's trouble. */
+const UNREAD = (status: number): boolean =>
+  (status >= 300 && status < 400) || status === 401 || status === 403 || status === 429 || status >= 500;
+
+const GIVEN_UP = new Error('given up');
+
+function mediaOf(headers: Answer['headers']): string | undefined {
+  const type = headers['content-type'];
+  return typeof type === 'string' ? type.split(';', 1)[0]?.trim().toLowerCase() : undefined;
+}
