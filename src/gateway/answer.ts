@@ -353,7 +353,7 @@ async function refuse(
 ): Promise<Reply> {
   let shown = denial;
   if (isAnonymous(denial) || !call.facts.caller) {
-    deps.noise.count(denial.reason);
+    deps.noise.count(reasonCode(denial));
     deps.telemetry.noise(denial.reason);
     deps.log(
       'info',
