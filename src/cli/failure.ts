@@ -3,6 +3,7 @@
  * what is left over is a defect of ours and is shown as such.
  */
 import { Fault } from '../lib/fault.ts';
+import { type ConfigProblem, formatProblem } from './config.ts';
 
 /** Documented in docs/guides/cli.md and in `remit --help`. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, signed_out: 3, unreachable: 4 } as const;
@@ -18,4 +19,11 @@ export class CliFailure extends Fault<FailureKind> {
     this.remedy = remedy;
     this.details = details;
   }
+}
+
+/** Every problem of a configuration at once, each with its place, key, reason and remedy. */
+export function configFailure(problems: readonly ConfigProblem[]): CliFailure {
+  const count = problems.length === 1 ? 'a problem' : `${problems.length} problems`;
+  const lines = problems.map((problem) => `  ${formatProblem(problem)}`);
+  return new CliFailure('usage', `The configuration has ${count}:\n${lines.join('\n')}`, undefined, { problems });
 }

@@ -42,7 +42,9 @@ export async function ensureFoundation(
   const issuers = [...facts.issuers];
   if (!existing) {
     if (issuers.length > 0) put('organisation', org, Organisation.parse({ title: org, issuers }));
-    for (const { id, text } of BASELINE)
+    // An installation without an issuer has no organisation record yet, but its policies are somebody's already.
+    const begun = [...view.records('policy', org)].length > 0;
+    for (const { id, text } of begun ? [] : BASELINE)
       put(
         'policy',
         id,

@@ -83,12 +83,21 @@ export function sampleServers(facts: {
   ]);
 }
 
-/** Looks at each sample server once and approves what was reviewed, where nobody decided otherwise yet. */
-export async function approveSamples(gateway: RunningGateway, org: string): Promise<readonly SampleServer[]> {
+/**
+ * Looks at each sample server once and approves what was reviewed, where nobody decided otherwise yet.
+ * `problems`: servers that are known not to run, and why; they are not looked at.
+ */
+export async function approveSamples(
+  gateway: RunningGateway,
+  org: string,
+  problems: ReadonlyMap<string, string>,
+): Promise<readonly SampleServer[]> {
   const samples = [...gateway.gateway.snapshot().servers.values()].filter(({ id }) => existsSync(reviewFile(id)));
   return Promise.all(
     samples.map(async ({ id, record }) => {
       const base = { id, title: record.title, url: gateway.gateway.listener.resourceUrl(id) };
+      const known = problems.get(id);
+      if (known !== undefined) return { ...base, tools: 0, problem: known };
       try {
         await gateway.gateway.refresh(id);
         await gateway.view.advanceTo(await gateway.state.head());
@@ -141,9 +150,19 @@ async function approveReviewed(gateway: RunningGateway, org: string, server: str
 
 const reviewFile = (server: string): URL => new URL(`${server}.review.yaml`, REVIEWS);
 
-/** Starts the published "everything" server on loopback, isolated, bound to 127.0.0.1. @throws SandboxFault */
-export async function startEverything(port: number): Promise<{ close(): Promise<void> }> {
+/**
+ * Starts the published "everything" server on loopback, isolated, bound to 127.0.0.1.
+ * EX-09: without isolation it is not started; `problem` says why and what to do, and everything else goes on.
+ */
+export async function startEverything(
+  port: number,
+): Promise<{ readonly problem: string | null; close(): Promise<void> }> {
   const command = ['@modelcontextprotocol/server-everything', 'streamableHttp'] as const;
-  const running = await startLocalHttp(bubblewrapBackend(), { name: 'everything', command, port });
-  return { close: async () => void (await running.stop()) };
+  try {
+    const running = await startLocalHttp(bubblewrapBackend(), { name: 'everything', command, port });
+    return { problem: null, close: async () => void (await running.stop()) };
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return { problem: `${error.code}: ${error.message}`, close: () => Promise.resolve() };
+  }
 }

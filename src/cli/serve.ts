@@ -181,94 +181,104 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     });
 
     const gateway = opened(
-      await startGateway({
-        org,
-        node: config.node,
-        version: VERSION,
-        clock,
-        state,
-        view,
-        audit,
-        verifier,
-        pool,
-        sessionKeys: [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)],
-        issuers: config.issuers.map(({ issuer }) => issuer),
-        listen: {
-          host: config.public.host,
-          port: config.public.port,
-          publicUrl: config.public.publicUrl ?? null,
-          allowedHosts: config.public.allowedHosts,
-          allowedOrigins: config.public.allowedOrigins,
-        },
-        limits: {
-          callsPerMinutePerPerson: config.limits.callsPerMinutePerPerson,
-          concurrentPerPerson: config.limits.maxConcurrentCallsPerPerson,
-          concurrentCalls: config.limits.maxConcurrentCalls,
-          maxBodyBytes: config.limits.maxBodyBytes,
-          maxResultBytes: config.limits.maxResultBytes,
-          callTimeoutMs: config.limits.callTimeoutMs,
-        },
-        freshnessLimitMs: config.freshness.limitMs,
-        catalogueRefreshMs: config.catalogue.refreshMs,
-        approvalTtlMs: 15 * 60_000,
-        log: (level, fields, message) => log[level](fields, message),
-      }),
+      await listening(
+        'public',
+        config.public,
+        startGateway({
+          org,
+          node: config.node,
+          version: VERSION,
+          clock,
+          state,
+          view,
+          audit,
+          verifier,
+          pool,
+          sessionKeys: [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)],
+          issuers: config.issuers.map(({ issuer }) => issuer),
+          listen: {
+            host: config.public.host,
+            port: config.public.port,
+            publicUrl: config.public.publicUrl ?? null,
+            allowedHosts: config.public.allowedHosts,
+            allowedOrigins: config.public.allowedOrigins,
+          },
+          limits: {
+            callsPerMinutePerPerson: config.limits.callsPerMinutePerPerson,
+            concurrentPerPerson: config.limits.maxConcurrentCallsPerPerson,
+            concurrentCalls: config.limits.maxConcurrentCalls,
+            maxBodyBytes: config.limits.maxBodyBytes,
+            maxResultBytes: config.limits.maxResultBytes,
+            callTimeoutMs: config.limits.callTimeoutMs,
+          },
+          freshnessLimitMs: config.freshness.limitMs,
+          catalogueRefreshMs: config.catalogue.refreshMs,
+          approvalTtlMs: 15 * 60_000,
+          log: (level, fields, message) => log[level](fields, message),
+        }),
+      ),
     );
 
     const admin = opened(
-      await startAdmin({
-        facts: {
-          host: config.admin.host,
-          port: config.admin.port,
-          publicUrl: config.admin.publicUrl ?? null,
-          allowedHosts: config.admin.allowedHosts,
-          mcpUrl: gateway.listener.url,
-          issuers: config.issuers.map(({ issuer }) => issuer),
-          version: VERSION,
-          unsafeKeys,
-          unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
-          freshnessLimitMs: config.freshness.limitMs,
-          posture: {
-            store: config.store.kind,
-            sandbox: probe.available ? { ...probe.posture } : { backend: 'none', why: probe.why, remedy: probe.remedy },
+      await listening(
+        'admin',
+        config.admin,
+        startAdmin({
+          facts: {
+            host: config.admin.host,
+            port: config.admin.port,
+            publicUrl: config.admin.publicUrl ?? null,
+            allowedHosts: config.admin.allowedHosts,
+            mcpUrl: gateway.listener.url,
+            issuers: config.issuers.map(({ issuer }) => issuer),
+            version: VERSION,
+            unsafeKeys,
+            unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
+            freshnessLimitMs: config.freshness.limitMs,
+            posture: {
+              store: config.store.kind,
+              sandbox: probe.available
+                ? { ...probe.posture }
+                : { backend: 'none', why: probe.why, remedy: probe.remedy },
+            },
           },
-        },
-        org,
-        node: config.node,
-        clock,
-        state,
-        follower: view.follower,
-        snapshot: () => gateway.snapshot(),
-        audit: { log: audit, ledger, verifierKey: signer.vkey.text },
-        verifier,
-        // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
-        onLock: () => undefined,
-        onApproval: () => undefined,
-        catalogue: {
-          async refresh(server) {
-            try {
-              return { ok: true, value: await gateway.refresh(server) };
-            } catch (error) {
-              const code = isFault(error) ? error.code : 'unexpected';
+          org,
+          node: config.node,
+          clock,
+          state,
+          follower: view.follower,
+          snapshot: () => gateway.snapshot(),
+          audit: { log: audit, ledger, verifierKey: signer.vkey.text },
+          verifier,
+          // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
+          onLock: () => undefined,
+          onApproval: () => undefined,
+          catalogue: {
+            async refresh(server) {
+              try {
+                return { ok: true, value: await gateway.refresh(server) };
+              } catch (error) {
+                const code = isFault(error) ? error.code : 'unexpected';
+                return {
+                  ok: false,
+                  error: { code, message: isFault(error) ? error.message : 'the server could not be looked at' },
+                };
+              }
+            },
+            status(server) {
+              const status = pool.status().find(({ serverId }) => serverId === server);
               return {
-                ok: false,
-                error: { code, message: isFault(error) ? error.message : 'the server could not be looked at' },
+                state: status?.state ?? 'down',
+                seenAt: gateway.catalogue.seen(server)?.at ?? null,
+                problem: status?.lastFault ?? null,
               };
-            }
+            },
           },
-          status(server) {
-            const status = pool.status().find(({ serverId }) => serverId === server);
-            return {
-              state: status?.state ?? 'down',
-              seenAt: gateway.catalogue.seen(server)?.at ?? null,
-              problem: status?.lastFault ?? null,
-            };
-          },
-        },
-        metrics: telemetry.scrape,
-        notReady: () => gateway.notReady(),
-        log,
-      }),
+          metrics: telemetry.scrape,
+          notReady: () => gateway.notReady(),
+          log,
+        }),
+      ),
     );
 
     return {
@@ -286,6 +296,25 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
   } catch (error) {
     await close();
     throw error;
+  }
+}
+
+/** @throws Fault `listen_failed` that names the key to change, in place of what the operating system said. */
+async function listening<T>(
+  key: 'public' | 'admin',
+  { host, port }: { readonly host: string; readonly port: number },
+  started: Promise<T>,
+): Promise<T> {
+  try {
+    return await started;
+  } catch (cause) {
+    const { code, syscall } = cause as NodeJS.ErrnoException;
+    if (syscall !== 'listen' && syscall !== 'bind') throw cause;
+    const why =
+      code === 'EADDRINUSE'
+        ? `port ${port} on ${host} is taken. Stop what listens there, or change ${key}.port`
+        : `cannot listen on ${host} port ${port} (${code ?? 'unknown error'}). Change ${key}.host or ${key}.port`;
+    throw new Fault('listen_failed', `${why} in the configuration`, { cause });
   }
 }
 

@@ -15,6 +15,12 @@ export interface AuthServerReady {
   readonly created: ReadonlyArray<Pick<CreatedEvaluationUser, 'username' | 'password'>>;
 }
 
+/** What comes instead when it cannot start. */
+export interface AuthServerFailed {
+  readonly fault: string;
+  readonly code: string;
+}
+
 const [configFile = '', logFile = '', people = '[]'] = process.argv.slice(2);
 let end: () => void = () => process.exit(1);
 // Ctrl-C reaches the whole process group; the parent decides the order and closes the channel when it is our turn.
@@ -27,7 +33,7 @@ try {
   if (!config.ok) throw new Error(config.error.map(({ key, reason }) => `${key}: ${reason}`).join('\n'));
   const log = pino(
     { name: 'remit-authserver', level: config.value.log.level },
-    pino.destination({ dest: logFile, sync: true }),
+    pino.destination({ dest: logFile, sync: true, mode: 0o600 }),
   );
   const server = await runAuthServer(config.value, log);
   end = () => void server.close().then(() => process.exit(0));
@@ -43,7 +49,11 @@ try {
   };
   process.send?.(ready);
 } catch (error) {
-  process.send?.({ fault: isFault(error) || error instanceof Error ? error.message : String(error) });
+  const fault: AuthServerFailed = {
+    fault: error instanceof Error ? error.message : String(error),
+    code: isFault(error) ? error.code : 'unexpected',
+  };
+  process.send?.(fault);
   process.exitCode = 1;
   process.disconnect?.();
 }

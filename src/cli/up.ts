@@ -18,11 +18,12 @@ import type { JsonObject } from '../lib/json.ts';
 import type { StateStore, Write } from '../store/state.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config.ts';
+import { CliFailure, configFailure } from './failure.ts';
 import { approveSamples, sampleFiles, sampleServers, startEverything } from './samples.ts';
 import { runGateway } from './serve.ts';
 import type { RunningGateway } from './serve.ts';
 import type { LocalView } from './state-view.ts';
-import type { AuthServerReady } from './up-authserver.ts';
+import type { AuthServerFailed, AuthServerReady } from './up-authserver.ts';
 
 export interface UpOptions {
   /** Folder for everything; made when missing. */
@@ -55,6 +56,7 @@ export interface RunningUp {
   }>;
   readonly users: readonly EvaluationUser[];
   readonly filesDir: string;
+  readonly logFiles: readonly string[];
   readonly verifierKey: string;
   /** Calls in flight when the last run ended without a word. */
   readonly unknown: RunningGateway['unknown'];
@@ -64,6 +66,8 @@ export interface RunningUp {
 }
 
 const DEFAULT_PORT = 8787;
+/** What listens on the four neighbouring ports, in order. */
+const PORTS = ['MCP', 'the admin API', 'the authorization server', 'the sample server "everything"'] as const;
 const PEOPLE: ReadonlyArray<{ readonly username: string; readonly name: string; readonly roles: readonly Role[] }> = [
   { username: 'dana', name: 'Dana Developer', roles: ['developer'] },
   { username: 'omar', name: 'Omar Operator', roles: ['operator'] },
@@ -73,19 +77,32 @@ const PEOPLE: ReadonlyArray<{ readonly username: string; readonly name: string; 
   { username: 'ada', name: 'Ada Administrator', roles: ['administrator'] },
 ];
 
-/** @throws Fault with a message an operator can act on; nothing is left running then. */
+/** @throws CliFailure or Fault with a message an operator can act on; nothing is left running then. */
 export async function runUp(options: UpOptions): Promise<RunningUp> {
   const dir = resolve(options.dir);
   const progress = options.progress ?? (() => undefined);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const configFile = join(dir, 'remit.yaml');
-  if (!existsSync(configFile)) writeFileSync(configFile, await firstConfig(options.port), { mode: 0o600 });
-  const loaded = loadConfig(configFile, process.env);
-  if (!loaded.ok) {
-    const lines = loaded.error.map(({ key, reason, remedy }) => `  ${key}: ${reason}. ${remedy}`);
-    throw new Fault('config_invalid', `${configFile} is not valid:\n${lines.join('\n')}`);
+  const first = !existsSync(configFile);
+  if (first) {
+    const base = options.port === 0 ? await freePorts(4) : (options.port ?? DEFAULT_PORT);
+    // Before anything is written: a file with ports that are taken would be read by every later start.
+    await assertFree(
+      PORTS.map((what, offset) => ({ what, port: base + offset })),
+      'or name others: remit up --port 9000 (0 takes free ones)',
+    );
+    writeFileSync(configFile, firstConfig(base), { mode: 0o600 });
   }
+  const loaded = loadConfig(configFile, process.env);
+  if (!loaded.ok) throw configFailure(loaded.error);
   const config = loaded.value;
+  const elsewhere = 'or start in another folder with other ports: remit up --dir ./remit-other --port 9000';
+  if (!first && options.port !== null && options.port !== 0 && options.port !== config.public.port)
+    throw new CliFailure(
+      'usage',
+      `${dir} was set up with port ${config.public.port}; --port counts on the first start only.`,
+      `Leave it out, ${elsewhere}.`,
+    );
 
   const closers: Array<() => Promise<void>> = [];
   let closing: Promise<void> | null = null;
@@ -99,15 +116,24 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
 
   try {
     progress('starting the authorization server');
-    const auth = await startChild(configFile, join(dir, 'authserver.log'), () => {
-      if (closing === null)
-        fail(new Fault('authserver_ended', `the authorization server ended; see ${join(dir, 'authserver.log')}`));
+    const [gatewayLog, authLog] = [join(dir, 'gateway.log'), join(dir, 'authserver.log')];
+    const auth = await startChild(configFile, authLog, () => {
+      if (closing === null) fail(new Fault('authserver_ended', `the authorization server ended; see ${authLog}`));
     });
+    if ('fault' in auth) throw authFailure(auth, dir, elsewhere);
     closers.unshift(auth.close);
 
+    const everythingPort = config.public.port + 3;
+    await assertFree(
+      [
+        { what: PORTS[0], port: config.public.port },
+        { what: PORTS[1], port: config.admin.port },
+        { what: PORTS[3], port: everythingPort },
+      ],
+      elsewhere,
+    );
     const filesDir = sampleFiles(join(dir, 'files'));
     progress('starting the sample servers');
-    const everythingPort = config.public.port + 3;
     const everything = await startEverything(everythingPort);
     closers.unshift(everything.close);
 
@@ -115,7 +141,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
     const gateway = await runGateway(config, {
       log: pino(
         { name: 'remit-gateway', level: config.log.level },
-        pino.destination({ dest: join(dir, 'gateway.log'), mkdir: false, sync: true }),
+        pino.destination({ dest: gatewayLog, mkdir: false, sync: true, mode: 0o600 }),
       ),
       prepare: (parts) =>
         prepare(
@@ -129,7 +155,11 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
     gateway.failed.catch(fail);
 
     progress('looking at the tools of the sample servers');
-    const servers = await approveSamples(gateway, config.organisation);
+    const servers = await approveSamples(
+      gateway,
+      config.organisation,
+      new Map(everything.problem === null ? [] : [['everything', everything.problem]]),
+    );
     return {
       dir,
       configFile,
@@ -142,6 +172,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
         password: auth.ready.created.find(({ username }) => username === person.username)?.password ?? null,
       })),
       filesDir,
+      logFiles: [gatewayLog, authLog],
       verifierKey: gateway.verifierKey,
       unknown: gateway.unknown,
       failed,
@@ -154,8 +185,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
 }
 
 /** The configuration of a new folder: complete, so that `remit gateway` and `remit authserver` can run from the same file later. */
-async function firstConfig(port: number | null): Promise<string> {
-  const base = port === 0 ? await freePorts(4) : (port ?? DEFAULT_PORT);
+function firstConfig(base: number): string {
   const at = (offset: number): string => `http://127.0.0.1:${base + offset}`;
   const values = {
     dataDir: './gateway',
@@ -172,6 +202,33 @@ async function firstConfig(port: number | null): Promise<string> {
     },
   };
   return `# Written by \`remit up\` on its first start and read on every later one.\n# Every key: docs/guides/configuration.md. evaluationUsers is for trying Remit, never for production.\n${stringify(values)}`;
+}
+
+/** @throws CliFailure that names every port that is taken and what it is for. */
+async function assertFree(wanted: ReadonlyArray<{ what: string; port: number }>, other: string): Promise<void> {
+  const free = await Promise.all(wanted.map(async ({ port }) => port === 0 || (await listenOnce(port)) !== null));
+  const taken = wanted.filter((_, i) => !free[i]).map(({ what, port }) => `port ${port}, for ${what}, is taken`);
+  if (taken.length > 0) throw new CliFailure('failed', `${taken.join('; ')}.`, `Stop what listens there, ${other}.`);
+}
+
+/** What a start that failed in the other process means to the person at this terminal. */
+function authFailure({ code, fault }: AuthServerFailed, dir: string, elsewhere: string): Error {
+  switch (code) {
+    case 'authserver_database_locked':
+      return new CliFailure(
+        'failed',
+        `Remit is already running on ${dir}.`,
+        `Use that one, or stop it first, ${elsewhere}.`,
+      );
+    case 'authserver_listen_failed':
+      return new CliFailure(
+        'failed',
+        `${fault}, for the authorization server.`,
+        `Stop what listens there, ${elsewhere}.`,
+      );
+    default:
+      return new Fault(code, fault);
+  }
 }
 
 /** First of `count` neighbouring ports that were free a moment ago. */
@@ -201,7 +258,11 @@ interface AuthChild {
   close(): Promise<void>;
 }
 
-async function startChild(configFile: string, logFile: string, onExit: () => void): Promise<AuthChild> {
+async function startChild(
+  configFile: string,
+  logFile: string,
+  onExit: () => void,
+): Promise<AuthChild | AuthServerFailed> {
   const module = new URL(`./up-authserver${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
   const people = JSON.stringify(
     PEOPLE.map(({ username, name }) => ({ username, name, email: `${username}@example.com` })),
@@ -212,12 +273,12 @@ async function startChild(configFile: string, logFile: string, onExit: () => voi
   });
   const exited = once(child, 'exit');
   const first = await Promise.race([
-    once(child, 'message').then(([message]) => message as AuthServerReady | { readonly fault: string }),
-    exited.then(() => ({ fault: `the authorization server did not start; see ${logFile}` })),
+    once(child, 'message').then(([message]) => message as AuthServerReady | AuthServerFailed),
+    exited.then(() => ({ code: 'authserver_start', fault: `the authorization server did not start; see ${logFile}` })),
   ]);
   if ('fault' in first) {
     await exited;
-    throw new Fault('authserver_start', first.fault);
+    return first;
   }
   void exited.then(onExit);
   return {

@@ -346,7 +346,7 @@ describe('local commands', () => {
     expect((await remit(write, { cwd: folder })).json()).toMatchObject({ changed: true });
     expect((await remit(write, { cwd: folder })).json()).toMatchObject({ changed: false });
     expect(JSON.parse(readFileSync(join(folder, '.mcp.json'), 'utf8'))).toEqual({
-      mcpServers: { other: { url: 'x' }, files: { type: 'http', url } },
+      mcpServers: { other: { url: 'x' }, files: { type: 'http', url, oauth: { clientId: 'claude-code' } } },
       kept: 1,
     });
     const clash = await remit(

@@ -1,6 +1,7 @@
 /**
  * `remit connect`: what a client needs to reach a server through the gateway: one URL. Sign-in is the client's own (OAuth), so no secret
  * is ever written. Prints by default; `--write` merges into the client's file and never replaces an entry that says something else.
+ * Clients do not register themselves with Remit's authorization server; each is known there by an id (authserver/clients.ts), named here.
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
@@ -10,63 +11,110 @@ import { isLoopbackHost } from '../config.ts';
 import { CliFailure } from '../failure.ts';
 import { show } from '../output.ts';
 
+interface ConnectOptions extends LocalOptions {
+  readonly name?: string;
+  /** false: `--no-client-id`. */
+  readonly clientId?: string | false;
+  readonly write: boolean;
+}
+
 interface ClientKind {
+  readonly title: string;
   readonly says: string;
+  /** By which Remit's own authorization server knows it. */
+  readonly clientId: string;
   /** Where `--write` puts it, relative to the current folder. */
   readonly file: string | null;
   /** The object that holds servers by name. */
   readonly section?: string;
-  entry(url: string): object;
-  print(name: string, url: string): string;
+  /** `clientId` null: the client finds or registers one by itself. */
+  entry(url: string, clientId: string | null): object;
+  /** One line that can be copied. */
+  brief(name: string, url: string, clientId: string | null): string;
+  print(name: string, url: string, clientId: string | null): string;
 }
 
-const asJson = (section: string, name: string, entry: object): string =>
-  JSON.stringify({ [section]: { [name]: entry } }, null, 2);
-const httpEntry = (url: string): object => ({ type: 'http', url });
+const asJson = (section: string, name: string, entry: object, indent?: number): string =>
+  JSON.stringify({ [section]: { [name]: entry } }, null, indent);
+const httpEntry = (url: string, clientId: string | null): object => ({
+  type: 'http',
+  url,
+  ...(clientId !== null && { oauth: { clientId } }),
+});
+const cursorEntry = (url: string, clientId: string | null): object => ({
+  url,
+  ...(clientId !== null && { auth: { CLIENT_ID: clientId } }),
+});
+const claudeAdd = (name: string, url: string, clientId: string | null): string =>
+  `claude mcp add --transport http ${clientId === null ? '' : `--client-id ${clientId} `}${name} ${url}`;
+const inspect = (_name: string, url: string, clientId: string | null): string =>
+  `npx @modelcontextprotocol/inspector --transport http --server-url ${url}${clientId === null ? '' : ` --client-id ${clientId}`}`;
 
 const CLIENTS: Readonly<Record<string, ClientKind>> = {
   'claude-code': {
+    title: 'Claude Code',
     says: 'Claude Code: run the command, or put this into .mcp.json of the project',
+    clientId: 'claude-code',
     file: '.mcp.json',
     section: 'mcpServers',
     entry: httpEntry,
-    print: (name, url) =>
-      `claude mcp add --transport http ${name} ${url}\n\n${asJson('mcpServers', name, httpEntry(url))}`,
+    brief: claudeAdd,
+    print: (name, url, clientId) =>
+      `${claudeAdd(name, url, clientId)}\n\n${asJson('mcpServers', name, httpEntry(url, clientId), 2)}`,
   },
   cursor: {
+    title: 'Cursor',
     says: 'Cursor: put this into .cursor/mcp.json',
+    clientId: 'cursor',
     file: '.cursor/mcp.json',
     section: 'mcpServers',
-    entry: (url) => ({ url }),
-    print: (name, url) => asJson('mcpServers', name, { url }),
+    entry: cursorEntry,
+    brief: (name, url, clientId) => `.cursor/mcp.json: ${asJson('mcpServers', name, cursorEntry(url, clientId))}`,
+    print: (name, url, clientId) => asJson('mcpServers', name, cursorEntry(url, clientId), 2),
   },
   vscode: {
+    title: 'VS Code',
     says: 'VS Code: put this into .vscode/mcp.json',
+    clientId: 'vscode',
     file: '.vscode/mcp.json',
     section: 'servers',
     entry: httpEntry,
-    print: (name, url) => asJson('servers', name, httpEntry(url)),
+    brief: (name, url, clientId) => `.vscode/mcp.json: ${asJson('servers', name, httpEntry(url, clientId))}`,
+    print: (name, url, clientId) => asJson('servers', name, httpEntry(url, clientId), 2),
   },
   inspector: {
+    title: 'MCP Inspector',
     says: 'MCP Inspector',
+    clientId: 'mcp-inspector',
     file: null,
     entry: httpEntry,
-    print: (_name, url) => `npx @modelcontextprotocol/inspector --transport http --server-url ${url}`,
+    brief: inspect,
+    print: inspect,
   },
   sdk: {
+    title: 'TypeScript SDK',
     says: 'TypeScript SDK; pass an OAuth provider of your application',
+    clientId: 'mcp-client',
     file: null,
     entry: httpEntry,
-    print: (name, url) =>
+    brief: (_name, url, clientId) =>
+      `new StreamableHTTPClientTransport(new URL('${url}'), { authProvider })${clientId === null ? '' : `, client id ${clientId}`}`,
+    print: (name, url, clientId) =>
       [
         "import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';",
         '',
+        ...(clientId === null ? [] : [`// authProvider: clientInformation() returns { client_id: '${clientId}' }`]),
         `const client = new Client({ name: '${name}-client', version: '1.0.0' });`,
         `await client.connect(new StreamableHTTPClientTransport(new URL('${url}'), { authProvider }));`,
         'console.log(await client.listTools());',
       ].join('\n'),
   },
 };
+
+/** For every client we know, one line that connects it to this server of a Remit with its own authorization server. */
+export function connectLines(name: string, url: string): ReadonlyArray<readonly [client: string, line: string]> {
+  return Object.values(CLIENTS).map((kind) => [kind.title, kind.brief(name, url, kind.clientId)]);
+}
 
 export function connectCommand(program: Command): void {
   local(
@@ -78,8 +126,10 @@ export function connectCommand(program: Command): void {
     .addArgument(new Argument('<client>', 'which client').choices(Object.keys(CLIENTS)))
     .argument('<server-url>', 'URL of the server behind the gateway')
     .option('--name <name>', 'name of the entry (default: the last part of the URL)')
+    .option('--client-id <id>', 'OAuth client id (default: the one that the authorization server of Remit knows)')
+    .option('--no-client-id', 'for an authorization server where clients register themselves')
     .option('--write', 'merge it into the file of the client in the current folder', false)
-    .action((client: string, address: string, options: LocalOptions & { name?: string; write: boolean }) => {
+    .action((client: string, address: string, options: ConnectOptions) => {
       const kind = CLIENTS[client];
       if (kind === undefined) throw new CliFailure('usage', `There is no client ${client}.`);
       const url = serverUrl(address);
@@ -90,6 +140,9 @@ export function connectCommand(program: Command): void {
           'The name may hold letters, digits, _ and - only.',
           'Give another one with --name.',
         );
+      const clientId = options.clientId === false ? null : (options.clientId ?? kind.clientId);
+      if (clientId !== null && !/^[\w.:/-]{1,255}$/.test(clientId))
+        throw new CliFailure('usage', 'The client id holds characters that no shell or file should get.', 'Check it.');
       if (options.write) {
         if (kind.file === null || kind.section === undefined)
           throw new CliFailure(
@@ -97,7 +150,7 @@ export function connectCommand(program: Command): void {
             `${client} has no configuration file to write.`,
             'Leave out --write and copy what is printed.',
           );
-        const changed = merge(kind.file, kind.section, name, kind.entry(url));
+        const changed = merge(kind.file, kind.section, name, kind.entry(url, clientId));
         show(options, { client, file: kind.file, name, url, changed }, () =>
           changed ? `${name} is in ${kind.file}.` : `${kind.file} said so already.`,
         );
@@ -105,8 +158,8 @@ export function connectCommand(program: Command): void {
       }
       show(
         options,
-        { client, file: kind.file, name, url, entry: kind.entry(url) },
-        () => `${kind.says}:\n\n${kind.print(name, url)}`,
+        { client, file: kind.file, name, url, entry: kind.entry(url, clientId) },
+        () => `${kind.says}:\n\n${kind.print(name, url, clientId)}`,
       );
     });
 }

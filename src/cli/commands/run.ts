@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { local, wholeNumber, type LocalOptions } from '../command.ts';
-import { formatProblem, loadConfig, type Config } from '../config.ts';
-import { CliFailure } from '../failure.ts';
-import { fields, progress, show, table } from '../output.ts';
+import type { UnknownCall } from '../../audit/recover.ts';
+import { loadConfig, type Config } from '../config.ts';
+import { configFailure } from '../failure.ts';
+import { fields, oneLine, progress, show, table } from '../output.ts';
 import type { RunningUp } from '../up.ts';
+import { connectLines } from './connect.ts';
 
 interface ConfigOptions extends LocalOptions {
   readonly config?: string;
@@ -24,9 +26,9 @@ export function runCommands(program: Command): void {
         port: options.port ?? null,
         progress: (text) => progress(options, text),
       });
-      const { dir, configFile, mcpUrl, adminUrl, issuer, servers, users, filesDir, verifierKey } = running;
-      show(options, { dir, configFile, mcpUrl, adminUrl, issuer, servers, users, filesDir, verifierKey }, describeUp);
-      await untilStopped(running, running.failed);
+      const { close: _, failed, ...facts } = running;
+      show(options, facts, describeUp);
+      await untilStopped(options, running, failed);
     });
 
   local(
@@ -40,12 +42,18 @@ export function runCommands(program: Command): void {
       const config = configOrFail(options.config);
       const { runGateway } = await import('../serve.ts');
       const running = await runGateway(config);
-      show(
-        options,
-        { mcpUrl: running.mcpUrl, adminUrl: running.adminUrl },
-        ({ mcpUrl, adminUrl }) => `MCP:   ${mcpUrl}\nadmin: ${adminUrl}`,
+      const { mcpUrl, adminUrl, verifierKey, unknown } = running;
+      show(options, { mcpUrl, adminUrl, verifierKey, unknown }, (it) =>
+        [
+          ...describeUnknown(it.unknown),
+          fields([
+            ['MCP', it.mcpUrl],
+            ['admin', it.adminUrl],
+            ['log key', it.verifierKey],
+          ]),
+        ].join('\n'),
       );
-      await untilStopped(running, running.failed);
+      await untilStopped(options, running, running.failed);
     });
 
   local(
@@ -60,21 +68,26 @@ export function runCommands(program: Command): void {
       const { runAuthServer } = await import('../serve.ts');
       const running = await runAuthServer(config);
       show(options, { issuer: running.issuer }, ({ issuer }) => `issuer: ${issuer}`);
-      await untilStopped(running);
+      await untilStopped(options, running);
     });
 }
 
-function describeUp(up: Omit<RunningUp, 'close' | 'failed' | 'unknown'>): string {
+function describeUp(up: Omit<RunningUp, 'close' | 'failed'>): string {
   const fresh = up.users.filter(({ password }) => password !== null);
-  const [first] = up.servers;
+  const first = up.servers.find(({ problem }) => problem === null) ?? up.servers[0];
+  const troubled = up.servers.filter(({ problem }) => problem !== null);
+  // From a checkout there is no `remit` on the PATH; npm says that it started us.
+  const remit = process.env['npm_lifecycle_event'] === undefined ? 'remit' : 'npm run --silent remit --';
   return [
+    ...describeUnknown(up.unknown),
     'Remit is running. Ctrl-C stops everything.',
     '',
     table(
-      ['SERVER', 'URL', 'TOOLS', 'PROBLEM'],
-      up.servers.map(({ id, url, tools, problem }) => [id, url, tools, problem ?? '']),
+      ['SERVER', 'TOOLS', 'URL'],
+      up.servers.map(({ id, url, tools, problem }) => [id, problem === null ? tools : 'down', url]),
       'No servers.',
     ),
+    ...troubled.map(({ id, problem }) => `\n${oneLine(id)} is down: ${oneLine(problem ?? '')}`),
     '',
     ...(fresh.length === 0
       ? ['The evaluation users and their passwords are those of the first start.']
@@ -89,38 +102,62 @@ function describeUp(up: Omit<RunningUp, 'close' | 'failed' | 'unknown'>): string
     '',
     ...(first === undefined
       ? []
-      : [`Connect a client:  remit connect claude-code ${first.url}   (or cursor, vscode, inspector, sdk)`]),
-    `Administer:        remit login --url ${up.adminUrl}`,
-    '',
+      : [
+          'Connect a client; it opens a browser to sign in as one of these users:',
+          fields(connectLines(first.id, first.url)),
+          `or let it be written: ${remit} connect cursor ${first.url} --write`,
+          '',
+        ]),
+    'Administer (sign in as ada):',
     fields([
-      ['admin API', up.adminUrl],
-      ['issuer', up.issuer],
+      ['sign in', `${remit} login --url ${up.adminUrl}`],
+      ['stop someone now', `${remit} lock add user dana --reason "trying it"`],
+      ['watch', `${remit} audit tail`],
+    ]),
+    '',
+    'Where things are:',
+    fields([
       ['data', up.dir],
       ['configuration', up.configFile],
       ['sample folder', up.filesDir],
+      ['logs', up.logFiles.join(', ')],
+      ['admin API', up.adminUrl],
+      ['issuer', up.issuer],
       ['log key', up.verifierKey],
     ]),
   ].join('\n');
+}
+
+/** AE-03: what was in flight when the last run ended without a word is said before anything else. */
+function describeUnknown(calls: readonly UnknownCall[]): string[] {
+  if (calls.length === 0) return [];
+  return [
+    'The last run ended without a word. Whether these calls had an effect is unknown; ask their servers:',
+    table(
+      ['CALL', 'SERVER', 'TOOL', 'SENT AFTER', 'ENTRY'],
+      calls.map(({ call, server, tool, time, index }) => [call, server, tool, time, index]),
+      '',
+    ),
+    '',
+  ];
 }
 
 /** The file that is named, or ./remit.yaml if there is one, or defaults. @throws CliFailure with every problem at once. */
 function configOrFail(path: string | undefined): Config {
   const loaded = loadConfig(path ?? (existsSync('remit.yaml') ? 'remit.yaml' : null), process.env);
   if (loaded.ok) return loaded.value;
-  throw new CliFailure(
-    'usage',
-    `The configuration has ${loaded.error.length === 1 ? 'a problem' : `${loaded.error.length} problems`}:\n${loaded.error.map((problem) => `  ${formatProblem(problem)}`).join('\n')}`,
-    undefined,
-    {
-      problems: loaded.error,
-    },
-  );
+  throw configFailure(loaded.error);
 }
 
 /** Waits for a signal, or for the process to fail by itself; takes everything apart in either case. */
-async function untilStopped(running: { close(): Promise<void> }, failed?: Promise<never>): Promise<void> {
+async function untilStopped(
+  options: LocalOptions,
+  running: { close(): Promise<void> },
+  failed?: Promise<never>,
+): Promise<void> {
   try {
     await (failed === undefined ? stopSignal() : Promise.race([stopSignal(), failed]));
+    progress(options, 'stopping; once more ends it at once');
   } finally {
     await running.close();
   }
