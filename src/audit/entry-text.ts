@@ -45,7 +45,11 @@ function bounded(value: unknown, limits: Limits): unknown {
   }
   if (typeof value !== 'object' || value === null) return value;
   const copy: Record<string, unknown> = {};
-  for (const [key, member] of Object.entries(value)) if (member !== undefined) copy[key] = bounded(member, limits);
+  // In canonical order already, so that the text is made from this copy without another.
+  for (const key of Object.keys(value).sort()) {
+    const member: unknown = (value as Record<string, unknown>)[key];
+    if (member !== undefined) copy[key] = bounded(member, limits);
+  }
   return copy;
 }
 

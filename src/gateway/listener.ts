@@ -206,21 +206,23 @@ const UNREAD: InboundMessage = {
   protocolVersion: null,
 };
 
-async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too_large' | null> {
-  const declared = Number(request.headers['content-length'] ?? 0);
-  if (declared > maxBytes) return 'too_large';
-  const chunks: Buffer[] = [];
-  let size = 0;
-  try {
-    for await (const chunk of request as AsyncIterable<Buffer>) {
+/** Null: the client went away. The bound is kept while the bytes come in, whatever Content-Length says. */
+function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too_large' | null> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too_large');
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    request.on('data', (chunk: Buffer) => {
       size += chunk.length;
-      if (size > maxBytes) return 'too_large';
-      chunks.push(chunk);
-    }
-  } catch {
-    return null;
-  }
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
+      if (size > maxBytes) {
+        request.pause();
+        resolve('too_large');
+      } else chunks.push(chunk);
+    });
+    request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size)));
+    request.once('error', () => resolve(null));
+    request.once('close', () => resolve(null));
+  });
 }
 
 function toWire(reply: Reply, form: 'json' | 'sse', cors: Record<string, string> | null): WireResponse {
@@ -249,13 +251,13 @@ function write(
   hangUp = false,
 ): void {
   if (response.destroyed) return;
-  const body = Buffer.from(reply.body);
+  // A text body leaves in one write together with the head.
   response.writeHead(reply.status, {
     ...reply.headers,
-    'Content-Length': body.length,
-    ...(hangUp && { Connection: 'close' }),
+    'content-length': Buffer.byteLength(reply.body),
+    ...(hangUp && { connection: 'close' }),
   });
-  response.end(body);
+  response.end(reply.body);
 }
 
 function plain(response: ServerResponse, status: number, text: string): void {

@@ -1,4 +1,5 @@
 /** RFC 8785: the examples of its sections 3.2.2 and 3.2.3 and the number samples of its appendix B. */
+import canonicalize from 'canonicalize';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { canonicalJson, digestOf } from '../../src/lib/canonical-json.ts';
@@ -83,4 +84,36 @@ test('the canonical text means the same value', () => {
     }),
     { seed: 8785, numRuns: 500 },
   );
+});
+
+test('says what the library says, for any JSON value, whatever order its members came in', () => {
+  const keys = fc.oneof(
+    fc.string({ unit: 'grapheme', maxLength: 4 }),
+    fc.constantFrom('a', 'b', 'B', '10', '2', '01', '', '€', '😀', 'constructor'),
+  );
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 4 },
+      fc.string({ unit: 'grapheme' }),
+      fc.double({ noNaN: true, noDefaultInfinity: true }),
+      fc.integer(),
+      fc.boolean(),
+      fc.constant(null),
+      fc.array(tie('value'), { maxLength: 4 }),
+      fc.dictionary(keys, tie('value'), { maxKeys: 5, noNullPrototype: true }),
+    ),
+  }));
+  fc.assert(
+    fc.property(value, (sample) => {
+      expect(canonicalJson(sample)).toBe(canonicalize(sample));
+    }),
+    { seed: 8785, numRuns: 2_000 },
+  );
+});
+
+test('changes nothing of the value it is given', () => {
+  const inner = Object.freeze({ z: 1, a: [Object.freeze({ y: 2, b: 3 })] });
+  const value = Object.freeze({ m: inner, c: 'text' });
+  expect(canonicalJson(value)).toBe('{"c":"text","m":{"a":[{"b":3,"y":2}],"z":1}}');
+  expect(Object.keys(value)).toEqual(['m', 'c']);
 });

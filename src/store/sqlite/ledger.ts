@@ -9,8 +9,8 @@ import { ledgerOver } from '../ledger-store.ts';
 import type { LedgerMethods } from './ledger-worker.ts';
 import { startDatabase, workerModule } from './worker.ts';
 
-/** One batch is being committed and one is ready for the thread; a third gathers on the main thread. */
-const BATCHES_IN_FLIGHT = 2;
+/** While one batch is committed the next one gathers: fewer, larger commits cost less than keeping the thread always busy. */
+const BATCHES_IN_FLIGHT = 1;
 
 /**
  * Opens or creates the ledger at `path` and brings it to this schema.
