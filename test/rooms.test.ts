@@ -5,35 +5,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative, sep } from 'node:path';
 import { expect, test } from 'vitest';
+import { ARROWS } from './rooms.ts';
 
 const SRC = join(import.meta.dirname, '..', 'src');
 
-const RULES = [
-  'identity',
-  'directory',
-  'inventory',
-  'policy',
-  'integrity',
-  'approvals',
-  'content',
-  'sandbox',
-  'upstream',
-];
-const ARROWS: Record<string, readonly string[]> = {
-  lib: [],
-  verify: [],
-  protocol: ['lib'],
-  ...Object.fromEntries(RULES.map((room) => [room, ['lib', 'protocol']])),
-  audit: ['lib', 'protocol', 'verify'],
-  insight: ['lib', 'protocol', ...RULES, 'audit', 'verify'],
-  // Implements ports that rooms declare; reads nothing else of them.
-  store: ['lib', 'audit', 'verify'],
-  gateway: ['lib', 'protocol', ...RULES, 'audit', 'store'],
-  admin: ['lib', 'protocol', ...RULES, 'audit', 'verify', 'store', 'gateway', 'insight'],
-  authserver: ['lib', 'identity', 'upstream'],
-  scan: ['lib', 'protocol', 'content'],
-  cli: ['lib', 'protocol', ...RULES, 'audit', 'verify', 'store', 'gateway', 'admin', 'authserver', 'insight', 'scan'],
-};
 /** `gateway` and `admin` may know the state port, never a driver. */
 const PORT_ONLY: Record<string, string> = { gateway: 'store/state.ts', admin: 'store/state.ts' };
 
