@@ -203,7 +203,7 @@ export const ConfigSchema = z.strictObject({
         .min(1)
         .optional()
         .describe(
-          'Folder to publish tiles and checkpoints to, for witnesses and mirrors; relative to the configuration file. Left out: nothing is published.',
+          'Folder to publish tiles and checkpoints to, for witnesses and mirrors; relative to the configuration file. Left out: `audit-log` in dataDir. What is published there is also what a rolled-back database is noticed by.',
         ),
     })
     .prefault({})
@@ -227,12 +227,26 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'User id for local servers when the gateway runs as root. Left out: one without any file of its own. Never 0.',
         ),
-      gid: count(1, 4_294_967_294)
-        .optional()
-        .describe('Group id for local servers when the gateway runs as root. Never 0.'),
     })
     .prefault({})
     .describe('How local (stdio) servers are isolated.'),
+
+  secrets: z
+    .strictObject({
+      envPrefix: z
+        .string()
+        .regex(/^[A-Z][A-Z0-9_]*_$/, 'use upper-case letters, digits and underscores, ending with an underscore')
+        .default('REMIT_SECRET_')
+        .describe(
+          'Environment variables that server records may name begin with this. Others are refused: a server record could send them anywhere.',
+        ),
+      folders: z
+        .array(z.string().min(1))
+        .default([])
+        .describe('Folders whose files server records may name as secrets, as absolute paths. Empty: none.'),
+    })
+    .prefault({})
+    .describe('What server records may name as secrets.'),
 
   governance: z
     .strictObject({

@@ -176,7 +176,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const pool = upstreamPool({
       clock,
       startProcess: serverLauncher(backend),
-      resolveSecret: (reference) => resolveSecret(reference, process.env),
+      // Whoever may register a server must not thereby read the gateway's own environment or files.
+      resolveSecret: (reference) => resolveSecret(reference, process.env, config.secrets),
       log: ({ level, ...event }) => log[level](event, `upstream ${event.event}`),
     });
 
