@@ -240,6 +240,24 @@ test('the compiled stores find their worker threads: state commits, the ledger a
   expect(JSON.parse(out)).toEqual({ revision: 1, index: 0 });
 });
 
+test('an embedder starts and stops a gateway with a configuration file, and is told what is wrong with one', () => {
+  const { out, err, status } = script(`
+    import { writeFileSync } from 'node:fs';
+    import { isFault, startGateway } from 'remit-gateway';
+    writeFileSync('remit.yaml', 'dataDir: ./embedded\\npublic: { port: 0 }\\nadmin: { port: 0 }\\nlog: { level: silent }\\n');
+    const gateway = await startGateway('remit.yaml');
+    const { status } = await fetch(gateway.adminUrl + '/healthz');
+    await gateway.close();
+    writeFileSync('wrong.yaml', 'dataDirectory: x\\nnode: 7\\n');
+    const fault = await startGateway('wrong.yaml').catch((error) => error);
+    console.log(JSON.stringify({ status, key: gateway.verifierKey, fault: isFault(fault), code: fault.code, message: fault.message }));`);
+  expect({ status, err }).toEqual({ status: 0, err: '' });
+  const told = JSON.parse(out) as Record<string, string>;
+  expect(told).toMatchObject({ status: 200, fault: true, code: 'config_invalid' });
+  expect(told['key']).toMatch(/^remit\/default\/\w+\+[0-9a-f]{8}\+/);
+  expect(told['message']).toMatch(/wrong\.yaml[\s\S]*dataDirectory[\s\S]*node/);
+});
+
 test('remit up starts everything from compiled code and stops in order', async () => {
   const child = spawn(join(dist, 'cli/main.js'), ['up', '--dir', join(folder, 'data'), '--port', '0', '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
