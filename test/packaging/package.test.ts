@@ -61,6 +61,7 @@ test('holds what it should and nothing else', () => {
   expect(readdirSync(installed).sort()).toEqual([
     'ARCHITECTURE.md',
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'README.md',
     'SECURITY.md',
