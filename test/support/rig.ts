@@ -203,9 +203,11 @@ export async function startRig(options: RigOptions = {}) {
   }
 
   async function build() {
-    const issuer = opened(await startIssuer({ clock }));
-    const realLedger = opened(await openSqliteLedger(join(dir, 'ledger.db')));
-    const state = opened(await openSqliteState(join(dir, 'state.db')));
+    const [issuer, realLedger, state] = await Promise.all([
+      startIssuer({ clock }).then(opened),
+      openSqliteLedger(join(dir, 'ledger.db')).then(opened),
+      openSqliteState(join(dir, 'state.db')).then(opened),
+    ]);
     const faults: LedgerFaults = { before: null, after: null };
     const ledger: Ledger = {
       ...realLedger,
@@ -467,8 +469,8 @@ export async function startRig(options: RigOptions = {}) {
       await caughtUp();
     }
 
-    /** Approves what the server shows now, as the review does (`integrity/review.ts`). */
-    async function approveTool(server: string, name: string, risk: RiskClass, scope: string): Promise<void> {
+    /** What the review (`integrity/review.ts`) makes of what the server shows now. */
+    function reviewed(server: string, name: string, risk: RiskClass, scope: string): Write {
       const id = toolId(server, name);
       const stored = view.get('tool', ORG, id);
       if (!stored) throw new Error(`nobody has seen ${id}`);
@@ -476,7 +478,7 @@ export async function startRig(options: RigOptions = {}) {
       const review = { risk, scope, justification: 'test', by: 'sven', at: clock.now() };
       const decided = approve(record, { ...review, expectedDigest: record.observed!.digest });
       if (!decided.ok) throw new Error(JSON.stringify(decided.error));
-      await commit([{ kind: 'tool', org: ORG, id, body: decided.value, expectedRevision: stored.revision }]);
+      return { kind: 'tool', org: ORG, id, body: decided.value, expectedRevision: stored.revision };
     }
 
     async function addServer(id: string, spec: ServerSpec = {}): Promise<Sink> {
@@ -506,11 +508,11 @@ export async function startRig(options: RigOptions = {}) {
       await commit([{ kind: 'server', org: ORG, id, body: record }]);
       if (record.state !== 'enabled') return sink;
       await look(id);
-      for (const { definition, risk, scope } of tools) await approveTool(id, definition['name'] as string, risk, scope);
+      await commit(tools.map(({ definition, risk, scope }) => reviewed(id, definition['name'] as string, risk, scope)));
       return sink;
     }
 
-    for (const [id, spec] of Object.entries(options.servers ?? { notes: {} })) await addServer(id, spec);
+    await Promise.all(Object.entries(options.servers ?? { notes: {} }).map(([id, spec]) => addServer(id, spec)));
 
     return {
       dir,
@@ -536,7 +538,8 @@ export async function startRig(options: RigOptions = {}) {
       caughtUp,
       look,
       addServer,
-      approveTool,
+      approveTool: (server: string, name: string, risk: RiskClass, scope: string) =>
+        commit([reviewed(server, name, risk, scope)]),
       endpoint,
       resource: (server: string) => gateway.listener.resourceUrl(server),
       sink(server = 'notes'): Sink {
