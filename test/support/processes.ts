@@ -54,6 +54,8 @@ export interface StartOptions {
   /** Words in front of the command, for example `bash -c 'ulimit …; exec "$@"' bash`. */
   readonly wrapper?: readonly string[];
   readonly readyWithinMs?: number;
+  /** Standard input; nothing when left out. */
+  readonly input?: string;
 }
 
 const running = new Set<{ readonly child: ChildProcess; kill(): void }>();
@@ -90,10 +92,12 @@ export function startProcess(command: readonly string[], options: StartOptions =
   const child = spawn(argv[0]!, argv.slice(1), {
     cwd: options.cwd ?? tmpdir(),
     env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent', ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
     detached: options.ownGroup ?? false,
   });
   const pid = child.pid ?? -1;
+  child.stdin.on('error', () => undefined); // it may end without reading
+  child.stdin.end(options.input ?? '');
   let out = '';
   let err = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
