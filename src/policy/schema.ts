@@ -17,7 +17,6 @@ export const POLICY_RISKS = ['read', 'write', 'destructive', 'execute', 'regulat
 export const POLICY_ENVIRONMENTS = ['evaluation', 'development', 'staging', 'production'] as const;
 export const POLICY_DATA_CLASSES = ['public', 'internal', 'confidential', 'regulated'] as const;
 
-export type PolicyRole = (typeof POLICY_ROLES)[number];
 export type Risk = (typeof POLICY_RISKS)[number];
 export type Environment = (typeof POLICY_ENVIRONMENTS)[number];
 export type DataClass = (typeof POLICY_DATA_CLASSES)[number];
