@@ -5,7 +5,7 @@
  * INVARIANT: the first statement on a log updates its row in `ledger_log`. Until that transaction ends nobody else appends to it,
  * so indexes are consecutive and become visible in order, also when several gateways share a log.
  */
-import type { CompiledQuery, Kysely, Transaction } from 'kysely';
+import type { CompiledQuery, Kysely } from 'kysely';
 import type { LedgerEntry } from '../audit/ledger.ts';
 import { LedgerFault } from '../audit/ledger.ts';
 import { compactRange, leafHash } from '../verify/merkle.ts';
@@ -17,8 +17,14 @@ const TILE_WIDTH = 256;
 /** Rows per insert; each number up to this is compiled at most once. */
 const CHUNK = 64;
 
+/**
+ * One transaction as its statements: yields a query, is given that query's rows, returns the answer. It knows no connection, so
+ * PostgreSQL runs it over the network (`transactOver`) and SQLite within one turn of its thread (sqlite/transact.ts).
+ */
+export type Statements<R> = Generator<CompiledQuery, R, readonly unknown[]>;
+
 /** Appends all groups or none; the first index of each, in their order. */
-export type Append = (groups: readonly Group[]) => Promise<number[]>;
+export type Append = (groups: readonly Group[]) => Statements<number[]>;
 
 /**
  * The one hot path of the store: its queries are compiled once and keep their text, so that an append costs the engine's work and
@@ -46,50 +52,63 @@ export function ledgerAppender(db: Kysely<LedgerTables>): Append {
   }
 
   /** Takes the log's row and returns the new size. */
-  async function reserve(trx: Transaction<LedgerTables>, log: string, count: number): Promise<number> {
-    const growThis: CompiledQuery<{ size: number }> = { ...grow, parameters: [count, log] };
-    const grown = (await trx.executeQuery(growThis)).rows[0];
+  function* reserve(log: string, count: number): Statements<number> {
+    const growThis: CompiledQuery = { ...grow, parameters: [count, log] };
+    const [grown] = (yield growThis) as ReadonlyArray<{ size: number }>;
     if (grown !== undefined) return grown.size;
-    await trx
+    yield db
       .insertInto('ledger_log')
       .values({ log, size: 0 })
       .onConflict((on) => on.doNothing())
-      .execute();
-    const [row] = (await trx.executeQuery(growThis)).rows;
-    return (row as { size: number }).size;
+      .compile();
+    const [row] = (yield growThis) as ReadonlyArray<{ size: number }>;
+    return row!.size;
   }
 
-  async function appendGroup(trx: Transaction<LedgerTables>, { log, texts }: Group): Promise<number> {
-    const size = await reserve(trx, log, texts.length);
+  function* appendGroup({ log, texts }: Group): Statements<number> {
+    const size = yield* reserve(log, texts.length);
     const first = size - texts.length;
     for (let start = 0; start < texts.length; start += CHUNK) {
-      const part = texts.slice(start, start + CHUNK);
-      const parameters = part.flatMap((text, offset) => [log, first + start + offset, text, leafHash(text)]);
-      await trx.executeQuery({ ...insertOf(part.length), parameters });
+      const count = Math.min(CHUNK, texts.length - start);
+      const parameters: unknown[] = [];
+      for (let i = start; i < start + count; i++) {
+        const text = texts[i]!;
+        parameters.push(log, first + i, text, leafHash(text));
+      }
+      yield { ...insertOf(count), parameters };
     }
-    await storeTiles(trx, log, first, size);
+    yield* storeTiles(db, log, first, size);
     return first;
   }
 
-  return (groups) =>
-    db.transaction().execute(async (trx) => {
-      const firsts = new Map<string, number>();
-      // In the order of their names: two gateways that append to the same two logs cannot wait for each other.
-      for (const group of groups.toSorted((a, b) => (a.log < b.log ? -1 : 1))) {
-        firsts.set(group.log, await appendGroup(trx, group));
-      }
-      return groups.map(({ log }) => firsts.get(log) as number);
-    });
+  return function* append(groups) {
+    const firsts = new Map<string, number>();
+    // In the order of their names: two gateways that append to the same two logs cannot wait for each other.
+    for (const group of groups.toSorted((a, b) => (a.log < b.log ? -1 : 1))) {
+      firsts.set(group.log, yield* appendGroup(group));
+    }
+    return groups.map(({ log }) => firsts.get(log) as number);
+  };
+}
+
+/** Runs statements as one transaction over a connection that answers later. */
+export function transactOver<R>(db: Kysely<LedgerTables>, statements: Statements<R>): Promise<R> {
+  return db.transaction().execute(async (trx) => {
+    let step = statements.next([]);
+    while (step.done !== true) step = statements.next((await trx.executeQuery(step.value)).rows);
+    return step.value;
+  });
 }
 
 /** Hashes of every level whose tile became complete when the log grew from `before` to `after` entries. */
-async function storeTiles(trx: Transaction<LedgerTables>, log: string, before: number, after: number): Promise<void> {
+function* storeTiles(db: Kysely<LedgerTables>, log: string, before: number, after: number): Statements<void> {
   let [from, to] = [before, after];
   for (let level = 1; ; level++) {
     [from, to] = [Math.floor(from / TILE_WIDTH), Math.floor(to / TILE_WIDTH)];
     if (from === to) return;
     for (let idx = from; idx < to; idx++) {
-      const below = await readHashes(trx, log, level - 1, idx * TILE_WIDTH, TILE_WIDTH);
+      const start = idx * TILE_WIDTH;
+      const below = hashesIn(yield hashesQuery(db, log, level - 1, start, TILE_WIDTH).compile());
       if (below.length !== TILE_WIDTH) {
         throw new LedgerFault(
           'ledger_corrupt',
@@ -98,10 +117,24 @@ async function storeTiles(trx: Transaction<LedgerTables>, log: string, before: n
       }
       const tile = compactRange();
       for (const hash of below) tile.push(hash);
-      await trx.insertInto('ledger_tile').values({ log, level, idx, hash: tile.root() }).execute();
+      yield db.insertInto('ledger_tile').values({ log, level, idx, hash: tile.root() }).compile();
     }
   }
 }
+
+/** Stored hashes of a level: leaves stand with their entries, everything above in `ledger_tile`. */
+function hashesQuery(db: Kysely<LedgerTables>, log: string, level: number, start: number, count: number) {
+  const end = start + count;
+  if (level === 0) {
+    const leaves = db.selectFrom('ledger_entry').select('leaf as hash').where('log', '=', log);
+    return leaves.where('idx', '>=', start).where('idx', '<', end).orderBy('idx');
+  }
+  const tiles = db.selectFrom('ledger_tile').select('hash').where('log', '=', log).where('level', '=', level);
+  return tiles.where('idx', '>=', start).where('idx', '<', end).orderBy('idx');
+}
+
+const hashesIn = (rows: readonly unknown[]): Uint8Array[] =>
+  (rows as ReadonlyArray<{ hash: Uint8Array }>).map(({ hash }) => hash);
 
 export async function readHashes(
   db: Kysely<LedgerTables>,
@@ -110,15 +143,7 @@ export async function readHashes(
   start: number,
   count: number,
 ): Promise<Uint8Array[]> {
-  const end = start + count;
-  if (level === 0) {
-    const leaves = db.selectFrom('ledger_entry').select('leaf').where('log', '=', log);
-    const rows = await leaves.where('idx', '>=', start).where('idx', '<', end).orderBy('idx').execute();
-    return rows.map((row) => row.leaf);
-  }
-  const tiles = db.selectFrom('ledger_tile').select('hash').where('log', '=', log).where('level', '=', level);
-  const rows = await tiles.where('idx', '>=', start).where('idx', '<', end).orderBy('idx').execute();
-  return rows.map((row) => row.hash);
+  return hashesIn((await db.executeQuery(hashesQuery(db, log, level, start, count).compile())).rows);
 }
 
 export async function readSize(db: Kysely<LedgerTables>, log: string): Promise<number> {

@@ -3,20 +3,25 @@
  * Verification is pure. Making a proof needs stored hashes and takes a reader (level as in tlog-tiles: L spans 256^L leaves).
  * Positions are below 2^53; nothing here uses 32-bit arithmetic on them.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 const LEAF = Uint8Array.of(0);
-const NODE = Uint8Array.of(1);
+const NODE = 1;
 
 /** Complete hashes [start, start+count) of a level. A reader that returns fewer has a gap: an error. */
 export type HashReader = (level: number, start: number, count: number) => Promise<readonly Uint8Array[]>;
 
 export function leafHash(entry: string | Uint8Array): Buffer {
-  return createHash('sha256').update(LEAF).update(entry).digest();
+  // U+0000 in UTF-8 is the byte 0: one call into the engine for a text, which is what every entry is when it is written.
+  return hash('sha256', typeof entry === 'string' ? `\0${entry}` : Buffer.concat([LEAF, entry]), 'buffer');
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(NODE).update(left).update(right).digest();
+  const both = Buffer.allocUnsafe(1 + left.length + right.length);
+  both[0] = NODE;
+  both.set(left, 1);
+  both.set(right, 1 + left.length);
+  return hash('sha256', both, 'buffer');
 }
 
 export function sameHash(a: Uint8Array, b: Uint8Array): boolean {
@@ -60,7 +65,7 @@ function rangeOf(initial: readonly Subtree[], initialSize: number): CompactRange
     },
     root() {
       const last = stack.at(-1);
-      if (last === undefined) return createHash('sha256').digest();
+      if (last === undefined) return hash('sha256', '', 'buffer');
       return Buffer.from(stack.slice(0, -1).reduceRight((right, { hash }) => nodeHash(hash, right), last.hash));
     },
     clone: () => rangeOf(stack, size),

@@ -17,6 +17,7 @@ import type { LedgerTables, StateTables } from '../../src/store/schema.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openDatabase } from '../../src/store/sqlite/open.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
+import { transactAtOnce } from '../../src/store/sqlite/transact.ts';
 import { oneWriter } from '../../src/store/sqlite/writer.ts';
 import { commitState } from '../../src/store/state-queries.ts';
 
@@ -44,12 +45,14 @@ const targets: Record<string, (path: string) => Promise<Write>> = {
     return async (text) => (await store.commit(commitOf(text))).revision;
   },
   async 'ledger-twin'(path) {
-    const append = ledgerAppender(await openDatabase<LedgerTables>(path, 'ledger', ledgerMigrations('blob')));
+    const { db, file } = await openDatabase<LedgerTables>(path, 'ledger', ledgerMigrations('blob'));
+    const append = ledgerAppender(db);
+    const transact = transactAtOnce(file);
     const write = oneWriter(() => false);
-    return async (text) => (await write(() => append([{ log: LOG, texts: [text] }])))[0] as number;
+    return async (text) => (await write(async () => transact(append([{ log: LOG, texts: [text] }]))))[0] as number;
   },
   async 'state-twin'(path) {
-    const db = await openDatabase<StateTables>(path, 'state', stateMigrations);
+    const { db } = await openDatabase<StateTables>(path, 'state', stateMigrations);
     const write = oneWriter(() => false);
     return (text) => write(() => commitState(db, prepareCommit(commitOf(text), 0)));
   },

@@ -144,7 +144,7 @@ describe('an embedded database file', () => {
       message: 'cannot bring the state database to this schema',
     });
     dies = false;
-    const db = await openDatabase<Record<'first' | 'second', { x: string }>>(file, 'state', migrations);
+    const { db } = await openDatabase<Record<'first' | 'second', { x: string }>>(file, 'state', migrations);
     expect(await db.selectFrom('second').selectAll().execute()).toEqual([]);
     await db.destroy();
   });

@@ -15,6 +15,7 @@ import {
   readLogs,
   readSize,
   swapCheckpoint,
+  transactOver,
 } from '../ledger-queries.ts';
 import type { LedgerOptions } from '../ledger-store.ts';
 import { ledgerOver } from '../ledger-store.ts';
@@ -36,7 +37,7 @@ export async function openPostgresLedger(url: string, options: LedgerOptions & P
   const db = await faulting(openDatabase<LedgerTables>(url, schema, CONNECTIONS, 'ledger', migrations));
   const append = ledgerAppender(db);
   const backend = {
-    append: (groups: readonly Group[]) => faulting(append(groups)),
+    append: (groups: readonly Group[]) => faulting(transactOver(db, append(groups))),
     size: (log: string) => faulting(readSize(db, log)),
     read: (log: string, start: number, count: number) => faulting(readEntries(db, log, start, count)),
     hashes: (log: string, level: number, start: number, count: number) =>

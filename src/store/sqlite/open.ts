@@ -20,6 +20,12 @@ import { toSqliteFault } from './fault.ts';
 /** How long a starting process waits for the one before it to let go. */
 const LOCK_WAIT_MS = 1000;
 
+export interface OpenDatabase<Tables> {
+  readonly db: Kysely<Tables>;
+  /** The same database below Kysely; `db.destroy()` closes it. */
+  readonly file: DatabaseSync;
+}
+
 /**
  * The database at `path`, created if missing, with the schema brought up to date.
  * @throws EngineFault as `openDatabaseFile` does, and `newer`.
@@ -28,12 +34,12 @@ export async function openDatabase<Tables>(
   path: string,
   name: 'state' | 'ledger',
   migrations: Record<string, Migration>,
-): Promise<Kysely<Tables>> {
+): Promise<OpenDatabase<Tables>> {
   const file = openDatabaseFile(path);
   try {
     const db = new Kysely<Tables>({ dialect: sqliteDialect(file) });
     await migrateToLatest(db, name, migrations);
-    return db;
+    return { db, file };
   } catch (error) {
     file.close();
     throw error;

@@ -26,7 +26,8 @@ function stateMethods(db: Kysely<StateTables>) {
 }
 
 async function open(path: string): Promise<StateMethods> {
-  return stateMethods(await openDatabase<StateTables>(path, 'state', stateMigrations));
+  const { db } = await openDatabase<StateTables>(path, 'state', stateMigrations);
+  return stateMethods(db);
 }
 
 await serveDatabase(open, (error) => (error instanceof StoreFault ? error : toStoreFault(toSqliteFault(error))));
