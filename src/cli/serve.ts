@@ -257,7 +257,10 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           catalogue: {
             async refresh(server) {
               try {
-                return { ok: true, value: await gateway.refresh(server) };
+                const value = await gateway.refresh(server);
+                // Who asks for a refresh reads the tools next: they must be there.
+                await view.advanceTo(await state.head());
+                return { ok: true, value };
               } catch (error) {
                 const code = isFault(error) ? error.code : 'unexpected';
                 return {
