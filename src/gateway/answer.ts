@@ -59,6 +59,17 @@ const COLUMN: Readonly<Record<string, Column>> = {
 export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
   const measure = deps.telemetry.start(call.message.method, call.message.meta.trace);
   call.trace = measure.traceId;
+  try {
+    return await wayOf(call, deps, measure);
+  } catch (fault) {
+    // A mistake of ours. Its text is for the operator; what the log holds of this call so far stays true.
+    deps.log('error', { ref: call.id, error: String(fault) }, 'answering failed');
+    const code = isFault(fault) ? fault.code : 'unexpected';
+    return refuse(call, { reason: 'guard_failed', guard: 'answer', fault: code }, deps, measure);
+  }
+}
+
+async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const { rule } = call.message;
   const column = rule ? COLUMN[rule.family] : 'note';
   if (!column)
@@ -173,6 +184,7 @@ async function callTool(call: Call, message: InboundRequest, deps: AnswerDeps, m
 
     const sent = await dispatch(call, deps, measure);
     const settled = settle(call, message, sent, deps);
+    const stoppedBefore = call.inflight.cancelledBy;
     const outcome = outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, settled.inspected);
     const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
     let index: number;
@@ -189,7 +201,8 @@ async function callTool(call: Call, message: InboundRequest, deps: AnswerDeps, m
     // CRASH: the outcome is durable and the caller did not hear it; the log says what happened.
     if (settled.denial) return await refuse(call, settled.denial, deps, measure, index);
 
-    const late = call.inflight.cancelledBy;
+    // What stopped the call earlier stands in that outcome already.
+    const late = stoppedBefore === null ? call.inflight.cancelledBy : null;
     if (late) {
       // A lock fell while the outcome was being written: the answer stays here, and the log gets that too. If it cannot, it still stays.
       const withheld = {
@@ -212,7 +225,7 @@ type Sent =
   | { readonly kind: 'reply'; readonly reply: UpstreamReply }
   | { readonly kind: 'denied'; readonly denial: Denial }
   | { readonly kind: 'cancelled'; readonly by: string; readonly dispatched: boolean }
-  | { readonly kind: 'fault'; readonly fault: UpstreamFault };
+  | { readonly kind: 'fault'; readonly code: string; readonly dispatched: 'no' | 'unknown' };
 
 /** Connects, asks the reading guards again if the state moved meanwhile, and sends. Between that last look and the first byte there is no await. */
 async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Sent> {
@@ -247,10 +260,13 @@ async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Pro
     );
     return { kind: 'reply', reply };
   } catch (error) {
-    if (!(error instanceof UpstreamFault)) throw error;
+    // What is no fault of the upstream room is a mistake of ours, and then nobody knows how far the call came.
+    const { code, dispatched } =
+      error instanceof UpstreamFault ? error : ({ code: 'unexpected', dispatched: 'unknown' } as const);
+    if (code === 'unexpected') deps.log('error', { ref: call.id, error: String(error) }, 'dispatch failed');
     const by = call.inflight.cancelledBy;
-    if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: error.dispatched !== 'no' };
-    return { kind: 'fault', fault: error };
+    if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
+    return { kind: 'fault', code, dispatched };
   }
 }
 
@@ -277,11 +293,11 @@ function settle(call: Call, message: InboundRequest, sent: Sent, deps: AnswerDep
     return { ...bare, status, detail: sent.by, reply: stopped(facing, call, sent.by) };
   }
   if (sent.kind === 'fault') {
-    const never = sent.fault.dispatched === 'no';
+    const never = sent.dispatched === 'no';
     const text = never
       ? 'The server could not be reached; nothing was sent. Try again later.'
       : 'The server did not give a usable answer. Whether the call had an effect is unknown: check before you repeat it.';
-    return { ...bare, status: never ? 'not_dispatched' : 'failed', detail: sent.fault.code, reply: told(text) };
+    return { ...bare, status: never ? 'not_dispatched' : 'failed', detail: sent.code, reply: told(text) };
   }
   // ATTACKER-CONTROLLED from here: everything in the reply is the server's.
   const by = call.inflight.cancelledBy;

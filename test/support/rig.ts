@@ -16,7 +16,7 @@ import type { AuditEntry, EntryKind } from '../../src/audit/entry.ts';
 import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
 import type { Ledger } from '../../src/audit/ledger.ts';
 import { openAuditLog } from '../../src/audit/log.ts';
-import { tailEntries } from '../../src/audit/query.ts';
+import { findEntries, tailEntries } from '../../src/audit/query.ts';
 import { recover } from '../../src/audit/recover.ts';
 import { ensureFoundation } from '../../src/cli/foundation.ts';
 import { openView } from '../../src/cli/state-view.ts';
@@ -604,10 +604,11 @@ export async function startRig(options: RigOptions = {}) {
         const found = await tailEntries(realLedger, ORG, 100_000);
         return found.map(({ entry }) => entry).filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
       },
-      /** The entries that carry this reference. */
+      /** The entries that carry this reference, among the newest 512. */
       async about(reference: string | undefined): Promise<readonly AuditEntry[]> {
-        const found = await tailEntries(realLedger, ORG, 100_000);
-        return found.map(({ entry }) => entry).filter(({ ref }) => ref !== undefined && ref === reference);
+        if (reference === undefined) return [];
+        const { entries } = await findEntries(realLedger, ORG, { ref: reference }, { maxScan: 512 });
+        return entries.map(({ entry }) => entry);
       },
       /** Every byte of every file of the installation as one latin1 text, to grep for what must not be kept. */
       disk(): string {
