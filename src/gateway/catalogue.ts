@@ -58,7 +58,8 @@ export function createCatalogue(deps: {
   readonly state: StateStore;
   readonly connect: (server: ServerEntry) => Promise<Connection>;
   readonly refreshTimeoutMs: number;
-  readonly onDrift: (drift: Drift) => void;
+  /** What one look at a server found different from the records; already committed as `revision`. */
+  readonly onDrift: (drifts: readonly Drift[], revision: number) => void;
   readonly onFault: (server: string, error: unknown) => void;
 }): Catalogue {
   const sightings = new Map<string, Sighting>();
@@ -123,8 +124,12 @@ export function createCatalogue(deps: {
     }
     if (writes.length === 0) return;
     try {
-      await deps.state.commit({ actor: 'remit:catalogue', reason: `sighting of ${server}`, writes });
-      for (const drift of drifts) deps.onDrift(drift);
+      const { revision } = await deps.state.commit({
+        actor: 'remit:catalogue',
+        reason: `sighting of ${server}`,
+        writes,
+      });
+      deps.onDrift(drifts, revision);
     } catch (error) {
       if (!isFault(error)) throw error;
       deps.onFault(server, error);

@@ -113,8 +113,25 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   let snapshot = build(null, null);
 
   const connect = (server: ServerEntry) => pool.connection(server.id, server.record);
-  const onDrift = (drift: Drift): void =>
-    log(drift.what === 'changed' ? 'warn' : 'info', drift, 'tool definition seen that is not the approved one');
+  const onDrift = (drifts: readonly Drift[], revision: number): void => {
+    for (const drift of drifts)
+      log(drift.what === 'changed' ? 'warn' : 'info', drift, 'tool definition seen that is not the approved one');
+    const named = (what: Drift['what']): string[] =>
+      drifts.filter((drift) => drift.what === what).map(({ tool }) => tool);
+    const subject = drifts[0]?.server ?? '';
+    const event = {
+      what: 'tools.sighted',
+      subject,
+      revision,
+      new: named('new'),
+      changed: named('changed'),
+      gone: named('gone'),
+    };
+    // The sighting is in force and in the history whether or not the log takes this; the log's own fault closes the gate.
+    audit.record(adminEntry(audit.stamp(), event)).catch((error: unknown) => {
+      log('error', { subject, fault: isFault(error) ? error.code : String(error) }, 'sighting not recorded');
+    });
+  };
   const catalogue = createCatalogue({
     org,
     clock,
