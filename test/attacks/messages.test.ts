@@ -2,11 +2,9 @@
  * PH-01, PH-02, PH-03, PH-06, AE-10 and NH-02 over the whole gateway: messages that say two things, come from the wrong place, or ask
  * for another. The oracle is what the sinks received; a decoy that nobody registered stands beside them and must hear nothing.
  */
-import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { canonicalJson } from '../../src/lib/canonical-json.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { methodRules } from '../../src/protocol/methods.ts';
 import {
@@ -22,6 +20,7 @@ import {
 import type { Answer, Era, Headers, Rig } from '../support/rig.ts';
 import { startSink } from '../support/upstreams/sink.ts';
 import type { Sink } from '../support/upstreams/sink.ts';
+import { argumentsDigest } from './arguments-digest.ts';
 
 const SCOPES = ['t:use'];
 const ROUTED = textTool('routed', 'write', 't:use', {
@@ -322,7 +321,7 @@ describe('AE-10: the log and the server mean the same call', () => {
             return;
           }
           const sent = (call!.message!['params'] as { arguments: JsonObject }).arguments;
-          const digest = `sha256:${createHash('sha256').update(canonicalJson(sent)).digest('hex')}`;
+          const digest = argumentsDigest(sent);
           const entries = await rig.about(answer.reference);
           expect(entries.map((entry) => entry.call?.args)).toEqual([digest, digest]);
           compared++;
