@@ -26,7 +26,8 @@ import type { GreetingDeps } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import type { InflightRegistry } from './inflight.ts';
 import type { NoiseCounter } from './noise.ts';
-import type { Column, Pipeline } from './pipeline.ts';
+import { COLUMN_OF } from './pipeline.ts';
+import type { Pipeline } from './pipeline.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import type { CallMeasure, Telemetry } from './telemetry.ts';
 import { toReply } from './wire.ts';
@@ -45,16 +46,6 @@ export interface AnswerDeps extends GreetingDeps {
   readonly log: (level: 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 
-const COLUMN: Readonly<Record<string, Column>> = {
-  initialize: 'hello',
-  discover: 'hello',
-  ping: 'ping',
-  list: 'list',
-  call: 'call',
-  initialized: 'note',
-  cancelled: 'note',
-};
-
 /** Never throws: whatever goes wrong becomes a reply, and a refusal where there is doubt. */
 export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
   const measure = deps.telemetry.start(call.message.method, call.message.meta.trace);
@@ -71,9 +62,7 @@ export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
 
 async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const { rule } = call.message;
-  const column = rule ? COLUMN[rule.family] : 'note';
-  if (!column)
-    return refuse(call, { reason: 'guard_failed', guard: 'method-table', fault: 'no_column' }, deps, measure);
+  const column = rule ? COLUMN_OF[rule.family] : 'note';
 
   const denial = await deps.pipeline.admit(call, column, deps.ports);
   if (denial) return refuse(call, denial, deps, measure);
@@ -196,7 +185,8 @@ async function callTool(call: Call, message: InboundRequest, deps: AnswerDeps, m
       index = (await deps.audit.record(entry)).index;
     } catch (fault) {
       // The effect may have happened; its intent, if any, says so. The answer is withheld because its record is not durable.
-      return await refuse(call, ledgerDenial(fault), deps, measure);
+      const denial = ledgerDenial(fault, settled.status !== 'not_dispatched');
+      return await refuse(call, denial, deps, measure, intent);
     }
     // CRASH: the outcome is durable and the caller did not hear it; the log says what happened.
     if (settled.denial) return await refuse(call, settled.denial, deps, measure, index);
@@ -359,6 +349,9 @@ export function refuseWith(call: Call, denial: Denial, deps: AnswerDeps): Promis
   return refuse(call, denial, deps, deps.telemetry.start('unread', null));
 }
 
+/** Refusals that are no decision but a failure of this node. */
+const OURS: ReadonlySet<Denial['reason']> = new Set(['guard_failed', 'ledger_unavailable', 'outcome_unrecorded']);
+
 /** Records the denial with its true reason, then turns it into what the caller may see. `prev`: an entry of this call already says it. */
 async function refuse(
   call: Call,
@@ -387,13 +380,9 @@ async function refuse(
         }),
       );
     } catch (fault) {
-      shown = ledgerDenial(fault);
+      shown = ledgerDenial(fault, denial.reason === 'outcome_unrecorded');
     }
-    deps.log(
-      shown.reason === 'guard_failed' || shown.reason === 'ledger_unavailable' ? 'error' : 'info',
-      { ref: call.id, reason: reasonCode(denial) },
-      'refused',
-    );
+    deps.log(OURS.has(shown.reason) ? 'error' : 'info', { ref: call.id, reason: reasonCode(denial) }, 'refused');
   }
   finish(call, measure, verdictOf(denial), reasonCode(denial), deps);
   return toReply(shown, {
@@ -407,8 +396,10 @@ async function refuse(
   });
 }
 
-function ledgerDenial(fault: unknown): Denial {
-  return { reason: 'ledger_unavailable', fault: isFault(fault) ? fault.code : 'unexpected' };
+/** `left`: something was sent before the record failed, so the caller must not be told that nothing happened. */
+function ledgerDenial(fault: unknown, left = false): Denial {
+  const code = isFault(fault) ? fault.code : 'unexpected';
+  return { reason: left ? 'outcome_unrecorded' : 'ledger_unavailable', fault: code };
 }
 
 function stamp(call: Call, deps: AnswerDeps) {

@@ -11,6 +11,7 @@
  * they only read, so asking twice costs nothing. Tests: test/gateway/pipeline.test.ts holds order and completeness.
  */
 import { isFault } from '../lib/fault.ts';
+import type { MethodFamily } from '../protocol/methods.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { Guard, GuardPorts } from './guard.ts';
@@ -28,6 +29,17 @@ import { withinLimits } from './guards/within-limits.ts';
 
 const COLUMNS = ['call', 'list', 'hello', 'ping', 'note', 'edge'] as const;
 export type Column = (typeof COLUMNS)[number];
+
+/** Where each family of methods runs: a new family without a column does not compile. */
+export const COLUMN_OF: Readonly<Record<MethodFamily, Column>> = {
+  initialize: 'hello',
+  discover: 'hello',
+  ping: 'ping',
+  list: 'list',
+  call: 'call',
+  initialized: 'note',
+  cancelled: 'note',
+};
 
 export interface Row {
   readonly guard: Guard;
