@@ -306,9 +306,14 @@ async function stop(child: ChildProcess): Promise<void> {
 
 // Whatever ends the demo ends what it started.
 let running: ChildProcess | null = null;
-const endAll = (): void => void (running?.exitCode === null && running.kill('SIGINT'));
-process.once('exit', endAll);
+process.once('exit', () => {
+  // Not SIGINT: a terminal has sent it one already, and a second one would hurry it.
+  if (running?.exitCode === null && running.signalCode === null) running.kill('SIGTERM');
+  else rmSync(folder, { recursive: true, force: true });
+});
 process.once('SIGTERM', () => process.exit(143));
+const interrupted = (): void => process.exit(130);
+process.once('SIGINT', interrupted);
 
 process.stdout.write('Remit, the whole way: sign in, be allowed, be refused, be recorded, be verified.\n');
 chapter('1. Remit starts: authorization server, gateway, two MCP servers');
@@ -323,7 +328,9 @@ if (keep) {
   process.stdout.write(
     `\nLeft running (Ctrl-C ends it). MCP: ${ready.servers.map(({ url }) => url).join('  ')}\nUsers: ${ready.users.map(({ username, password }) => `${username} / ${password}`).join(', ')}\nData: ${folder}\n`,
   );
-  process.once('SIGINT', () => undefined);
+  // From here on Ctrl-C is for what was left running; we leave when it has.
+  process.removeListener('SIGINT', interrupted);
+  process.on('SIGINT', () => undefined);
   await once(child, 'exit');
 } else {
   await stop(child);

@@ -45,7 +45,7 @@ function fail(error: unknown, json: boolean): number {
   if (isFault(error)) {
     // Faults of the house carry a message for the operator, who is the one at this terminal.
     tell(json, error.message, undefined, error.code);
-    return EXIT.failed;
+    return error.code === 'config_invalid' ? EXIT.usage : EXIT.failed;
   }
   tell(
     json,

@@ -105,9 +105,18 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       () => `remit/${org}/${randomBytes(6).toString('hex')}`,
     );
     const signer = await loadOrCreateLogKey(join(config.dataDir, 'keys'), origin);
-    let fail: (fault: Error) => void = () => undefined;
-    const failed = new Promise<never>((_resolve, reject) => (fail = reject));
+    let end: (fault: Error) => void = () => undefined;
+    const failed = new Promise<never>((_resolve, reject) => (end = reject));
     failed.catch(() => undefined);
+    const fail = (cause: Fault): void =>
+      end(
+        new Fault(
+          cause.code,
+          `the audit log can take no further entry (${cause.message}), so the gateway stopped; nothing was admitted after that. ` +
+            `Check the disk and the database behind ${config.dataDir}, then start again: the start names the calls that were in flight`,
+          { cause },
+        ),
+      );
     const audit = opened(
       await openAuditLog({
         ledger,

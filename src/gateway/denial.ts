@@ -49,6 +49,8 @@ export type Denial =
   | { readonly reason: 'rate_limited'; readonly on: string; readonly retryAfterSeconds: number }
   | { readonly reason: 'overloaded' }
   | { readonly reason: 'ledger_unavailable'; readonly fault: string }
+  /** The call left, and what became of it cannot be made durable. */
+  | { readonly reason: 'outcome_unrecorded'; readonly fault: string }
   // ours
   | { readonly reason: 'guard_failed'; readonly guard: string; readonly fault: string };
 
@@ -91,6 +93,7 @@ export function reasonCode(denial: Denial): string {
     case 'policy_denied':
       return `policy_denied:${denial.because}`;
     case 'ledger_unavailable':
+    case 'outcome_unrecorded':
     case 'tool_unconfirmed':
       return `${denial.reason}:${denial.fault}`;
     case 'message_refused':

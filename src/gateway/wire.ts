@@ -176,6 +176,13 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
           'Retry-After': '5',
         },
       );
+    case 'outcome_unrecorded':
+      // No Retry-After: a client that repeats this by itself might do twice what was done once (RL-06).
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        'The call was sent, but what became of it cannot be recorded, so the answer is withheld. Whether it had an effect is unknown: check before you repeat it.',
+      );
     case 'guard_failed':
       return error(
         503,
