@@ -18,19 +18,30 @@ export interface Stamp {
 
 export type EventFacts = NonNullable<AuditEntry['event']>;
 
-function head<K extends AuditEntry['kind']>(kind: K, stamp: Stamp) {
-  return {
-    v: 1,
-    kind,
-    time: new Date(stamp.timeMs).toISOString(),
-    node: stamp.node,
-    org: stamp.org,
-    ...(stamp.ref === undefined ? {} : { ref: stamp.ref }),
-    ...(stamp.trace === undefined ? {} : { trace: stamp.trace }),
-  } as const;
-}
+type Part = 'actor' | 'call' | 'decision' | 'event' | 'outcome' | 'prev';
 
-const link = (prev: number | undefined) => (prev === undefined ? {} : { prev });
+/** INVARIANT: members are set in canonical order (RFC 8785), so that the text is made from the entry itself and not from a sorted copy. */
+function entryOf(
+  kind: AuditEntry['kind'],
+  stamp: Stamp,
+  { actor, call, decision, event, outcome, prev }: { readonly [P in Part]?: AuditEntry[P] | undefined },
+): AuditEntry {
+  const entry: { -readonly [K in keyof AuditEntry]?: AuditEntry[K] } = {};
+  if (actor !== undefined) entry.actor = actor;
+  if (call !== undefined) entry.call = call;
+  if (decision !== undefined) entry.decision = decision;
+  if (event !== undefined) entry.event = event;
+  entry.kind = kind;
+  entry.node = stamp.node;
+  entry.org = stamp.org;
+  if (outcome !== undefined) entry.outcome = outcome;
+  if (prev !== undefined) entry.prev = prev;
+  if (stamp.ref !== undefined) entry.ref = stamp.ref;
+  entry.time = new Date(stamp.timeMs).toISOString();
+  if (stamp.trace !== undefined) entry.trace = stamp.trace;
+  entry.v = 1;
+  return entry as AuditEntry;
+}
 
 /** A side-effecting call is about to leave. Must be durable before it does. `prev`: an earlier entry of the same call (a hold). */
 export function intentEntry(
@@ -42,13 +53,7 @@ export function intentEntry(
     readonly prev?: number | undefined;
   },
 ): AuditEntry {
-  return {
-    ...head('intent', stamp),
-    actor: facts.actor,
-    call: facts.call,
-    decision: facts.decision,
-    ...link(facts.prev),
-  };
+  return entryOf('intent', stamp, facts);
 }
 
 /** What became of an intent. `prev` is the index that `record` returned for that intent. Must be durable before the reply leaves. */
@@ -61,7 +66,7 @@ export function outcomeEntry(
     readonly prev: number;
   },
 ): AuditEntry {
-  return { ...head('outcome', stamp), actor: facts.actor, call: facts.call, outcome: facts.outcome, prev: facts.prev };
+  return entryOf('outcome', stamp, facts);
 }
 
 /** A read-only call and its outcome in one entry. Must be durable before the reply leaves. */
@@ -75,14 +80,7 @@ export function callEntry(
     readonly prev?: number | undefined;
   },
 ): AuditEntry {
-  return {
-    ...head('call', stamp),
-    actor: facts.actor,
-    call: facts.call,
-    decision: facts.decision,
-    outcome: facts.outcome,
-    ...link(facts.prev),
-  };
+  return entryOf('call', stamp, facts);
 }
 
 /** Refused, held or challenged, with the true reason. `actor` is left out when nobody was authenticated, `call` when nothing was readable. */
@@ -95,28 +93,22 @@ export function denialEntry(
     readonly prev?: number | undefined;
   },
 ): AuditEntry {
-  return {
-    ...head('denial', stamp),
-    ...(facts.actor === undefined ? {} : { actor: facts.actor }),
-    ...(facts.call === undefined ? {} : { call: facts.call }),
-    decision: facts.decision,
-    ...link(facts.prev),
-  };
+  return entryOf('denial', stamp, facts);
 }
 
 /** A change of governance state. `event.what` names it (`tool.approved`, `lock.added`), `event.revision` is the revision that carries it. */
 export function adminEntry(stamp: Stamp, event: EventFacts & { readonly what: string }, actor?: Actor): AuditEntry {
-  return { ...head('admin', stamp), ...(actor === undefined ? {} : { actor }), event };
+  return entryOf('admin', stamp, { actor, event });
 }
 
 /** A key came into use or retired. Only its public verifier key or its id, never the key. */
 export function keyEntry(stamp: Stamp, event: EventFacts & { readonly what: string }): AuditEntry {
-  return { ...head('key', stamp), event };
+  return entryOf('key', stamp, { event });
 }
 
 /** Nothing happened, and we were here. */
 export function clockEntry(stamp: Stamp): AuditEntry {
-  return head('clock', stamp);
+  return entryOf('clock', stamp, {});
 }
 
 /** The gateway `opened`, `closed` or `recovered`. */
@@ -124,5 +116,5 @@ export function gateEntry(
   stamp: Stamp,
   event: EventFacts & { readonly what: 'opened' | 'closed' | 'recovered' },
 ): AuditEntry {
-  return { ...head('gate', stamp), event };
+  return entryOf('gate', stamp, { event });
 }

@@ -30,10 +30,18 @@ const LIMITS: readonly Limits[] = [
  */
 export function entryText(entry: AuditEntry): string {
   for (const limits of LIMITS) {
-    const text = canonicalJson(bounded(entry, limits));
+    const text = canonicalJson(fits(entry, limits) ? entry : bounded(entry, limits));
     if (Buffer.byteLength(text) <= MAX_ENTRY_BYTES) return text;
   }
   throw new LedgerFault('ledger_entry_too_large', `an entry of kind ${entry.kind} is over ${MAX_ENTRY_BYTES} bytes`);
+}
+
+/** True when the rule leaves the value as it is; the common case, and then nothing is copied. */
+function fits(value: unknown, limits: Limits): boolean {
+  if (typeof value === 'string') return value.length <= limits.text && value.isWellFormed();
+  if (typeof value !== 'object' || value === null) return value !== undefined;
+  if (Array.isArray(value)) return value.length <= limits.items && value.every((item: unknown) => fits(item, limits));
+  return Object.values(value).every((member: unknown) => fits(member, limits));
 }
 
 function bounded(value: unknown, limits: Limits): unknown {
@@ -45,8 +53,7 @@ function bounded(value: unknown, limits: Limits): unknown {
   }
   if (typeof value !== 'object' || value === null) return value;
   const copy: Record<string, unknown> = {};
-  // In canonical order already, so that the text is made from this copy without another.
-  for (const key of Object.keys(value).sort()) {
+  for (const key of Object.keys(value)) {
     const member: unknown = (value as Record<string, unknown>)[key];
     if (member !== undefined) copy[key] = bounded(member, limits);
   }

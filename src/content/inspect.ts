@@ -69,17 +69,28 @@ export function inspectResult(result: JsonObject, limits: ResultLimits = RESULT_
     if (typeof value !== 'object' || value === null) return value;
     if (depth >= limits.depth) stop = 'result_too_deep';
     if (stop) return null;
-    if (Array.isArray(value)) return value.map((item: Json) => clean(item, depth + 1));
-    return cleanMembers(value as JsonObject, depth);
+    return Array.isArray(value) ? cleanItems(value, depth) : cleanMembers(value as JsonObject, depth);
   };
-  const cleanMembers = (object: JsonObject, depth: number): JsonObject =>
-    Object.fromEntries(
-      Object.entries(object).map(([name, value]) => {
-        // A name that would have to change cannot: it might then equal another one.
-        if (cleanText(name) !== name && !stop) stop = 'result_hidden_name';
-        return [name, clean(value, depth + 1)];
-      }),
+  // What needs no change stays the object it was: most results need none.
+  const cleanItems = (items: readonly Json[], depth: number): readonly Json[] => {
+    const cleaned = items.map((item) => clean(item, depth + 1));
+    return cleaned.some((item, i) => item !== items[i]) ? cleaned : items;
+  };
+  const cleanMembers = (object: JsonObject, depth: number): JsonObject => {
+    let changed: Map<string, Json> | null = null;
+    for (const name of Object.keys(object)) {
+      // A name that would have to change cannot: it might then equal another one.
+      if (cleanText(name) !== name && !stop) stop = 'result_hidden_name';
+      const value = object[name] as Json;
+      const cleaned = clean(value, depth + 1);
+      if (cleaned !== value) (changed ??= new Map<string, Json>()).set(name, cleaned);
+    }
+    if (changed === null) return object;
+    const replaced: ReadonlyMap<string, Json> = changed;
+    return Object.fromEntries(
+      Object.entries(object).map(([name, value]) => [name, replaced.has(name) ? replaced.get(name)! : value]),
     );
+  };
   /** Keeps the encoded bytes of a block as they are and cleans everything else of it. */
   const cleanAround = (block: JsonObject, member: string, depth: number): JsonObject => {
     const { [member]: bytes, ...rest } = block;

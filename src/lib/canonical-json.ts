@@ -69,13 +69,15 @@ function itemsInOrder(items: readonly unknown[], depth: number): unknown {
 }
 
 function membersInOrder(object: Record<string, unknown>, depth: number): unknown {
-  if (typeof object['toJSON'] === 'function') return BY_LIBRARY;
+  // Only plain objects: a class may bring a toJSON.
+  const prototype: unknown = Object.getPrototypeOf(object);
+  if (prototype !== Object.prototype && prototype !== null) return BY_LIBRARY;
   const keys = Object.keys(object);
   let sorted = true;
   for (let i = 0; i < keys.length; i++) {
     const key = keys[i]!;
     const first = key.charCodeAt(0);
-    if ((first >= 0x30 && first <= 0x39) || key === '__proto__') return BY_LIBRARY;
+    if ((first >= 0x30 && first <= 0x39) || key === '__proto__' || key === 'toJSON') return BY_LIBRARY;
     if (!key.isWellFormed()) throw new Error('a lone surrogate');
     if (i > 0 && key < keys[i - 1]!) sorted = false;
   }

@@ -122,10 +122,11 @@ export function toolsCallResult(
 /** Adds what every result of the era carries: `resultType` and our name in `_meta`, or nothing at all. */
 function complete(facing: Facing, members: JsonObject, meta: JsonObject = {}): JsonObject {
   if (facing.era === 'legacy') return Object.keys(meta).length === 0 ? members : { ...members, _meta: meta };
+  // In canonical order as far as the members are: the digest is then taken without a sorted copy.
   return {
-    resultType: 'complete',
-    ...members,
     _meta: { ...meta, [META.serverInfo]: { ...facing.serverInfo } },
+    ...members,
+    resultType: 'complete',
   };
 }
 

@@ -155,17 +155,16 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
   }
 
   return {
-    connection: async (serverId, server) => {
-      if (over) throw new UpstreamFault('upstream_closed', 'the gateway is stopping', { dispatched: 'no' });
+    // Not async: a live connection is one promise away on every call.
+    connection: (serverId, server) => {
+      if (over)
+        return Promise.reject(new UpstreamFault('upstream_closed', 'the gateway is stopping', { dispatched: 'no' }));
       const entry = entryOf(serverId, server);
       if (entry.current !== null) return entry.current.promise;
       if (entry.retryAt !== null && clock.now() < entry.retryAt) {
         const { code, message } = entry.last ?? { code: 'upstream_unreachable', message: 'it failed' };
-        throw new UpstreamFault(
-          code,
-          `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`,
-          { dispatched: 'no' },
-        );
+        const text = `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`;
+        return Promise.reject(new UpstreamFault(code, text, { dispatched: 'no' }));
       }
       return open(entry);
     },

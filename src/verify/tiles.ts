@@ -63,15 +63,19 @@ function* tilesOfLevel(level: TileLevel, first: number, width: number): Generato
 
 /** Entries behind their big-endian uint16 lengths. @throws FormatError for an entry over 65,535 bytes. */
 export function encodeBundle(entries: readonly (string | Uint8Array)[]): Buffer {
-  const parts: Uint8Array[] = [];
-  for (const entry of entries) {
-    const bytes = typeof entry === 'string' ? Buffer.from(entry) : entry;
-    if (bytes.length > 0xffff) throw new FormatError('malformed_bundle', 'an entry is over 65,535 bytes');
-    const length = Buffer.alloc(2);
-    length.writeUInt16BE(bytes.length);
-    parts.push(length, bytes);
+  const sizes = entries.map((entry) => (typeof entry === 'string' ? Buffer.byteLength(entry) : entry.length));
+  if (sizes.some((size) => size > 0xffff)) {
+    throw new FormatError('malformed_bundle', 'an entry is over 65,535 bytes');
   }
-  return Buffer.concat(parts);
+  const bundle = Buffer.allocUnsafe(sizes.reduce((sum, size) => sum + 2 + size, 0));
+  let at = 0;
+  entries.forEach((entry, i) => {
+    at = bundle.writeUInt16BE(sizes[i] as number, at);
+    if (typeof entry === 'string') bundle.write(entry, at);
+    else bundle.set(entry, at);
+    at += sizes[i] as number;
+  });
+  return bundle;
 }
 
 export interface DecodedBundle {
