@@ -1,8 +1,11 @@
 /** A configuration with mistakes, as a person meets it: everything at once, each with file, line, key, reason and remedy; exit code 2; nothing started. */
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { endAll, runRemit, temporaryFolder } from '../support/processes.ts';
+
+// Whole processes on a machine that may be busy: a bound, not an expectation.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 afterEach(endAll);
 

@@ -11,7 +11,7 @@ import { UnauthorizedError as UnauthorizedV1 } from '@modelcontextprotocol/sdk/c
 import type { OAuthClientProvider as OAuthClientProviderV1 } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { cookieJar, signInAndConsent } from '../support/browser.ts';
 import {
   REPOSITORY,
@@ -25,6 +25,9 @@ import {
 import type { Started } from '../support/processes.ts';
 import { CALLBACK, adminToken, passwordOf, serverToken, urlOf } from './people.ts';
 import type { UpReady } from './people.ts';
+
+// Whole processes on a machine that may be busy: a bound, not an expectation.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let up: Started;
 let ready: UpReady;

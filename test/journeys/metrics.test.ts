@@ -1,13 +1,16 @@
 /** What operations see: counters of the pipeline behind the admin token, and traces that begin at the client and go on to the server. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startIssuer } from '../support/issuer.ts';
 import type { TestIssuer } from '../support/issuer.ts';
 import { endAll, temporaryFolder } from '../support/processes.ts';
 import { startSink } from '../support/upstreams/sink.ts';
 import type { Sink } from '../support/upstreams/sink.ts';
 import { SCOPES, gatewayNode, tokensOf } from './node.ts';
+
+// Whole processes on a machine that may be busy: a bound, not an expectation.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let issuer: TestIssuer;
 let sink: Sink;

@@ -4,7 +4,8 @@
  */
 import { cpSync, existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
 import { startIssuer } from '../support/issuer.ts';
 import type { TestIssuer } from '../support/issuer.ts';
 import { REPOSITORY, endAll, runRemit, startProcess, startRemit, temporaryFolder } from '../support/processes.ts';
@@ -12,6 +13,9 @@ import { startSink } from '../support/upstreams/sink.ts';
 import type { Sink } from '../support/upstreams/sink.ts';
 import { gatewayNode, tokensOf } from './node.ts';
 import type { GatewayNode } from './node.ts';
+
+// Whole processes on a machine that may be busy: a bound, not an expectation.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let issuer: TestIssuer;
 let sink: Sink;
@@ -90,13 +94,15 @@ describe('AE-02: an auditor with node and a copy of src/verify', () => {
     expect([kept.code, JSON.parse(kept.out)]).toMatchObject([0, { verified: true, findings: [] }]);
   });
 
-  test('with another key nothing verifies, whatever keys lie in the folder', async () => {
-    const other = 'remit/default/000000000000+798801e3+ARfjysgJtXquRShXWEAHbmK4ImUVeh2NZQcbRWdyQ/Yn';
-    expect((await verify(bareMachine(), second, '--vkey', other)).code).not.toBe(0);
+  test('with another key of the same name nothing verifies, whatever keys lie in the folder', async () => {
+    const other = await loadOrCreateLogKey(join(temporaryFolder(), 'keys'), key.slice(0, key.indexOf('+')));
+    const refused = await verify(bareMachine(), second, '--vkey', other.vkey.text);
+    expect([refused.code, refused.out]).toEqual([1, expect.stringContaining('NOT VERIFIED')]);
   });
 
   test('finds one changed bit in any file that says something, wherever it is', async () => {
     const machine = bareMachine();
+    // The key in the folder is a convenience for people; the auditor's own decides.
     const files = filesOf(second).filter((name) => name !== 'log.vkey');
     expect(files.some((name) => name.startsWith('tile/entries/'))).toBe(true);
     expect(files.some((name) => name.startsWith('tile/0/'))).toBe(true);
@@ -158,4 +164,4 @@ test('AE-02: a ledger that was put back to an earlier day is noticed at start th
   const { started } = await node.start();
   expect((await node.call('put', { id: 'again' })).status).toBe(200);
   await started.stop();
-}, 60_000);
+});

@@ -48,7 +48,7 @@ const cursorEntry = (url: string, clientId: string | null): object => ({
 const claudeAdd = (name: string, url: string, clientId: string | null): string =>
   `claude mcp add --transport http ${clientId === null ? '' : `--client-id ${clientId} `}${name} ${url}`;
 const inspect = (_name: string, url: string, clientId: string | null): string =>
-  `npx @modelcontextprotocol/inspector --transport http --server-url ${url}${clientId === null ? '' : ` --client-id ${clientId}`}`;
+  `npx @modelcontextprotocol/inspector --cli --transport http --server-url ${url} ${clientId === null ? '' : `--client-id ${clientId} `}--method tools/list`;
 
 const CLIENTS: Readonly<Record<string, ClientKind>> = {
   'claude-code': {
@@ -89,7 +89,16 @@ const CLIENTS: Readonly<Record<string, ClientKind>> = {
     file: null,
     entry: httpEntry,
     brief: inspect,
-    print: inspect,
+    // Its web interface takes no client id on the command line.
+    print: (name, url, clientId) =>
+      [
+        'In the browser:',
+        `npx @modelcontextprotocol/inspector --transport http --server-url ${url}`,
+        ...(clientId === null ? [] : [`and set the OAuth client id ${clientId} in the settings of the server there.`]),
+        '',
+        'In the terminal:',
+        inspect(name, url, clientId),
+      ].join('\n'),
   },
   sdk: {
     title: 'TypeScript SDK',
