@@ -1,0 +1,173 @@
+/** The picture of the state: what cannot be read is left out, and where leaving out would permit more, everything is refused. */
+import { describe, expect, test } from 'vitest';
+import { callerStands } from '../../src/gateway/guards/caller-stands.ts';
+import { snapshotIsFresh } from '../../src/gateway/guards/snapshot-is-fresh.ts';
+import { lockOn } from '../../src/gateway/standing.ts';
+import { visible } from '../../src/policy/decide.ts';
+import type { Call } from '../../src/gateway/call.ts';
+import type { Snapshot } from '../../src/gateway/snapshot.ts';
+import { personFor } from '../../src/directory/standing.ts';
+import { BASE, ISSUER, NOW, READ, lock, pictureOf, policy, person, server, stored, tool } from './state.ts';
+
+const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
+  snapshot.policies !== null &&
+  visible(
+    snapshot.policies,
+    { person: { id, roles: ['developer'] }, agent: 'a', at: NOW },
+    { server: 'notes', name: 'read_note' },
+  );
+const callOn = (snapshot: Snapshot): Call =>
+  ({
+    snapshot,
+    facts: { caller: { issuer: ISSUER, subject: 'dana@corp', clientId: 'a', tokenId: 'j', scopes: new Set() } },
+  }) as unknown as Call;
+
+describe('a whole picture', () => {
+  test('holds everything, frozen', () => {
+    const snapshot = pictureOf(BASE);
+    expect(Object.isFrozen(snapshot)).toBe(true);
+    expect([...snapshot.problems.values()].flat()).toEqual([]);
+    expect([...snapshot.servers.get('notes')!.tools.keys()]).toEqual(['read_note', 'write_note']);
+    expect(snapshot.servers.get('notes')!.tools.get('read_note')!.facts).toEqual({
+      server: 'notes',
+      name: 'read_note',
+      risk: 'read',
+      scope: 'notes:read',
+      environment: 'production',
+      dataClasses: ['internal'],
+    });
+    expect(sees(snapshot)).toBe(true);
+  });
+
+  test('keeps what did not change, and only that', () => {
+    const before = pictureOf(BASE);
+    const locked = pictureOf([...BASE, lock('l1', 'user', 'dana')], {
+      previous: before,
+      changed: ['lock'],
+      revision: 2,
+    });
+    for (const part of ['people', 'servers', 'policies', 'approvals', 'organisation'] as const)
+      expect(locked[part]).toBe(before[part]);
+    expect(locked.locks).not.toBe(before.locks);
+    expect(lockOn(locked, { person: 'dana' }, NOW)).toMatchObject({ id: 'l1' });
+    const moved = pictureOf([...BASE, server('other')], { previous: locked, changed: ['server'], revision: 3 });
+    expect(moved.locks).toBe(locked.locks);
+    expect(moved.servers.has('other')).toBe(true);
+    // The policies know the tools of the servers, so they move along.
+    expect(moved.policies).not.toBe(locked.policies);
+    expect(moved.policyDigest).toBe(locked.policyDigest);
+  });
+});
+
+describe('what cannot be read', () => {
+  test('a lock: nobody can be known to be free of it, so every call is refused', () => {
+    for (const broken of [
+      stored('lock', 'l1', { subject: 'dana' }),
+      stored('lock', 'l1', {}),
+      lock('l1', 'planet', 'earth'),
+    ]) {
+      const snapshot = pictureOf([...BASE, broken]);
+      expect(snapshot.locks).toBeNull();
+      expect(snapshotIsFresh.decide(callOn(snapshot), { ageMs: 0, limitMs: 1 })).toEqual({
+        pass: false,
+        denial: { reason: 'snapshot_unsound' },
+      });
+      expect(lockOn(snapshot, { server: 'notes' }, NOW)).toMatchObject({ id: 'unreadable' });
+      expect(snapshot.problems.get('lock')?.[0]).toMatch(/^lock l1: /);
+    }
+  });
+
+  test.each([
+    ['is no record', stored('policy', 'p', { text: 1 })],
+    ['does not parse', policy('p', 'permit (')],
+    ['does not fit the schema', policy('p', 'forbid (principal, action, resource) when { resource.colour == "red" };')],
+  ])('a policy that %s: every decision is no', (_title, broken) => {
+    const snapshot = pictureOf([...BASE, broken]);
+    expect(snapshot.policies).toBeNull();
+    expect(sees(snapshot)).toBe(false);
+    expect(snapshot.problems.get('policy')?.[0]).toContain('p');
+    // Repaired, it decides again.
+    expect(sees(pictureOf(BASE, { previous: snapshot, changed: ['policy'] }))).toBe(true);
+  });
+
+  test('a draft that does not parse decides nothing and breaks nothing', () => {
+    expect(sees(pictureOf([...BASE, policy('p', 'permit (', 'draft')]))).toBe(true);
+  });
+
+  test('policies that do not compile stay unusable when servers and tools change', () => {
+    const broken = pictureOf([...BASE, policy('p', 'permit (')]);
+    expect(pictureOf([...BASE, server('other')], { previous: broken, changed: ['server'] }).policies).toBeNull();
+  });
+
+  test('a person, a server, a tool: left out and told, the others stay', () => {
+    const snapshot = pictureOf([
+      ...BASE,
+      stored('person', 'broken', { issuer: ISSUER, subject: 'broken@corp', roles: 'administrator' }),
+      server('broken', { upstream: { transport: 'carrier-pigeon' } }),
+      stored('tool', 'notes/broken', { server: 'notes', name: 'broken' }),
+    ]);
+    expect(personFor(snapshot.people, ISSUER, 'broken@corp')).toBeNull();
+    expect(snapshot.servers.has('broken')).toBe(false);
+    expect(snapshot.servers.get('notes')!.tools.has('broken')).toBe(false);
+    expect(personFor(snapshot.people, ISSUER, 'dana@corp')?.id).toBe('dana');
+    for (const kind of ['person', 'server', 'tool']) expect(snapshot.problems.get(kind)).toHaveLength(1);
+  });
+
+  test('a tool whose digest does not fit its definition, as after a change in the database', () => {
+    const spec = tool('notes', { ...READ, definition: { ...READ.definition, name: 'forged' } });
+    const approved = spec.body['approved'] as object;
+    const forged = stored('tool', 'notes/forged', {
+      ...spec.body,
+      approved: { ...approved, definition: { ...READ.definition, name: 'forged', description: 'another' } },
+    });
+    const snapshot = pictureOf([...BASE, forged]);
+    expect(snapshot.servers.get('notes')!.tools.has('forged')).toBe(false);
+    expect(snapshot.problems.get('tool')).toEqual(['tool notes/forged: its digests do not fit its content']);
+  });
+
+  test('an organisation: its issuers cannot be known, so nobody is a person of it', () => {
+    const snapshot = pictureOf(
+      BASE.map((record) => (record.kind === 'organisation' ? stored('organisation', 'default', {}) : record)),
+    );
+    expect(snapshot.organisation).toBeNull();
+    expect(callerStands.decide(callOn(snapshot), NOW)).toEqual({ pass: false, denial: { reason: 'person_unknown' } });
+  });
+});
+
+describe('standing', () => {
+  test('two records of one subject stand for nobody', () => {
+    const snapshot = pictureOf([...BASE, person('twin', ['administrator'], { subject: 'dana@corp' })]);
+    expect(callerStands.decide(callOn(snapshot), NOW)).toMatchObject({ pass: false });
+  });
+
+  test('an issuer that the organisation no longer trusts speaks for nobody', () => {
+    const other = BASE.map((record) =>
+      record.kind === 'organisation'
+        ? stored('organisation', 'default', { title: 'T', issuers: ['https://other.example'] })
+        : record,
+    );
+    expect(callerStands.decide(callOn(pictureOf(other)), NOW)).toEqual({
+      pass: false,
+      denial: { reason: 'person_unknown' },
+    });
+  });
+
+  test('a lock ends by itself at its time', () => {
+    const snapshot = pictureOf([...BASE, lock('l1', 'user', 'dana', NOW + 1_000)]);
+    expect(callerStands.decide(callOn(snapshot), NOW + 999)).toMatchObject({
+      pass: false,
+      denial: { reason: 'locked', on: 'user' },
+    });
+    expect(callerStands.decide(callOn(snapshot), NOW + 1_000)).toMatchObject({ pass: true });
+  });
+
+  test('a picture as old as the limit still decides, a moment older does not', () => {
+    const call = callOn(pictureOf(BASE));
+    expect(snapshotIsFresh.decide(call, { ageMs: 2_000, limitMs: 2_000 })).toEqual({ pass: true });
+    expect(snapshotIsFresh.decide(call, { ageMs: 2_001, limitMs: 2_000 })).toEqual({
+      pass: false,
+      denial: { reason: 'snapshot_stale', ageMs: 2_001 },
+    });
+    expect(snapshotIsFresh.decide(call, { ageMs: Number.NaN, limitMs: 2_000 }).pass).toBe(false);
+  });
+});
