@@ -127,17 +127,23 @@ async function recorded(
   }));
   if ('reason' in done) return refuse(call, done, deps, measure);
   const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
+  let index: number;
   try {
-    await deps.audit.record(
-      callEntry(stamp(call, deps), {
-        actor: actorOf(call)!,
-        call: callFacts(call),
-        decision: decisionFacts(call, null),
-        outcome,
-      }),
-    );
+    const entry = callEntry(stamp(call, deps), {
+      actor: actorOf(call)!,
+      call: callFacts(call),
+      decision: decisionFacts(call, null),
+      outcome,
+    });
+    index = (await deps.audit.record(entry)).index;
   } catch (fault) {
     return refuse(call, ledgerDenial(fault), deps, measure);
+  }
+  if (deps.snapshot() !== call.snapshot) {
+    // Who lost standing while this was made and recorded does not get it any more.
+    call.snapshot = deps.snapshot();
+    const denial = await deps.pipeline.readmit(call, COLUMN_OF[message.rule.family], deps.ports);
+    if (denial) return refuse(call, denial, deps, measure, index);
   }
   finish(call, measure, 'allow', null, deps);
   return { kind: 'result', id: message.id, result: done.result, ...(done.headers && { headers: done.headers }) };
@@ -217,18 +223,29 @@ type Sent =
   | { readonly kind: 'cancelled'; readonly by: string; readonly dispatched: boolean }
   | { readonly kind: 'fault'; readonly code: string; readonly dispatched: 'no' | 'unknown' };
 
-/** Connects, asks the reading guards again if the state moved meanwhile, and sends. Between that last look and the first byte there is no await. */
-async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Sent> {
+/**
+ * Connects, asks the reading guards again if the state or what the server shows moved meanwhile, and sends.
+ * Between that last look and the first byte there is no await. A server that forgot our session may be another one now:
+ * it is looked at and the guards are asked once more, and only then, once, the call is sent again.
+ */
+async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure, retry = false): Promise<Sent> {
   const tool = known(call, 'tool');
+  const { catalogue } = deps.ports;
   try {
     const connection = await deps.connect(known(call, 'server'));
-    for (let tries = 0; deps.snapshot() !== call.snapshot; tries++) {
+    if (retry) {
+      const looked = await catalogue.confirm(known(call, 'server'), 0, call.inflight.signal).catch(() => null);
+      if (looked === null) return { kind: 'denied', denial: { reason: 'tool_unconfirmed', fault: 'session_lost' } };
+    }
+    let { seen } = call.facts;
+    for (let tries = 0; deps.snapshot() !== call.snapshot || catalogue.seen(tool.server)?.tools !== seen; tries++) {
       if (tries === 5)
         return {
           kind: 'denied',
           denial: { reason: 'guard_failed', guard: 'readmission', fault: 'state_keeps_moving' },
         };
       call.snapshot = deps.snapshot();
+      seen = catalogue.seen(tool.server)?.tools;
       const denial = await deps.pipeline.readmit(call, 'call', deps.ports);
       if (denial) return { kind: 'denied', denial };
     }
@@ -245,7 +262,7 @@ async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Pro
     };
     const inputSchema = tool.approved!.definition['inputSchema'] as JsonObject | undefined;
     const reply = await connection.request(
-      { method: 'tools/call', params, ...(inputSchema && { inputSchema }) },
+      { method: 'tools/call', params, once: true, ...(inputSchema && { inputSchema }) },
       call.inflight.signal,
     );
     return { kind: 'reply', reply };
@@ -256,6 +273,7 @@ async function dispatch(call: Call, deps: AnswerDeps, measure: CallMeasure): Pro
     if (code === 'unexpected') deps.log('error', { ref: call.id, error: String(error) }, 'dispatch failed');
     const by = call.inflight.cancelledBy;
     if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
+    if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, true);
     return { kind: 'fault', code, dispatched };
   }
 }

@@ -29,6 +29,8 @@ export interface Facts {
   tool: ToolEntry;
   arguments: JsonObject;
   argumentsDigest: Digest;
+  /** What the server was seen to offer when the tool was found unchanged. */
+  seen: ReadonlyMap<string, Digest>;
   decision: Decision;
   /** The approval this call will use, and the digest of the exact call it is bound to. */
   approval: { readonly id: string; readonly call: Digest };

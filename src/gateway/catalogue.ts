@@ -26,9 +26,14 @@ export interface Drift {
 }
 
 export interface Sighting {
+  /** When the server was asked; `-Infinity` once there is reason to think that it would answer otherwise now. */
   readonly at: number;
+  /** The same map as long as the server says the same. */
   readonly tools: ReadonlyMap<string, Digest>;
 }
+
+/** Older than any bound. */
+const DOUBTED = Number.NEGATIVE_INFINITY;
 
 export interface Catalogue {
   /** The last sighting of a server; undefined when this node never saw it. */
@@ -65,17 +70,30 @@ export function createCatalogue(deps: {
   const sightings = new Map<string, Sighting>();
   const running = new Map<string, Promise<Sighting>>();
   const watched = new WeakSet<Connection>();
+  /** Raised when what was seen of a server, or is being read of it now, may not be true any more. */
+  const doubts = new Map<string, number>();
   let version = 0;
+
+  function doubt(server: string): void {
+    doubts.set(server, (doubts.get(server) ?? 0) + 1);
+    const last = sightings.get(server);
+    if (last) sightings.set(server, { ...last, at: DOUBTED });
+  }
 
   async function look(server: ServerEntry): Promise<Sighting> {
     const connection = await deps.connect(server);
     if (!watched.has(connection)) {
       watched.add(connection);
-      connection.onToolsChanged(() => void refreshQuietly(server.id));
+      connection.onToolsChanged(() => {
+        doubt(server.id);
+        void refreshQuietly(server.id);
+      });
       void connection.closed.then(() => forget(server.id));
     }
-    const listed = await listTools(connection, AbortSignal.timeout(deps.refreshTimeoutMs));
+    const doubtsBefore = doubts.get(server.id);
+    // The age of a sighting counts from the question: when in between the server made up its answer is unknown.
     const at = deps.clock.now();
+    const listed = await listTools(connection, AbortSignal.timeout(deps.refreshTimeoutMs));
     const definitions: SeenDefinition[] = [];
     for (const entry of listed) {
       const read = readDefinition(entry);
@@ -83,11 +101,13 @@ export function createCatalogue(deps: {
       if (read.ok) definitions.push(read.value);
       else deps.onFault(server.id, new Fault(read.error.code, 'a tool definition cannot be pinned'));
     }
-    const tools = new Map(definitions.map(({ name, digest }) => [name, digest]));
-    const sighting: Sighting = { at, tools };
     const before = sightings.get(server.id);
+    const found = new Map(definitions.map(({ name, digest }) => [name, digest]));
+    const same = before !== undefined && sameTools(before.tools, found);
+    const tools = same ? before.tools : found;
+    const sighting: Sighting = { at: doubts.get(server.id) === doubtsBefore ? at : DOUBTED, tools };
     sightings.set(server.id, sighting);
-    if (!before || !sameTools(before.tools, tools)) version++;
+    if (!same) version++;
     await report(server.id, definitions, tools, at);
     return sighting;
   }
@@ -153,6 +173,7 @@ export function createCatalogue(deps: {
   }
 
   function forget(server: string): void {
+    doubt(server);
     if (sightings.delete(server)) version++;
   }
 
@@ -164,7 +185,12 @@ export function createCatalogue(deps: {
       if (last && asked - last.at <= maxAgeMs && maxAgeMs > 0) return last;
       // With a bound of 0 a look that began before this call does not count either.
       if (maxAgeMs === 0) await running.get(server.id)?.catch(() => undefined);
-      return abortable(refresh(server), signal);
+      const sighting = await abortable(refresh(server), signal);
+      if (sighting.at !== DOUBTED) return sighting;
+      // The list changed while it was read.
+      const again = await abortable(refresh(server), signal);
+      if (again.at !== DOUBTED) return again;
+      throw new Fault('catalogue_unsettled', 'the tools of the server change while they are read');
     },
     refresh,
     forget,

@@ -102,7 +102,7 @@ export async function listTools(call: Call, deps: GreetingDeps): Promise<{ resul
         policies !== null &&
         tool.facts !== null &&
         tool.check !== null &&
-        toolStanding(tool.record, sighting.tools.get(tool.name)) === 'approved' &&
+        toolStanding(tool.record, sighting.tools.get(tool.name) ?? null) === 'approved' &&
         lockOn(call.snapshot, { server: tool.server, tool: tool.name }, now) === null &&
         visible(policies, { person, agent, at: now }, tool.facts),
     )

@@ -20,6 +20,8 @@ export interface UpstreamRequest {
   readonly params: JsonObject;
   /** For tools/call: the pinned input schema, from which `Mcp-Param-*` headers are mirrored. */
   readonly inputSchema?: JsonObject;
+  /** Never sent in another session than the one it was meant for: `upstream_session_lost`, not dispatched, once there is a new one. */
+  readonly once?: boolean;
 }
 
 export type UpstreamReply =
@@ -57,6 +59,7 @@ export type UpstreamFaultCode =
   | 'upstream_protocol' // what came back is not MCP
   | 'upstream_too_large'
   | 'upstream_closed' // process died or stream broke while waiting
+  | 'upstream_session_lost' // a legacy server forgot us and has met us anew; only of requests marked `once`
   | 'upstream_sandbox'; // the isolation backend is missing or refused
 
 /** `dispatched`: whether the request may have had an effect. `no` only when we know that not one byte was sent. */

@@ -217,11 +217,15 @@ export function httpWire(options: HttpOptions): Wire {
     live.add(part);
     let id = nextId++;
     try {
-      if (restoring !== null && request.method !== 'initialize') await restoring;
+      if (restoring !== null && request.method !== 'initialize') {
+        await restoring;
+        if (request.once) throw sessionLost();
+      }
       const sentSession = session;
       let reply = await attempt(id, request, started);
       if (reply === 'forgotten') {
         await again(sentSession);
+        if (request.once) throw sessionLost();
         id = nextId++;
         reply = await attempt(id, request, started);
       }
@@ -318,6 +322,10 @@ export function httpWire(options: HttpOptions): Wire {
     close,
   };
 }
+
+/** 404 says that the request was not processed, so whoever sent it may look at the server and send it again. */
+const sessionLost = (): UpstreamFault =>
+  new UpstreamFault('upstream_session_lost', 'the server forgot the session; there is a new one', { dispatched: 'no' });
 
 /** 405 by the specification, the others by servers that do not expect the question. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);

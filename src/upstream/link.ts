@@ -64,11 +64,12 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, timeoutMs
   }
 
   async function request(
-    { method, params, inputSchema }: UpstreamRequest,
+    { method, params, inputSchema, once = false }: UpstreamRequest,
     signal: AbortSignal,
   ): Promise<UpstreamReply> {
     const headers = identity.era === 'modern' ? mirrored(method, params, inputSchema) : [];
-    const reply = await wire.exchange({ method, params: paramsFor(identity.era, params), headers }, signal, timeoutMs);
+    const message = { method, params: paramsFor(identity.era, params), headers, once };
+    const reply = await wire.exchange(message, signal, timeoutMs);
     if (identity.era === 'modern' && reply.kind === 'result' && !OUTCOMES.has(reply.result['resultType'])) {
       throw new UpstreamFault('upstream_protocol', 'a result names no known outcome (resultType)', {
         dispatched: 'unknown',

@@ -11,6 +11,8 @@ export interface WireRequest {
   readonly params: JsonObject;
   /** HTTP only: fields beyond those every request has. */
   readonly headers?: ReadonlyArray<readonly [name: string, value: string]>;
+  /** HTTP only: not sent again in a new session. */
+  readonly once?: boolean;
 }
 
 export interface Wire {

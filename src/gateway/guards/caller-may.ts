@@ -26,8 +26,12 @@ export const callerMay = guard<number>({
       at: now,
     });
     switch (decision.verdict) {
-      case 'allow':
       case 'hold':
+        // Asked again before dispatch, when nobody can be asked to approve any more: the next call is held.
+        if (call.facts.decision)
+          return deny({ reason: 'policy_denied', visible: true, because: 'approval_missing', rules: decision.rules });
+        return learn({ decision });
+      case 'allow':
         return learn({ decision });
       case 'challenge':
         return deny({ reason: 'scope_missing', scopes: decision.requiredScopes ?? [tool.facts!.scope] });

@@ -26,9 +26,15 @@ export const toolIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
     const lock = lockOn(call.snapshot, { server: tool.server, tool: tool.name }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'tool' });
 
-    // Never seen by this node yet: the later guard that looks again decides.
+    // Asked again before dispatch: the intent, and any approval, speak of what was found the first time, not of a later review of it.
+    const before = call.facts.tool?.approved;
+    const { digest, risk, scope } = tool.approved;
+    if (before && (before.digest !== digest || before.risk !== risk || before.scope !== scope))
+      return deny({ reason: 'tool_changed', approved: before.digest, seen: digest });
+    // Never seen by this node yet: the later guard that looks again decides. Once it has, nothing looks again.
+    if (!seen && call.facts.seen) return deny({ reason: 'tool_unconfirmed', fault: 'sighting_lost' });
     if (seen) {
-      const standing = toolStanding(tool.record, seen.get(tool.name));
+      const standing = toolStanding(tool.record, seen.get(tool.name) ?? null);
       if (standing === 'changed')
         return deny({ reason: 'tool_changed', approved: tool.approved.digest, seen: seen.get(tool.name) ?? '' });
       if (standing !== 'approved') return deny({ reason: 'tool_gone' });

@@ -7,9 +7,9 @@ import type { Digest } from '../../lib/canonical-json.ts';
 import { isFault } from '../../lib/fault.ts';
 import { CONFIRM_WITHIN_MS } from '../catalogue.ts';
 import { known } from '../call.ts';
-import { PASS, deny, guard } from '../guard.ts';
+import { deny, guard, learn } from '../guard.ts';
 
-type Seen = { readonly digest: Digest | undefined } | { readonly fault: string };
+type Seen = { readonly tools: ReadonlyMap<string, Digest> } | { readonly fault: string };
 
 export const toolIsUnchanged = guard<Seen>({
   name: 'tool-is-unchanged',
@@ -17,19 +17,20 @@ export const toolIsUnchanged = guard<Seen>({
     const tool = known(call, 'tool');
     const maxAgeMs = CONFIRM_WITHIN_MS[tool.facts!.risk];
     const last = ports.catalogue.seen(call.endpoint.server);
-    if (last && maxAgeMs > 0 && ports.clock.now() - last.at <= maxAgeMs) return { digest: last.tools.get(tool.name) };
+    if (last && maxAgeMs > 0 && ports.clock.now() - last.at <= maxAgeMs) return { tools: last.tools };
     return ports.catalogue.confirm(known(call, 'server'), maxAgeMs, call.inflight.signal).then(
-      (sighting) => ({ digest: sighting.tools.get(tool.name) }),
+      ({ tools }) => ({ tools }),
       (error: unknown) => ({ fault: isFault(error) ? error.code : 'cancelled' }),
     );
   },
   decide(call, seen) {
     if ('fault' in seen) return deny({ reason: 'tool_unconfirmed', fault: seen.fault });
     const tool = known(call, 'tool');
-    const standing = toolStanding(tool.record, seen.digest);
-    if (standing === 'approved') return PASS;
+    const digest = seen.tools.get(tool.name) ?? null;
+    const standing = toolStanding(tool.record, digest);
+    if (standing === 'approved') return learn({ seen: seen.tools });
     if (standing === 'changed')
-      return deny({ reason: 'tool_changed', approved: tool.approved!.digest, seen: seen.digest ?? '' });
+      return deny({ reason: 'tool_changed', approved: tool.approved!.digest, seen: digest ?? '' });
     return deny({ reason: 'tool_gone' });
   },
 });
