@@ -7,6 +7,7 @@ import { adminEntry } from '../audit/entries.ts';
 import { personFor } from '../directory/standing.ts';
 import { lockOn } from '../gateway/standing.ts';
 import { readBearer } from '../identity/bearer.ts';
+import type { Caller } from '../identity/caller.ts';
 import { publicDescription } from '../identity/token-problem.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { AdminContext } from './context.ts';
@@ -70,8 +71,12 @@ export async function authenticate(
         : { ...BAD_TOKEN, message: `${publicDescription(verified.error.kind)}.` },
     );
   }
+  return standingOf(ctx, verified.value);
+}
+
+/** The person behind a verified token, as the directory sees them at this moment. */
+function standingOf(ctx: AdminContext, caller: Caller): Result<AdminCaller, Problem> {
   if (!ctx.follower.isFresh(ctx.facts.freshnessLimitMs)) return err(STALE);
-  const caller = verified.value;
   const view = ctx.snapshot();
   if (view.locks === null) return err(UNSOUND);
   const person = personFor(view.people, caller.issuer, caller.subject);
@@ -93,6 +98,21 @@ export async function authenticate(
       chain: caller.actChain,
     },
   });
+}
+
+/**
+ * The same person and row once the body is there. ATTACKER-CONTROLLED: when that is. Who was locked out, left or lost the role
+ * while we waited changes nothing any more.
+ */
+export function stillMay(
+  ctx: AdminContext,
+  who: AdminCaller,
+  route: Pick<Route, 'scope' | 'roles'>,
+): Result<AdminCaller, Problem> {
+  const now = standingOf(ctx, who.token);
+  if (!now.ok) return now;
+  const may = permit(now.value, route);
+  return may.ok ? now : may;
 }
 
 /** Whether a known person may use a row: the scope of their token, then one of the row's roles. */

@@ -93,10 +93,13 @@ export const activatePolicy = handler({
       );
     }
     const replaced: Write[] = [];
+    // What was in force before proves no second will: who takes it out and puts it back could name any forbid on the way.
+    const fresh = ctx.facts.unsafeAuthorMayActivate || !(await wasInForce(ctx, id, policy.text));
     for (const other of new Set(body.replaces)) {
       const record = other === id ? undefined : itemOf(ctx, 'policy', other, PolicyRecord);
       if (record?.state !== 'active')
         return err(invalid('replaces', `${JSON.stringify(other)} is not another policy in force.`));
+      if (!fresh && forbids(other, record.text)) return err(NEEDS_TWO);
       const { id: _other, revision: seenRevision, ...rest } = record;
       replaced.push(write(ctx, other, { ...rest, state: 'draft' }, seenRevision));
     }
@@ -136,20 +139,7 @@ export const deactivatePolicy = handler({
     if (policy.state !== 'active')
       return err(conflict('policy_state', 'The policy is not in force.', 'Nothing needs to be done.'));
     // Without a permit fewer calls pass. Without a forbid more do, and that takes two people.
-    const compiled = compilePolicies({ policies: [{ id, text: policy.text }], tools: [] });
-    if (
-      !ctx.facts.unsafeAuthorMayActivate &&
-      compiled.ok &&
-      compiled.value.policies.some(({ json }) => json.effect === 'forbid')
-    ) {
-      return err(
-        forbidden(
-          'policy_forbids',
-          'A forbid policy is not taken out of force by one person.',
-          'Store a draft that takes its place; somebody else activates it and names this one under `replaces`.',
-        ),
-      );
-    }
+    if (!ctx.facts.unsafeAuthorMayActivate && forbids(id, policy.text)) return err(NEEDS_TWO);
     const done = await commitChange(ask, {
       what: 'policy.deactivated',
       subject: `policy/${id}`,
@@ -178,6 +168,24 @@ export const deletePolicy = handler({
     return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
   },
 });
+
+const NEEDS_TWO = forbidden(
+  'policy_forbids',
+  'A forbid policy is not taken out of force by one person.',
+  'Store a new draft that takes its place; somebody else activates it and names this one under `replaces`.',
+);
+
+function forbids(id: string, text: string): boolean {
+  const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
+  return compiled.ok && compiled.value.policies.some(({ json }) => json.effect === 'forbid');
+}
+
+/** Whether this text was in force under this id since it was last written. */
+async function wasInForce(ctx: AdminContext, id: string, text: string): Promise<boolean> {
+  const changes = await ctx.state.history('policy', ctx.org, id);
+  const written = changes.findLastIndex(({ body }) => body?.['text'] !== text) + 1;
+  return changes.slice(written).some(({ body }) => body?.['state'] === 'active');
+}
 
 /** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once. */
 function check(ctx: AdminContext, id: string, text: string): Result<true, Problem> {

@@ -11,7 +11,7 @@ import { challenge401, challenge403, metadataPath, resourceMetadata } from '../i
 import { newId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
-import { authenticate, permit, recordRefusal } from './authenticate.ts';
+import { authenticate, permit, recordRefusal, stillMay } from './authenticate.ts';
 import type { AdminContext } from './context.ts';
 import { problemBody, type Problem } from './problem.ts';
 import type { AdminCaller, Route, Seen } from './route.ts';
@@ -158,8 +158,14 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
         of(request).who = who.value;
       },
       handler: async (request, reply) => {
-        const { who, ref } = of(request);
-        if (who === null) throw new Error('a route ran without an authenticated person');
+        const { who: before, ref } = of(request);
+        if (before === null) throw new Error('a route ran without an authenticated person');
+        const still = stillMay(ctx, before, route);
+        if (!still.ok) {
+          await recordRefusal(ctx, ref, before, route, still.error);
+          return answerProblem(request, reply, still.error);
+        }
+        const who = still.value;
         const query = route.handler.query.safeParse(request.query);
         if (!query.success) return answerProblem(request, reply, inputProblem('query', query.error.issues));
         const body = readBody(route, request.body);

@@ -1,0 +1,69 @@
+/**
+ * The admin plane against people who have, or had, a right there: a request begun before a lock and ended after it,
+ * and one person doing alone what takes two.
+ */
+import { request } from 'node:http';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startPlane } from '../admin/plane.ts';
+import type { Plane } from '../admin/plane.ts';
+
+let plane: Plane;
+beforeEach(async () => void (plane = await startPlane()));
+afterEach(() => plane.close());
+
+/** Sends the head of a request now, and its body when told to. */
+function begun(who: string, method: string, path: string, body: object) {
+  const text = JSON.stringify(body);
+  const outgoing = request(`${plane.url}/api/v1${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${plane.tokenOf(who)}`,
+      'content-type': 'application/json',
+      'content-length': text.length,
+    },
+  });
+  const status = new Promise<number>((resolve, reject) => {
+    outgoing.on('response', (response) => (response.resume(), resolve(response.statusCode ?? 0)));
+    outgoing.on('error', reject);
+  });
+  outgoing.flushHeaders();
+  outgoing.write(text.slice(0, 1));
+  return { status, finish: (): Promise<number> => (outgoing.end(text.slice(1)), status) };
+}
+
+const ACCOMPLICE = (issuer: string): object => ({
+  reason: 'x',
+  person: { issuer, subject: 'accomplice', name: 'accomplice', state: 'active', roles: ['administrator'] },
+});
+
+test.each([
+  ['locked', () => plane.as('abel', 'POST', '/locks', { kind: 'user', value: 'ada', reason: 'x' })],
+  [
+    'made inactive',
+    async () => {
+      const read = await plane.as('abel', 'GET', '/people/ada');
+      const { id: _id, revision: _revision, ...person } = read.body;
+      const headers = { 'if-match': read.headers.get('etag') ?? '' };
+      return plane.as('abel', 'PUT', '/people/ada', { reason: 'x', person: { ...person, state: 'inactive' } }, headers);
+    },
+  ],
+])('PH-09: a request whose body was held back until after its sender was %s changes nothing', async (_what, revoke) => {
+  const late = begun('ada', 'POST', '/people', ACCOMPLICE(plane.issuer.issuer));
+  // The head was read and its sender found in order once a later request of the same kind was answered.
+  expect((await plane.as('ada', 'GET', '/me')).status).toBe(200);
+  expect((await revoke()).status).toBeLessThan(300);
+  expect(await late.finish()).toBe(403);
+  expect([...plane.snapshot().people.values()].map((person) => person?.subject)).not.toContain('accomplice');
+});
+
+test('AZ-11: a policy that was in force before is no second person: it does not take the place of a forbid', async () => {
+  const forbid = 'baseline.regulated-environments';
+  expect((await plane.as('sven', 'POST', '/policies/baseline.operator/deactivate', { reason: 'x' })).status).toBe(200);
+  const answer = await plane.as('sven', 'POST', '/policies/baseline.operator/activate', {
+    reason: 'x',
+    replaces: [forbid],
+  });
+  expect([answer.status, answer.body.error?.['code']]).toEqual([403, 'policy_forbids']);
+  expect(plane.snapshot().policies?.policies.map(({ id }) => id)).toContain(forbid);
+  expect((await plane.as('sven', 'POST', '/policies/baseline.operator/activate', { reason: 'x' })).status).toBe(200);
+});
