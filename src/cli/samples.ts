@@ -3,7 +3,7 @@
  * and the published "everything" server over Streamable HTTP on loopback. Their tools were reviewed: samples/*.review.yaml holds the digest of each
  * definition that was read, its risk class, scope and why. A tool that says anything else today stays unreviewed and uncallable.
  */
-import { chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
@@ -35,17 +35,19 @@ export interface SampleServer {
 export function sampleFiles(dir: string): string {
   mkdirSync(dir, { recursive: true, mode: 0o755 });
   const welcome = join(dir, 'welcome.txt');
-  if (!existsSync(welcome)) {
+  // ATTACKER-CONTROLLED: from the second start on, the folder is what the server made of it. No link in it is followed.
+  if (lstatSync(welcome, { throwIfNoEntry: false }) === undefined) {
     writeFileSync(
       welcome,
       'Welcome to Remit.\nThis folder is all that the sample filesystem server can see, and it sees it from inside a sandbox.\n',
+      { flag: 'wx' },
     );
   }
   // A gateway that runs as root drops the server to a user of its own, who must own what it may write.
   if (process.getuid?.() === 0) {
     const uid = hasServerUids() ? serverUid('files') : NOBODY;
-    chownSync(dir, uid, uid);
-    chownSync(welcome, uid, uid);
+    lchownSync(dir, uid, uid);
+    lchownSync(welcome, uid, uid);
   }
   return dir;
 }
