@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 async function openSink(behaviour: string, upstream: Partial<StdioTarget> = {}, timeoutMs = 5_000) {
-  const pool = testPool({ probeTimeoutMs: 600 });
+  const pool = testPool({ probeTimeoutMs: behaviour === 'mute' ? 600 : 10_000 });
   pools.push(pool);
   const server = stdioServer(
     SINK_PROGRAM,
