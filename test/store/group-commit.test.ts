@@ -63,6 +63,70 @@ describe('batches', () => {
   });
 });
 
+describe('under load', () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
+  afterEach(() => void vi.useRealTimers());
+
+  /** A queue whose last batch had `entries` entries and is written. */
+  async function after(entries: number) {
+    const { write, writes } = manualDisk();
+    const queue = groupCommit({ ...LIMITS, queueLimit: 100, write });
+    const landed = Promise.all(Array.from({ length: entries }, (_, i) => queue.append('a', `${i}`)));
+    await nextTurn();
+    writes[0]?.succeed();
+    await landed;
+    return { queue, writes };
+  }
+
+  test('the batch after a small one goes in the next turn', async () => {
+    const { queue, writes } = await after(5);
+    void queue.append('a', 'next');
+    await nextTurn();
+    expect(writes).toHaveLength(2);
+  });
+
+  test('the batch after a large one gathers for one millisecond and then goes, also when nobody else comes', async () => {
+    const { queue, writes } = await after(6);
+    void queue.append('a', 'first');
+    await nextTurn();
+    void queue.append('a', 'second');
+    await nextTurn();
+    expect(writes).toHaveLength(1);
+    vi.advanceTimersByTime(1);
+    expect(writes[1]?.groups).toEqual([{ log: 'a', texts: ['first', 'second'] }]);
+  });
+
+  test('a full batch waits no longer', async () => {
+    const { queue, writes } = await after(6);
+    for (let i = 0; i < 32; i++) void queue.append('a', `${i}`);
+    await nextTurn();
+    expect(writes[1]?.groups[0]?.texts).toHaveLength(32);
+    void queue.append('a', 'after');
+    vi.advanceTimersByTime(1);
+    expect(writes).toHaveLength(2);
+  });
+
+  test('AE-03: a batch that gathers when the disk fails is refused and never written', async () => {
+    const { queue, writes } = await after(6);
+    const waits = queue.append('a', 'waits');
+    queue.fail(new LedgerFault('ledger_failed', 'the disk failed'));
+    await expect(waits).rejects.toMatchObject({ code: 'ledger_failed', message: 'the disk failed' });
+    vi.advanceTimersByTime(1);
+    await nextTurn();
+    expect(writes).toHaveLength(1);
+  });
+
+  test('close waits for a batch that gathers', async () => {
+    const { queue, writes } = await after(6);
+    const waits = queue.append('a', 'waits');
+    const closed = queue.close();
+    vi.advanceTimersByTime(1);
+    writes[1]?.succeed();
+    await expect(waits).resolves.toEqual({ log: 'a', index: 6 });
+    await closed;
+  });
+});
+
 describe('a disk that is too slow', () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] }));
   afterEach(() => void vi.useRealTimers());
@@ -112,7 +176,7 @@ describe('a disk that is too slow', () => {
     writes[0]?.succeed();
     await nextTurn();
     const next = queue.append('a', 'y');
-    await nextTurn();
+    vi.advanceTimersByTime(1); // ten entries were load: the batch after them gathers
     writes[1]?.succeed();
     expect(await next).toEqual({ log: 'a', index: 10 });
   });
