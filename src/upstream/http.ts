@@ -42,6 +42,7 @@ export function httpWire(options: HttpOptions): Wire {
     ...Object.fromEntries(options.headers),
     accept: 'application/json, text/event-stream',
   };
+  const ownCredential = credentialFinder(options.headers.map(([, value]) => value));
   let nextId = 1;
   let era: Era | null = null;
   let version: string | null = null;
@@ -86,6 +87,7 @@ export function httpWire(options: HttpOptions): Wire {
   /** The answer to `exchange` out of a gathered body. */
   function takeJson({ status, headers, body }: Answer, exchange: Exchange): void {
     if (mediaOf(headers) !== 'application/json') throw violation('the answer is neither JSON nor an event stream');
+    if (body && ownCredential(body)) throw violation(REPEATED);
     const message = readFromServer(body ?? Buffer.alloc(0), maxBytes);
     if (!message.ok) throw violation(message.error);
     // An error status without id still answers this request: nothing else was sent on this connection.
@@ -122,7 +124,9 @@ export function httpWire(options: HttpOptions): Wire {
 
   function takeEvent({ event, data }: SseEvent, exchange: Exchange | null): UpstreamFault | null {
     if ((event !== undefined && event !== 'message') || data === '') return null; // keep-alives, priming
-    const message = readFromServer(Buffer.from(data), maxBytes);
+    const bytes = Buffer.from(data);
+    if (ownCredential(bytes)) return violation(REPEATED);
+    const message = readFromServer(bytes, maxBytes);
     return message.ok ? takeMessage(message.value, exchange) : violation(message.error);
   }
 
@@ -335,6 +339,26 @@ const UNREAD = (status: number): boolean =>
   (status >= 300 && status < 400) || status === 401 || status === 403 || status === 429 || status >= 500;
 
 const GIVEN_UP = new Error('given up');
+
+const REPEATED = 'the answer repeats a credential that was sent with the request';
+/** Shorter values are no secrets, and are found by accident. */
+const SHORTEST_CREDENTIAL = 8;
+
+/**
+ * Whether an answer repeats one of our header values, as servers that echo their request do (AN-12): such an answer goes to nobody.
+ * Not found: a credential that the server wrote in another way on purpose. It has it already and needs no caller to carry it off.
+ */
+function credentialFinder(values: readonly string[]): (body: Uint8Array) => boolean {
+  const secrets = values.flatMap((value) => [value, value.slice(value.lastIndexOf(' ') + 1)]);
+  const spellings = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
+  const needles = [...new Set(spellings)]
+    .filter(({ length }) => length >= SHORTEST_CREDENTIAL)
+    .map((text) => Buffer.from(text));
+  return ({ buffer, byteOffset, byteLength }) => {
+    const body = Buffer.from(buffer, byteOffset, byteLength);
+    return needles.some((needle) => body.includes(needle));
+  };
+}
 
 function mediaOf(headers: Answer['headers']): string | undefined {
   const type = headers['content-type'];

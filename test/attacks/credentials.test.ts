@@ -31,7 +31,11 @@ beforeAll(async () => {
   ];
   rig = await startRig({
     admin: true,
-    servers: { notes: { upstream: { headers } }, old: { era: 'legacy', upstream: { headers } } },
+    servers: {
+      notes: { upstream: { headers } },
+      old: { era: 'legacy', upstream: { headers } },
+      stream: { answer: 'sse', upstream: { headers } },
+    },
   });
 });
 afterAll(async () => {
@@ -61,7 +65,7 @@ test('AN-12: every request to the server carries the credential as its header', 
 });
 
 test('AN-12: no body, query or path to the server carries it', () => {
-  for (const server of ['notes', 'old'])
+  for (const server of ['notes', 'old', 'stream'])
     for (const { body, path } of rig.sink(server).received)
       for (const canary of Object.values(CANARY)) expect(body + path).not.toContain(canary);
 });
@@ -96,6 +100,26 @@ test.each([
     rig.sink(server).intercept(null);
   }
 });
+
+test.each(['notes', 'old', 'stream'])(
+  'AN-12: a tool of %s that echoes the headers of its request does not get them into a result, a list or the log',
+  async (server) => {
+    const sink = rig.sink(server);
+    for (const echoed of [CANARY.env, `Bearer ${CANARY.file}`, `{"x-api-key":"${CANARY.env}"}`]) {
+      sink.onCall(() => ({ content: [{ type: 'text', text: `you sent ${echoed}` }] }));
+      for (const [tool, era] of [
+        ['read_note', 'modern'],
+        ['write_note', 'legacy'],
+      ] as const) {
+        const answer = await keep(rig.call(server, tool, { text: 'x' }, { era }));
+        expect(answer.result?.['isError']).toBe(true);
+        expect(answer.text).toContain('The server did not give a usable answer.');
+      }
+    }
+    sink.onCall(() => ({ content: [] }));
+    expect((await rig.call(server, 'read_note', { text: 'x' })).result?.['isError'] ?? false).toBe(false);
+  },
+);
 
 test('AN-12: neither do a dead server, a secret that is gone, and a lost session', async () => {
   for (const fault of ['drop', { status: 404 }] as const) {
