@@ -424,16 +424,17 @@ function stamp(call: Call, deps: AnswerDeps) {
   return deps.audit.stamp({ ref: call.id, ...(call.trace && { trace: call.trace }) });
 }
 
+// The facts of an entry are written in canonical order: audit/entries.ts says why.
 function actorOf(call: Call): Actor | undefined {
   const { caller, person } = call.facts;
   if (!caller) return undefined;
   return {
-    issuer: caller.issuer,
-    subject: caller.subject,
-    person: person?.id ?? null,
-    client: caller.clientId,
-    token: caller.tokenId,
     chain: caller.actChain,
+    client: caller.clientId,
+    issuer: caller.issuer,
+    person: person?.id ?? null,
+    subject: caller.subject,
+    token: caller.tokenId,
   };
 }
 
@@ -441,26 +442,26 @@ function callFacts(call: Call): CallFacts {
   const { tool } = call.facts;
   const asked = call.message.rule?.family === 'call' ? call.message.params['name'] : null;
   return {
-    id: call.id,
+    args: call.facts.argumentsDigest ?? null,
+    definition: tool?.approved?.digest ?? null,
     era: call.message.era,
+    id: call.id,
     method: call.message.rule ? call.message.method : 'unknown',
+    risk: tool?.facts?.risk ?? null,
     server: call.endpoint.server,
     tool: tool?.name ?? (typeof asked === 'string' ? asked.slice(0, 128) : null),
-    definition: tool?.approved?.digest ?? null,
-    args: call.facts.argumentsDigest ?? null,
-    risk: tool?.facts?.risk ?? null,
   };
 }
 
 function decisionFacts(call: Call, denial: Denial | null): DecisionFacts {
   return {
-    verdict: denial ? verdictOf(denial) : 'allow',
-    reason: denial ? reasonCode(denial) : null,
-    rules: denial?.reason === 'policy_denied' ? denial.rules : (call.facts.decision?.rules ?? []),
-    revision: call.snapshot.revision,
-    policy: call.snapshot.policyDigest,
     approval: call.facts.approval?.id ?? (denial && 'approval' in denial ? denial.approval : null),
     guard: denial ? call.stoppedBy : null,
+    policy: call.snapshot.policyDigest,
+    reason: denial ? reasonCode(denial) : null,
+    revision: call.snapshot.revision,
+    rules: denial?.reason === 'policy_denied' ? denial.rules : (call.facts.decision?.rules ?? []),
+    verdict: denial ? verdictOf(denial) : 'allow',
   };
 }
 
@@ -472,7 +473,7 @@ function outcomeFacts(
   result: Digest | null,
   inspected: readonly string[],
 ): OutcomeFacts {
-  return { status, detail, result, ms: deps.ports.clock.now() - call.startedAt, inspected };
+  return { detail, inspected, ms: deps.ports.clock.now() - call.startedAt, result, status };
 }
 
 function finish(call: Call, measure: CallMeasure, verdict: string, reason: string | null, deps: AnswerDeps): void {
