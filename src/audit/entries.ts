@@ -11,9 +11,9 @@ export interface Stamp {
   readonly timeMs: number;
   readonly node: string;
   readonly org: string;
-  readonly ref?: string;
+  readonly ref?: string | undefined;
   /** W3C trace id. */
-  readonly trace?: string;
+  readonly trace?: string | undefined;
 }
 
 export type EventFacts = NonNullable<AuditEntry['event']>;

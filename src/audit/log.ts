@@ -74,14 +74,8 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   let turn: Promise<unknown> = Promise.resolve();
 
   function stamp(more: { readonly ref?: string | undefined; readonly trace?: string | undefined } = {}): Stamp {
-    const { ref, trace } = more;
-    return {
-      timeMs: clock.now(),
-      node,
-      org: log,
-      ...(ref === undefined ? {} : { ref }),
-      ...(trace === undefined ? {} : { trace }),
-    };
+    // One shape whatever is known: on every call's path, and an absent member is not written (entries.ts).
+    return { timeMs: clock.now(), node, org: log, ref: more.ref, trace: more.trace };
   }
 
   async function record(entry: AuditEntry): Promise<Appended> {

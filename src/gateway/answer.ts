@@ -421,7 +421,7 @@ function ledgerDenial(fault: unknown, left = false): Denial {
 }
 
 function stamp(call: Call, deps: AnswerDeps) {
-  return deps.audit.stamp({ ref: call.id, ...(call.trace && { trace: call.trace }) });
+  return deps.audit.stamp({ ref: call.id, trace: call.trace ?? undefined });
 }
 
 // The facts of an entry are written in canonical order: audit/entries.ts says why.
