@@ -54,7 +54,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     forceCloseConnections: true,
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 4096, ignoreTrailingSlash: false, caseSensitive: true },
-    http: { maxHeaderSize: 16_384, headersTimeout: 10_000 },
+    http: { maxHeaderSize: 16_384, headersTimeout: 10_000, joinDuplicateHeaders: true },
     frameworkErrors: (_error, request, reply) => {
       void answerProblem(request, reply, {
         status: 400,

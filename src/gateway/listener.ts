@@ -16,7 +16,7 @@ import { readMessage } from '../protocol/read-request.ts';
 import type { InboundMessage, ReadLimits } from '../protocol/read-request.ts';
 import { wireAccepted, wireError, wireResponse } from '../protocol/write-response.ts';
 import type { WireResponse } from '../protocol/write-response.ts';
-import { answer } from './answer.ts';
+import { answer, refuseWith } from './answer.ts';
 import type { Call, Endpoint } from './call.ts';
 import { endSession, refuseUnread } from './edge.ts';
 import type { EdgeDeps } from './edge.ts';
@@ -49,12 +49,16 @@ export interface Listener {
 
 const PATH = /^\/mcp\/([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})$/;
 const METADATA_PREFIX = '/.well-known/oauth-protected-resource';
+/** Bodies under way may hold this much before who sends the next one is asked first. */
+const UNASKED_BYTES = 64 * 1_048_576;
 
 export async function startListener(deps: ListenerDeps): Promise<Listener> {
   let origin = '';
   let guardHost: ReturnType<typeof httpGuards> = () => invalidRequest(null, 'not listening yet', 503);
   const server: Server = createServer(
     {
+      // Where a header may stand once, two are refused as one wrong value: the next reader might take the other (RFC 9112 3.2 for Host).
+      joinDuplicateHeaders: true,
       maxHeaderSize: 32_768,
       headersTimeout: 10_000,
       requestTimeout: 30_000,
@@ -70,6 +74,9 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     },
   );
   server.maxRequestsPerSocket = 0;
+
+  /** Bytes of bodies that are not complete yet. */
+  const pending = { bytes: 0 };
 
   const endpointOf = (org: string, name: string): Endpoint => {
     const path = `/mcp/${org}/${name}`;
@@ -98,7 +105,14 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     if (deps.ports.limits.full()) {
       return write(response, { status: 503, headers: { 'Retry-After': '1', Connection: 'close' }, body: '' });
     }
-    const body = await readBody(request, deps.readLimits.maxBytes);
+    if (pending.bytes > UNASKED_BYTES) {
+      // ATTACKER-CONTROLLED: how many bodies are begun and never ended. Strangers may not have the memory of those who have a token.
+      const call = callFor(endpoint, request, UNREAD);
+      const stranger = await deps.pipeline.admit(call, 'edge', deps.ports);
+      deps.inflight.close(call.inflight);
+      if (stranger) return write(response, toWire(await refuseWith(call, stranger, deps), 'json', cors), true);
+    }
+    const body = await readBody(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
     const message = body === 'too_large' ? null : readMessage(body, request.headers, deps.readLimits);
     if (!message?.ok) {
@@ -207,13 +221,25 @@ const UNREAD: InboundMessage = {
 };
 
 /** Null: the client went away. The bound is kept while the bytes come in, whatever Content-Length says. */
-function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer | 'too_large' | null> {
+function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  pending: { bytes: number },
+): Promise<Buffer | 'too_large' | null> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too_large');
-  return new Promise((resolve) => {
+  return new Promise((done) => {
     const chunks: Buffer[] = [];
     let size = 0;
+    let over = false;
+    const resolve = (body: Buffer | 'too_large' | null): void => {
+      if (!over) pending.bytes -= size;
+      over = true;
+      done(body);
+    };
     request.on('data', (chunk: Buffer) => {
+      if (over) return;
       size += chunk.length;
+      pending.bytes += chunk.length;
       if (size > maxBytes) {
         request.pause();
         resolve('too_large');
