@@ -126,7 +126,16 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'schema_unusable':
       return unknownTool();
     case 'tool_unconfirmed':
-      return refused('The server cannot be reached, so nothing was sent. Try again later.');
+      return facts.isCall
+        ? refused('The server cannot be reached, so nothing was sent. Try again later.')
+        : error(
+            503,
+            REMIT_CODES.unavailable,
+            'The server cannot be reached, so its tools are not known. Try again later.',
+            {
+              'Retry-After': '5',
+            },
+          );
     case 'arguments_invalid':
       return refused(
         `The arguments do not fit the tool: ${denial.problems.slice(0, 5).join('; ')}. Correct them and call again.`,

@@ -183,7 +183,7 @@ test('a server that was never seen and cannot be asked has no list, and the answ
   await rig.pool.close('old', 'test');
   await rig.until('the sighting is forgotten', () => rig.gateway.catalogue.seen('old') === undefined);
   const answer = await rig.ask('old', 'tools/list', {}, { era: 'modern' });
-  expect(answer.status).toBe(403);
-  expect(answer.error?.message).toContain('The server cannot be reached, so nothing was sent.');
+  expect([answer.status, answer.headers['retry-after']]).toEqual([503, '5']);
+  expect(answer.error?.message).toContain('The server cannot be reached, so its tools are not known. Try again later.');
   rig.sink('old').intercept(null);
 });

@@ -282,10 +282,25 @@ describe('a refused tools/call', () => {
 });
 
 describe('the same refusal of any other method', () => {
-  test.each(ALL.map((row) => [row.denial.reason, row] as const))('%s is an error, never a result', (_reason, row) => {
-    const reply = toReply(row.denial, { ...FACTS, isCall: false });
-    expectError(reply, row, row.status ?? 403, row.code ?? 4030);
+  test('a server that cannot be asked is unavailable to a list', () => {
+    expect(toReply({ reason: 'tool_unconfirmed', fault: 'x' }, { ...FACTS, isCall: false })).toMatchObject({
+      error: {
+        httpStatus: 503,
+        code: 5030,
+        message: `The server cannot be reached, so its tools are not known. Try again later. Reference: ${REF}`,
+      },
+      headers: { 'Retry-After': '5' },
+    });
   });
+
+  const others = ALL.filter((row) => row.denial.reason !== 'tool_unconfirmed');
+  test.each(others.map((row) => [row.denial.reason, row] as const))(
+    '%s is an error, never a result',
+    (_reason, row) => {
+      const reply = toReply(row.denial, { ...FACTS, isCall: false });
+      expectError(reply, row, row.status ?? 403, row.code ?? 4030);
+    },
+  );
 });
 
 describe('every refusal', () => {
