@@ -63,11 +63,14 @@ export function runCommands(program: Command): void {
     'remit authserver --config /etc/remit/remit.yaml',
   )
     .option('--config <path>', CONFIG_HELP)
+    .addHelpText('after', '\nSIGHUP rotates the signing and cookie keys: kill -HUP PID')
     .action(async (options: ConfigOptions) => {
       const config = configOrFail(options.config);
       const { runAuthServer } = await import('../serve.ts');
       const running = await runAuthServer(config);
       show(options, { issuer: running.issuer }, ({ issuer }) => `issuer: ${issuer}`);
+      // The one thing an operator tells a running authorization server: new keys from now on, old ones stay published until they are spent.
+      process.on('SIGHUP', () => running.rotateKeys());
       await untilStopped(options, running);
     });
 }
