@@ -7,6 +7,7 @@ import type { HeldApproval } from '../approvals/binding.ts';
 import { callDigest } from '../approvals/call-digest.ts';
 import type { ExactCall } from '../approvals/call-digest.ts';
 import { requestApproval, useApproval } from '../approvals/machine.ts';
+import { personStanding } from '../directory/standing.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
@@ -16,6 +17,7 @@ import type { StateStore } from '../store/state.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Snapshot } from './snapshot.ts';
+import { lockOn } from './standing.ts';
 
 export type Held =
   | { readonly state: 'pending'; readonly id: string; readonly expiresAt: number }
@@ -54,6 +56,18 @@ export function approvalDesk(deps: {
     }
   }
 
+  /** A yes is worth what its giver may still give: who was locked out, left or lost the role since has agreed to nothing. */
+  function approverStands({ state, decidedBy }: HeldApproval, now: number): boolean {
+    if (state !== 'approved') return true;
+    const snapshot = deps.snapshot();
+    const approver = [...snapshot.people.values()].find((person) => person?.id === decidedBy) ?? null;
+    return (
+      personStanding(approver) === 'active' &&
+      approver?.roles.includes('approver') === true &&
+      lockOn(snapshot, { person: approver.id }, now) === null
+    );
+  }
+
   return {
     async holdFor(call) {
       const tool = known(call, 'tool');
@@ -68,8 +82,8 @@ export function approvalDesk(deps: {
         terms: { ...tool.facts! },
       };
       const digest = callDigest(exact);
-      const open = deps.snapshot().approvals.get(digest) ?? [];
       const now = deps.clock.now();
+      const open = (deps.snapshot().approvals.get(digest) ?? []).filter((approval) => approverStands(approval, now));
       const existing = matching(open, digest, now) ?? waiting(open, digest, now);
       if (existing) return asHeld(existing);
 
@@ -84,9 +98,10 @@ export function approvalDesk(deps: {
         .snapshot()
         .approvals.get(call)
         ?.find((approval) => approval.id === id);
-      if (!entry) return false;
+      const now = deps.clock.now();
+      if (!entry || !approverStands(entry, now)) return false;
       const { id: _id, revision, ...approval } = entry;
-      const used = useApproval(approval, call, deps.clock.now());
+      const used = useApproval(approval, call, now);
       return used.ok && (await commit(id, used.value, 'used', revision));
     },
   };
