@@ -170,6 +170,11 @@ export const ConfigSchema = z.strictObject({
       callsPerMinutePerPerson: count(1, 1_000_000)
         .default(600)
         .describe('Calls one person may start per minute, over all servers.'),
+      refusalsPerMinutePerCaller: count(1, 1_000_000)
+        .default(300)
+        .describe(
+          'Refusals of one caller that are logged one by one in a minute. Further ones are answered with 429 and counted.',
+        ),
       callTimeoutMs: milliseconds(100, 3_600_000)
         .default(60_000)
         .describe('Longest time one call may take. A shorter timeoutMs of the server wins.'),

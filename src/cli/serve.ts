@@ -215,6 +215,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           },
           limits: {
             callsPerMinutePerPerson: config.limits.callsPerMinutePerPerson,
+            refusalsPerMinutePerCaller: config.limits.refusalsPerMinutePerCaller,
             concurrentPerPerson: config.limits.maxConcurrentCallsPerPerson,
             concurrentCalls: config.limits.maxConcurrentCalls,
             maxBodyBytes: config.limits.maxBodyBytes,

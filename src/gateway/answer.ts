@@ -43,7 +43,7 @@ export interface AnswerDeps extends GreetingDeps {
   readonly telemetry: Telemetry;
   readonly connect: (server: ServerEntry) => Promise<Connection>;
   readonly maxResultBytes: number;
-  readonly log: (level: 'info' | 'warn' | 'error', fields: object, message: string) => void;
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 
 /** Never throws: whatever goes wrong becomes a reply, and a refusal where there is doubt. */
@@ -378,22 +378,33 @@ async function refuse(
   measure: CallMeasure,
   alreadyAt?: number,
 ): Promise<Reply> {
+  const { caller } = call.facts;
   let shown = denial;
-  if (isAnonymous(denial) || !call.facts.caller) {
+  // What already stands in the log under an intent or outcome is told to its end, however many refusals there were.
+  const room =
+    caller === undefined || alreadyAt !== undefined
+      ? 'log'
+      : await deps.ports.limits.refusal(`${caller.issuer} ${caller.subject}`);
+  if (isAnonymous(denial) || caller === undefined) {
     deps.noise.count(reasonCode(denial));
     deps.telemetry.noise(denial.reason);
+    // At a level that is off in service: strangers must not be able to fill the process log either.
     deps.log(
-      'info',
+      'debug',
       { ref: call.id, reason: reasonCode(denial), server: call.endpoint.server },
       'refused before sign-in',
     );
+  } else if (room === 'count') {
+    deps.noise.count('refusals_over_limit');
+    shown = { reason: 'rate_limited', on: 'refusals', retryAfterSeconds: 60 };
   } else {
+    if (room === 'last') shown = { reason: 'rate_limited', on: 'refusals', retryAfterSeconds: 60 };
     try {
       await deps.audit.record(
         denialEntry(stamp(call, deps), {
           actor: actorOf(call),
           call: callFacts(call),
-          decision: decisionFacts(call, denial),
+          decision: decisionFacts(call, shown),
           ...(alreadyAt !== undefined && { prev: alreadyAt }),
         }),
       );

@@ -70,7 +70,7 @@ export interface GatewayDeps {
   readonly freshnessLimitMs: number;
   readonly catalogueRefreshMs: number;
   readonly approvalTtlMs: number;
-  readonly log: (level: 'info' | 'warn' | 'error', fields: object, message: string) => void;
+  readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 
 export interface Gateway {

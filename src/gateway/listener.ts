@@ -74,6 +74,8 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     },
   );
   server.maxRequestsPerSocket = 0;
+  // Beyond this a connection is closed at once: sockets cost memory before anybody has said who they are.
+  server.maxConnections = 10_000;
 
   /** Bytes of bodies that are not complete yet. */
   const pending = { bytes: 0 };

@@ -6,12 +6,14 @@ import { memoryLimits } from '../../src/gateway/limits.ts';
 import { noiseCounter } from '../../src/gateway/noise.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 
+const ROOM = { refusalsPerMinutePerCaller: 9 };
+
 afterEach(() => void vi.useRealTimers());
 
 describe('calls per minute', () => {
   test('every person has their own; past it they hear how long to wait, and the next minute they may again', async () => {
     vi.useFakeTimers();
-    const limits = memoryLimits({ callsPerMinutePerPerson: 3, concurrentPerPerson: 9, concurrentCalls: 9 });
+    const limits = memoryLimits({ ...ROOM, callsPerMinutePerPerson: 3, concurrentPerPerson: 9, concurrentCalls: 9 });
     for (let i = 0; i < 3; i++) expect(await limits.take('dana')).toEqual({ ok: true });
     vi.advanceTimersByTime(20_000);
     expect(await limits.take('dana')).toEqual({ ok: false, on: 'person', retryAfterSeconds: 40 });
@@ -22,16 +24,34 @@ describe('calls per minute', () => {
 
   test('a wait is never told as zero', async () => {
     vi.useFakeTimers();
-    const limits = memoryLimits({ callsPerMinutePerPerson: 1, concurrentPerPerson: 9, concurrentCalls: 9 });
+    const limits = memoryLimits({ ...ROOM, callsPerMinutePerPerson: 1, concurrentPerPerson: 9, concurrentCalls: 9 });
     await limits.take('dana');
     vi.advanceTimersByTime(59_999);
     expect(await limits.take('dana')).toEqual({ ok: false, on: 'person', retryAfterSeconds: 1 });
   });
 });
 
+describe('refusals of one caller', () => {
+  test('are logged up to a number a minute; one says that more may follow, the rest are counted', async () => {
+    vi.useFakeTimers();
+    const limits = memoryLimits({
+      callsPerMinutePerPerson: 9,
+      refusalsPerMinutePerCaller: 2,
+      concurrentPerPerson: 9,
+      concurrentCalls: 9,
+    });
+    const told = [];
+    for (let i = 0; i < 5; i++) told.push(await limits.refusal('issuer mallory'));
+    expect(told).toEqual(['log', 'log', 'last', 'count', 'count']);
+    expect(await limits.refusal('issuer dana')).toBe('log');
+    vi.advanceTimersByTime(60_001);
+    expect(await limits.refusal('issuer mallory')).toBe('log');
+  });
+});
+
 describe('calls at the same time', () => {
   test('are bounded per person and in all, and a place that is left is free again', () => {
-    const limits = memoryLimits({ callsPerMinutePerPerson: 9, concurrentPerPerson: 2, concurrentCalls: 3 });
+    const limits = memoryLimits({ ...ROOM, callsPerMinutePerPerson: 9, concurrentPerPerson: 2, concurrentCalls: 3 });
     expect([limits.enter('dana'), limits.enter('dana'), limits.enter('dana')]).toEqual([true, true, false]);
     expect(limits.full()).toBe(false);
     expect([limits.enter('dora'), limits.full(), limits.enter('omar')]).toEqual([true, true, false]);
@@ -43,7 +63,12 @@ describe('calls at the same time', () => {
     const step = fc.record({ person: fc.constantFrom('a' as const, 'b', 'c'), come: fc.boolean() });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const limits = memoryLimits({ callsPerMinutePerPerson: 9, concurrentPerPerson: 2, concurrentCalls: 4 });
+        const limits = memoryLimits({
+          ...ROOM,
+          callsPerMinutePerPerson: 9,
+          concurrentPerPerson: 2,
+          concurrentCalls: 4,
+        });
         const inside = { a: 0, b: 0, c: 0 };
         const total = (): number => inside.a + inside.b + inside.c;
         for (const { person, come } of steps) {

@@ -290,6 +290,7 @@ export async function startRig(options: RigOptions = {}) {
       },
       limits: {
         callsPerMinutePerPerson: 100_000,
+        refusalsPerMinutePerCaller: 100_000,
         concurrentPerPerson: 200,
         concurrentCalls: 500,
         maxBodyBytes: 1_048_576,
