@@ -2,6 +2,7 @@
  * Policies: drafts, and what is in force. A text is stored only if it compiles against the schema and lint does not refuse it;
  * it takes effect only when somebody else than its author activates it (AZ-11), together with everything else in force.
  * What is in force is never edited in place: a new draft takes its place in one step, so that there is no moment without it.
+ * Which ones it displaces is written by its author: whoever activates agrees to that list or does not, and cannot lengthen it.
  */
 import { z } from 'zod';
 import { err, ok, type Result } from '../lib/result.ts';
@@ -12,7 +13,7 @@ import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
 import { conflict, forbidden, invalid, notFound, type Problem } from './problem.ts';
-import { itemOf, itemsOf } from './records.ts';
+import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler, Reason } from './route.ts';
 
 export const listPolicies = handler({
@@ -46,7 +47,7 @@ export const putPolicy = handler({
         conflict(
           'policy_active',
           'A policy in force is not edited in place.',
-          'Store the new text under another id; whoever activates it names this one under `replaces`.',
+          'Store the new text under another id, with this one under `replaces`; somebody else activates it.',
         ),
       );
     }
@@ -54,10 +55,13 @@ export const putPolicy = handler({
     if (!revision.ok) return revision;
     const checked = check(ctx, id, body.policy.text);
     if (!checked.ok) return checked;
+    const replaced = displaced(ctx, id, body.policy.replaces);
+    if (!replaced.ok) return replaced;
     const done = await commitChange(ask, {
       what: 'policy.drafted',
       subject: `policy/${id}`,
       reason: body.reason,
+      facts: { replaces: body.policy.replaces },
       writes: [write(ctx, id, { ...body.policy, state: 'draft' }, revision.value)],
     });
     return done.ok
@@ -73,7 +77,9 @@ export const putPolicy = handler({
 export const activatePolicy = handler({
   body: z.strictObject({
     reason: Reason,
-    replaces: z.array(z.string()).max(100).default([]).describe('Policies that leave force in the same step.'),
+    replaces: z
+      .never('belongs to the draft: its author stores it there (PUT of the policy), and somebody else activates that.')
+      .optional(),
   }),
   run: async (ask) => {
     const { ctx, who, body, params } = ask;
@@ -83,7 +89,7 @@ export const activatePolicy = handler({
     const { id: _, revision, ...policy } = found;
     if (policy.state === 'active')
       return err(conflict('policy_state', 'The policy is in force already.', 'Nothing needs to be done.'));
-    if (!ctx.facts.unsafeAuthorMayActivate && (await authorsOf(ctx, id, policy.text)).has(who.person)) {
+    if (!ctx.facts.unsafeAuthorMayActivate && (await authorsOf(ctx, id, policy)).has(who.person)) {
       return err(
         forbidden(
           'policy_author',
@@ -92,20 +98,18 @@ export const activatePolicy = handler({
         ),
       );
     }
+    const others = displaced(ctx, id, policy.replaces);
+    if (!others.ok) return others;
     const replaced: Write[] = [];
     // What was in force before proves no second will: who takes it out and puts it back could name any forbid on the way.
     const fresh = ctx.facts.unsafeAuthorMayActivate || !(await wasInForce(ctx, id, policy.text));
-    for (const other of new Set(body.replaces)) {
-      const record = other === id ? undefined : itemOf(ctx, 'policy', other, PolicyRecord);
-      if (record?.state !== 'active')
-        return err(invalid('replaces', `${JSON.stringify(other)} is not another policy in force.`));
-      if (!fresh && forbids(other, record.text)) return err(NEEDS_TWO);
-      const { id: _other, revision: seenRevision, ...rest } = record;
+    for (const { id: other, revision: seenRevision, ...rest } of others.value) {
+      if (!fresh && forbids(other, rest.text)) return err(NEEDS_TWO);
       replaced.push(write(ctx, other, { ...rest, state: 'draft' }, seenRevision));
     }
     // The whole that would be in force must compile together, not only the new part.
     const inForce = itemsOf(ctx, 'policy', PolicyRecord).filter(
-      (one) => one.state === 'active' && !body.replaces.includes(one.id),
+      (one) => one.state === 'active' && !policy.replaces.includes(one.id),
     );
     const compiled = compilePolicies({
       policies: [...inForce, { ...policy, id }].map(({ id, text }) => ({ id, text })),
@@ -121,10 +125,16 @@ export const activatePolicy = handler({
       what: 'policy.activated',
       subject: `policy/${id}`,
       reason: body.reason,
-      facts: { replaces: body.replaces },
-      writes: [write(ctx, id, { ...policy, state: 'active' }, revision), ...replaced],
+      facts: { replaces: policy.replaces },
+      // The list is spent: putting the same policy back in force later displaces nothing by itself.
+      writes: [write(ctx, id, { ...policy, state: 'active', replaces: [] }, revision), ...replaced],
     });
-    return done.ok ? ok({ body: { id, state: 'active', revision: done.value }, revision: done.value }) : done;
+    return done.ok
+      ? ok({
+          body: { id, state: 'active', replaced: policy.replaces, revision: done.value },
+          revision: done.value,
+        })
+      : done;
   },
 });
 
@@ -172,8 +182,26 @@ export const deletePolicy = handler({
 const NEEDS_TWO = forbidden(
   'policy_forbids',
   'A forbid policy is not taken out of force by one person.',
-  'Store a new draft that takes its place; somebody else activates it and names this one under `replaces`.',
+  'Store a new draft with this one under `replaces`; somebody else activates it.',
 );
+
+/** The policies a draft displaces, all of them in force; else the draft says something about the others that is not so. */
+function displaced(ctx: AdminContext, id: string, replaces: readonly string[]): Result<Item<PolicyRecord>[], Problem> {
+  const others: Item<PolicyRecord>[] = [];
+  for (const other of new Set(replaces)) {
+    const record = other === id ? undefined : itemOf(ctx, 'policy', other, PolicyRecord);
+    if (record?.state !== 'active')
+      return err(
+        invalid(
+          'policy.replaces',
+          `${JSON.stringify(other)} is not another policy in force.`,
+          'Store the draft with `replaces` naming only policies that are in force.',
+        ),
+      );
+    others.push(record);
+  }
+  return ok(others);
+}
 
 function forbids(id: string, text: string): boolean {
   const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
@@ -209,17 +237,29 @@ function check(ctx: AdminContext, id: string, text: string): Result<true, Proble
   );
 }
 
-/** Everybody who ever stored exactly this text under this id as a draft: from the history, which nobody can write by hand. */
-async function authorsOf(ctx: AdminContext, id: string, text: string): Promise<ReadonlySet<string>> {
+/**
+ * Everybody who ever brought exactly this text under this id, or gave it exactly this list of what it displaces: from the history,
+ * which nobody can write by hand. Whoever stored the one or the other last is always among them.
+ */
+async function authorsOf(ctx: AdminContext, id: string, draft: PolicyRecord): Promise<ReadonlySet<string>> {
   const changes = await ctx.state.history('policy', ctx.org, id);
+  const list = listOf(draft);
   const authors = new Set<string>();
-  let before: unknown = null;
+  let before: { readonly text: unknown; readonly list: string } | null = null;
   for (const { actor, body } of changes) {
-    if (body !== null && body['text'] === text && before !== text) authors.add(actor);
-    before = body?.['text'] ?? null;
+    const now = body === null ? null : { text: body['text'], list: listOf(body) };
+    if (now?.text === draft.text) {
+      // Activating spends the list; that is not writing it.
+      const wroteList = body?.['state'] === 'draft' && now.list === list && before?.list !== list;
+      if (before?.text !== draft.text || wroteList) authors.add(actor);
+    }
+    before = now;
   }
   return authors;
 }
+
+/** Records from before the list was part of the draft have none. */
+const listOf = ({ replaces }: { readonly replaces?: unknown }): string => JSON.stringify(replaces ?? []);
 
 function write(ctx: AdminContext, id: string, policy: PolicyRecord, expectedRevision: number | null): Write {
   return { kind: 'policy', org: ctx.org, id, body: policy, expectedRevision };

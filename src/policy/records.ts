@@ -6,5 +6,7 @@ export const PolicyRecord = z.strictObject({
   /** Cedar policy text; validated against Remit's schema before it is stored. */
   text: z.string().min(1).max(100_000),
   state: z.enum(['draft', 'active']),
+  /** Part of a draft: policies that leave force in the step that puts this one in force. Spent by that step, so empty afterwards. */
+  replaces: z.array(z.string().min(1).max(200)).max(100).default([]),
 });
 export type PolicyRecord = z.infer<typeof PolicyRecord>;

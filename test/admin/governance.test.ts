@@ -237,8 +237,9 @@ const POLICY = `permit (principal in Remit::Role::"developer", action == Remit::
 when { resource.risk == Remit::Risk::"destructive" } when { context.scopeHeld };`;
 
 describe('policies', () => {
-  const draft = (who: string, id: string, text = POLICY) =>
-    plane.as(who, 'PUT', `/policies/${id}`, { reason: 'x', policy: { description: 'x', text } }, ABSENT);
+  const draft = (who: string, id: string, text = POLICY, replaces: readonly string[] = []) =>
+    plane.as(who, 'PUT', `/policies/${id}`, { reason: 'x', policy: { description: 'x', text, replaces } }, ABSENT);
+  const inForce = () => plane.snapshot().policies?.policies.map(({ id }) => id) ?? [];
 
   test('AZ-11: who wrote a policy cannot activate it, however they try', async () => {
     expect((await draft('sven', 'team.one')).status).toBe(201);
@@ -302,11 +303,70 @@ describe('policies', () => {
       409,
       'policy_active',
     ]);
-    await draft('sven', 'team.two');
-    const done = await plane.as('ada', 'POST', '/policies/team.two/activate', { reason: 'x', replaces: ['team.one'] });
-    expect(done.status).toBe(200);
-    const active = plane.snapshot().policies?.policies.map(({ id }) => id);
-    expect([active?.includes('team.one'), active?.includes('team.two')]).toEqual([false, true]);
+    await draft('sven', 'team.two', POLICY, ['team.one']);
+    expect((await plane.as('ada', 'GET', '/policies/team.two')).body).toMatchObject({ replaces: ['team.one'] });
+    const done = await plane.as('ada', 'POST', '/policies/team.two/activate', { reason: 'x' });
+    expect([done.status, done.body['replaced']]).toEqual([200, ['team.one']]);
+    expect([inForce().includes('team.one'), inForce().includes('team.two')]).toEqual([false, true]);
+    expect((await plane.entries('admin')).at(-1)).toMatchObject({
+      event: { what: 'policy.activated', subject: 'policy/team.two', replaces: ['team.one'] },
+    });
+    // The list is spent: out of force and in again displaces nothing, and asks for nothing that is gone.
+    expect((await plane.as('ada', 'GET', '/policies/team.two')).body).toMatchObject({ replaces: [] });
+    expect((await plane.as('ada', 'POST', '/policies/team.two/deactivate', { reason: 'x' })).status).toBe(200);
+    expect((await plane.as('ada', 'POST', '/policies/team.two/activate', { reason: 'x' })).status).toBe(200);
+  });
+
+  test('AZ-11: what a draft displaces is the word of its author, not of whoever activates it', async () => {
+    const forbid = 'baseline.regulated-environments';
+    await draft('sven', 'team.pending');
+    const asked = await plane.as('ada', 'POST', '/policies/team.pending/activate', { reason: 'x', replaces: [forbid] });
+    expect([...code(asked), asked.body.error?.['message']]).toEqual([
+      422,
+      'invalid',
+      'replaces: belongs to the draft: its author stores it there (PUT of the policy), and somebody else activates that.',
+    ]);
+    // Who writes the list under somebody else's text has written the draft.
+    const read = await plane.as('ada', 'GET', '/policies/team.pending');
+    const lengthened = await plane.as(
+      'ada',
+      'PUT',
+      '/policies/team.pending',
+      { reason: 'x', policy: { description: 'x', text: POLICY, replaces: [forbid] } },
+      { 'if-match': read.headers.get('etag') ?? '' },
+    );
+    expect(lengthened.status).toBe(200);
+    for (const author of ['ada', 'sven'])
+      expect(code(await plane.as(author, 'POST', '/policies/team.pending/activate', { reason: 'x' }))).toEqual([
+        403,
+        'policy_author',
+      ]);
+    expect(inForce()).toEqual(expect.arrayContaining([forbid]));
+    expect(inForce()).not.toContain('team.pending');
+    // A third person who read it agrees to both.
+    expect((await plane.as('abel', 'POST', '/policies/team.pending/activate', { reason: 'read it' })).status).toBe(200);
+    expect([inForce().includes(forbid), inForce().includes('team.pending')]).toEqual([false, true]);
+    expect((await plane.as('sven', 'POST', `/policies/${forbid}/activate`, { reason: 'back' })).status).toBe(200);
+    expect((await plane.as('sven', 'POST', '/policies/team.pending/deactivate', { reason: 'x' })).status).toBe(200);
+  });
+
+  test('a draft that says it displaces what is not in force, or itself, is not stored', async () => {
+    for (const other of ['team.one', 'no.such', 'team.self']) {
+      const refused = await draft('sven', 'team.self', POLICY, [other]);
+      expect([...code(refused), refused.body.error?.['field'], refused.body.error?.['message']]).toEqual([
+        422,
+        'invalid',
+        'policy.replaces',
+        `"${other}" is not another policy in force.`,
+      ]);
+    }
+  });
+
+  test('a record from before the list was part of it reads as one that displaces nothing', async () => {
+    await plane.seed([plane.put('policy', 'team.old', { description: 'x', text: POLICY, state: 'draft' })]);
+    expect((await plane.as('ada', 'GET', '/policies/team.old')).body).toMatchObject({ state: 'draft', replaces: [] });
+    expect((await plane.as('ada', 'POST', '/policies/team.old/activate', { reason: 'x' })).status).toBe(200);
+    expect((await plane.as('ada', 'POST', '/policies/team.old/deactivate', { reason: 'x' })).status).toBe(200);
   });
 
   test('AZ-11: one person alone cannot take a forbid out of force', async () => {

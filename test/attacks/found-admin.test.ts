@@ -59,11 +59,23 @@ test.each([
 test('AZ-11: a policy that was in force before is no second person: it does not take the place of a forbid', async () => {
   const forbid = 'baseline.regulated-environments';
   expect((await plane.as('sven', 'POST', '/policies/baseline.operator/deactivate', { reason: 'x' })).status).toBe(200);
-  const answer = await plane.as('sven', 'POST', '/policies/baseline.operator/activate', {
-    reason: 'x',
-    replaces: [forbid],
-  });
-  expect([answer.status, answer.body.error?.['code']]).toEqual([403, 'policy_forbids']);
+  const read = await plane.as('sven', 'GET', '/policies/baseline.operator');
+  const { description, text } = read.body;
+  const etag = { 'if-match': read.headers.get('etag') ?? '' };
+  const longer = { reason: 'x', policy: { description, text, replaces: [forbid] } };
+  expect((await plane.as('sven', 'PUT', '/policies/baseline.operator', longer, etag)).status).toBe(200);
+  // Neither alone, nor with somebody who sees an old friend come back.
+  for (const [who, problem] of [
+    ['sven', 'policy_author'],
+    ['ada', 'policy_forbids'],
+  ] as const) {
+    const answer = await plane.as(who, 'POST', '/policies/baseline.operator/activate', { reason: 'x' });
+    expect([who, answer.status, answer.body.error?.['code']]).toEqual([who, 403, problem]);
+  }
   expect(plane.snapshot().policies?.policies.map(({ id }) => id)).toContain(forbid);
+});
+
+test('AZ-11: what was in force and was not touched comes back by one person', async () => {
+  expect((await plane.as('sven', 'POST', '/policies/baseline.operator/deactivate', { reason: 'x' })).status).toBe(200);
   expect((await plane.as('sven', 'POST', '/policies/baseline.operator/activate', { reason: 'x' })).status).toBe(200);
 });

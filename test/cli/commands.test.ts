@@ -122,6 +122,14 @@ describe('governing', () => {
       state: 'active',
     });
     expect((await as('ada', ['policy', 'show', 'team.one'])).out).toContain('context.scopeHeld');
+    const next = ['policy', 'put', 'team.next', '-f', 'p.cedar', '--description', 'x', '--reason', 'x'];
+    await done('sven', ...next, '--replaces', 'team.one');
+    expect((await as('ada', ['policy', 'show', 'team.next'])).out).toMatch(/^replaces: +team\.one$/m);
+    const said = await as('ada', ['policy', 'activate', 'team.next', '--reason', 'reviewed']);
+    expect([said.code, said.out]).toEqual([
+      0,
+      expect.stringMatching(/^team\.next is in force at revision \d+\.\nteam\.one is no longer in force\.\n$/),
+    ]);
 
     await done('ada', 'person', 'set', 'nobody', '--roles', 'developer,approver', '--reason', 'joined');
     expect(await done('ada', 'person', 'show', 'nobody')).toMatchObject({ roles: ['developer', 'approver'] });

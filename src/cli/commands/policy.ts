@@ -19,11 +19,14 @@ interface PolicyRow {
   readonly description: string;
   readonly text: string;
   readonly state: string;
+  readonly replaces: readonly string[];
   readonly revision: number;
 }
 interface Changed {
   readonly id: string;
   readonly state?: string;
+  /** Taken out of force in the same step. */
+  readonly replaced?: readonly string[];
   readonly revision: number;
 }
 interface Explanation {
@@ -64,6 +67,7 @@ export function policyCommands(program: Command): void {
             ['id', row.id],
             ['state', row.state],
             ['revision', row.revision],
+            ['replaces', row.replaces.length === 0 ? null : row.replaces.join(', ')],
             ['description', row.description],
           ])}\n\n${visible(row.text)}`,
       );
@@ -78,7 +82,8 @@ export function policyCommands(program: Command): void {
   )
     .requiredOption('-f, --file <path>', 'file with one Cedar policy; `-` reads standard input')
     .requiredOption('--description <text>', 'what the policy is for')
-    .action(async (id: string, options: ReasonOptions & { file: string; description: string }) => {
+    .option('--replaces <policy...>', 'policies in force that leave it when this one is activated', [])
+    .action(async (id: string, options: ReasonOptions & { file: string; description: string; replaces: string[] }) => {
       const api = apiOf(options);
       const text = readNamedFile(options.file);
       const path = `/policies/${seg(id)}`;
@@ -87,7 +92,7 @@ export function policyCommands(program: Command): void {
       const etag = before === undefined ? null : `"${before.revision}"`;
       const { body } = await api.put<Changed>(
         path,
-        { reason: options.reason, policy: { description: options.description, text } },
+        { reason: options.reason, policy: { description: options.description, text, replaces: options.replaces } },
         etag,
       );
       show(options, body, () =>
@@ -103,15 +108,15 @@ export function policyCommands(program: Command): void {
     'activate <policy>',
     'Put a draft in force; somebody else than its author',
     'remit policy activate team.writers --reason "reviewed"',
-  )
-    .option('--replaces <policy...>', 'policies to take out of force in the same step', [])
-    .action(async (id: string, options: ReasonOptions & { replaces: string[] }) => {
-      const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/activate`, {
-        reason: options.reason,
-        replaces: options.replaces,
-      });
-      show(options, body, () => `${visible(id)} is in force at revision ${body.revision}.`);
-    });
+  ).action(async (id: string, options: ReasonOptions) => {
+    const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/activate`, { reason: options.reason });
+    show(options, body, () =>
+      [
+        `${visible(id)} is in force at revision ${body.revision}.`,
+        ...(body.replaced ?? []).map((other) => `${visible(other)} is no longer in force.`),
+      ].join('\n'),
+    );
+  });
 
   change(
     policy,
