@@ -72,7 +72,7 @@ const Config = z.strictObject({
   dataDir: z.string().min(1),
   /** Whose resources tokens are issued for. Empty: no token is ever issued. */
   trustedGateways: z.array(TrustedGateway).max(64).default([]),
-  /** Sign-in against local users of this installation. For evaluation; off by default, and marked on the page. */
+  /** Sign-in against local users of this installation. For evaluation; off by default, loopback issuers only, and marked on the page. */
   evaluationUsers: z.boolean().default(false),
   /** Added to (or, by the same clientId, instead of) the well-known local clients of `clients.ts`. */
   preregisteredClients: z.array(PreregisteredClient).max(200).default([]),
@@ -119,6 +119,14 @@ const Checked = Config.superRefine((config, context) => {
   }
   if (issuer.port === '0' && config.listen.port !== 0) {
     context.addIssue({ code: 'custom', path: ['issuer'], message: 'port 0 goes with listen.port 0 only' });
+  }
+  if (config.evaluationUsers && !isLoopbackHost(issuer.hostname)) {
+    context.addIssue({
+      code: 'custom',
+      path: ['evaluationUsers'],
+      message:
+        'local users are for trying Remit on one machine, with an issuer on loopback; set it to false and connect an identity provider',
+    });
   }
   if (config.lifetimes.refreshIdleSeconds > config.lifetimes.refreshMaxSeconds) {
     context.addIssue({

@@ -321,7 +321,6 @@ describe('sessions', () => {
         listen: { host: '127.0.0.1', port: 0 },
         dataDir: join(at.dataDir, 'https'),
         trustedGateways: [{ origin: at.gateway.origin }],
-        evaluationUsers: true,
       },
       { log: pino({ level: 'silent' }) },
     );
@@ -561,6 +560,19 @@ describe('configuration', () => {
       requestsPerMinute: 600,
       unsafeSilentNativeConsent: false,
     });
+  });
+
+  test('refuses local users for an issuer that others reach, and says what to do instead', () => {
+    const message =
+      "the authorization server's configuration is not valid:\n" +
+      'authserver.evaluationUsers: local users are for trying Remit on one machine, with an issuer on loopback; ' +
+      'set it to false and connect an identity provider';
+    for (const issuer of ['https://as.example', 'https://10.0.0.7:8443', 'https://localhost.as.example'])
+      expect(() => parseAuthServerConfig({ ...good, issuer, evaluationUsers: true })).toThrow(
+        expect.objectContaining({ code: 'config_invalid', message }),
+      );
+    for (const issuer of ['http://127.0.0.1:1', 'https://localhost:1', 'http://[::1]:1'])
+      expect(parseAuthServerConfig({ ...good, issuer, evaluationUsers: true }).evaluationUsers).toBe(true);
   });
 
   test('reports every problem at once, each with its key', () => {
