@@ -6,7 +6,7 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
@@ -19,6 +19,7 @@ import type { StateStore, Write } from '../store/state.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config.ts';
 import { CliFailure, configFailure } from './failure.ts';
+import { openPrivateFolder } from './private-folder.ts';
 import { approveSamples, sampleFiles, sampleServers, startEverything } from './samples.ts';
 import { runGateway } from './serve.ts';
 import type { RunningGateway } from './serve.ts';
@@ -26,7 +27,7 @@ import type { LocalView } from './state-view.ts';
 import type { AuthServerFailed, AuthServerReady } from './up-authserver.ts';
 
 export interface UpOptions {
-  /** Folder for everything; made when missing. */
+  /** Folder for everything; made when missing. Closed to others when it is ours, refused when it is open and not ours. */
   readonly dir: string;
   /** First of four neighbouring ports; null takes the defaults on the first start and what the folder says later. 0: any free ones. */
   readonly port: number | null;
@@ -81,7 +82,7 @@ const PEOPLE: ReadonlyArray<{ readonly username: string; readonly name: string; 
 export async function runUp(options: UpOptions): Promise<RunningUp> {
   const dir = resolve(options.dir);
   const progress = options.progress ?? (() => undefined);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  openPrivateFolder(dir, 'remit.yaml');
   const configFile = join(dir, 'remit.yaml');
   const first = !existsSync(configFile);
   if (first) {
