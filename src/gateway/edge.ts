@@ -3,8 +3,8 @@
  * Who sent it decides what happens: a stranger gets 401 and is counted, a known caller gets the true answer and an audit entry.
  */
 import type { WireError } from '../protocol/errors.ts';
-import { refuseWith } from './answer.ts';
-import type { AnswerDeps } from './answer.ts';
+import type { AnswerDeps } from './deps.ts';
+import { refuseWith } from './refuse.ts';
 import type { Call } from './call.ts';
 import type { Reply } from './wire.ts';
 

@@ -1,0 +1,82 @@
+/** From a call to the facts of its log entries. The members stand in canonical order, so that an entry is not put in order again. */
+import type { Actor, CallFacts, DecisionFacts, OutcomeFacts, OutcomeStatus } from '../audit/entry.ts';
+import type { Digest } from '../lib/canonical-json.ts';
+import type { Call } from './call.ts';
+import { reasonCode, verdictOf } from './denial.ts';
+import type { Denial } from './denial.ts';
+import type { AnswerDeps } from './deps.ts';
+import type { CallMeasure } from './telemetry.ts';
+
+export function stamp(call: Call, deps: AnswerDeps) {
+  return deps.audit.stamp({ ref: call.id, trace: call.trace ?? undefined });
+}
+
+// The facts of an entry are written in canonical order: audit/entries.ts says why.
+
+export function actorOf(call: Call): Actor | undefined {
+  const { caller, person } = call.facts;
+  if (!caller) return undefined;
+  return {
+    chain: caller.actChain,
+    client: caller.clientId,
+    issuer: caller.issuer,
+    person: person?.id ?? null,
+    subject: caller.subject,
+    token: caller.tokenId,
+  };
+}
+
+export function callFacts(call: Call): CallFacts {
+  const { tool } = call.facts;
+  const asked = call.message.rule?.family === 'call' ? call.message.params['name'] : null;
+  return {
+    args: call.facts.argumentsDigest ?? null,
+    definition: tool?.approved?.digest ?? null,
+    era: call.message.era,
+    id: call.id,
+    method: call.message.rule ? call.message.method : 'unknown',
+    risk: tool?.facts?.risk ?? null,
+    server: call.endpoint.server,
+    tool: tool?.name ?? (typeof asked === 'string' ? asked.slice(0, 128) : null),
+  };
+}
+
+export function decisionFacts(call: Call, denial: Denial | null): DecisionFacts {
+  return {
+    approval: call.facts.approval?.id ?? (denial && 'approval' in denial ? denial.approval : null),
+    guard: denial ? call.stoppedBy : null,
+    policy: call.snapshot.policyDigest,
+    reason: denial ? reasonCode(denial) : null,
+    revision: call.snapshot.revision,
+    rules: denial?.reason === 'policy_denied' ? denial.rules : (call.facts.decision?.rules ?? []),
+    verdict: denial ? verdictOf(denial) : 'allow',
+  };
+}
+
+export function outcomeFacts(
+  call: Call,
+  deps: AnswerDeps,
+  status: OutcomeStatus,
+  detail: string | null,
+  result: Digest | null,
+  inspected: readonly string[],
+): OutcomeFacts {
+  return { detail, inspected, ms: deps.ports.clock.now() - call.startedAt, result, status };
+}
+
+export function finish(
+  call: Call,
+  measure: CallMeasure,
+  verdict: string,
+  reason: string | null,
+  deps: AnswerDeps,
+): void {
+  measure.end({
+    server: call.facts.server?.id ?? '',
+    tool: call.facts.tool?.name ?? null,
+    method: call.message.rule ? call.message.method : 'unknown',
+    verdict,
+    reason,
+    ms: deps.ports.clock.now() - call.startedAt,
+  });
+}

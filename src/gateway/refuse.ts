@@ -1,0 +1,84 @@
+/**
+ * Every refusal on its way out: recorded with its true reason (or counted, where one by one would let somebody fill the disk),
+ * then turned into what the caller may see.
+ */
+import { denialEntry } from '../audit/entries.ts';
+import { isFault } from '../lib/fault.ts';
+import type { Call } from './call.ts';
+import { isAnonymous, reasonCode, verdictOf } from './denial.ts';
+import type { Denial } from './denial.ts';
+import type { AnswerDeps } from './deps.ts';
+import { actorOf, callFacts, decisionFacts, finish, stamp } from './entry-facts.ts';
+import { facingOf } from './greeting.ts';
+import type { CallMeasure } from './telemetry.ts';
+import { toReply } from './wire.ts';
+import type { Reply } from './wire.ts';
+
+/** The same for what never became a message (edge.ts). */
+export function refuseWith(call: Call, denial: Denial, deps: AnswerDeps): Promise<Reply> {
+  return refuse(call, denial, deps, deps.telemetry.start('unread', null));
+}
+
+/** Refusals that are no decision but a failure of this node. */
+const OURS: ReadonlySet<Denial['reason']> = new Set(['guard_failed', 'ledger_unavailable', 'outcome_unrecorded']);
+
+/** Records the denial with its true reason, then turns it into what the caller may see. `prev`: an entry of this call already says it. */
+export async function refuse(
+  call: Call,
+  denial: Denial,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+  alreadyAt?: number,
+): Promise<Reply> {
+  const { caller } = call.facts;
+  let shown = denial;
+  // What already stands in the log under an intent or outcome is told to its end, however many refusals there were.
+  const room =
+    caller === undefined || alreadyAt !== undefined
+      ? 'log'
+      : await deps.ports.limits.refusal(`${caller.issuer} ${caller.subject}`);
+  if (isAnonymous(denial) || caller === undefined) {
+    deps.noise.count(reasonCode(denial));
+    deps.telemetry.noise(denial.reason);
+    // At a level that is off in service: strangers must not be able to fill the process log either.
+    deps.log(
+      'debug',
+      { ref: call.id, reason: reasonCode(denial), server: call.endpoint.server },
+      'refused before sign-in',
+    );
+  } else if (room === 'count') {
+    deps.noise.count('refusals_over_limit');
+    shown = { reason: 'rate_limited', on: 'refusals', retryAfterSeconds: 60 };
+  } else {
+    if (room === 'last') shown = { reason: 'rate_limited', on: 'refusals', retryAfterSeconds: 60 };
+    try {
+      await deps.audit.record(
+        denialEntry(stamp(call, deps), {
+          actor: actorOf(call),
+          call: callFacts(call),
+          decision: decisionFacts(call, shown),
+          ...(alreadyAt !== undefined && { prev: alreadyAt }),
+        }),
+      );
+    } catch (fault) {
+      shown = ledgerDenial(fault, denial.reason === 'outcome_unrecorded');
+    }
+    deps.log(OURS.has(shown.reason) ? 'error' : 'info', { ref: call.id, reason: reasonCode(denial) }, 'refused');
+  }
+  finish(call, measure, verdictOf(denial), reasonCode(denial), deps);
+  return toReply(shown, {
+    id: call.message.kind === 'request' ? call.message.id : null,
+    facing: facingOf(call, deps),
+    isCall: call.message.rule?.family === 'call',
+    ref: call.id,
+    metadataUrl: call.endpoint.metadataUrl,
+    defaultScopes: deps.defaultScopes(call.endpoint.server),
+    sessionSent: call.headers['mcp-session-id'] !== undefined,
+  });
+}
+
+/** `left`: something was sent before the record failed, so the caller must not be told that nothing happened. */
+export function ledgerDenial(fault: unknown, left = false): Denial {
+  const code = isFault(fault) ? fault.code : 'unexpected';
+  return { reason: left ? 'outcome_unrecorded' : 'ledger_unavailable', fault: code };
+}
