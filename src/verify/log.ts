@@ -17,7 +17,7 @@ import { compactRange, leafHash, sameHash } from './merkle.ts';
 import type { CompactRange } from './merkle.ts';
 import { parseVkey } from './note.ts';
 import type { Vkey } from './note.ts';
-import { checkOtherFiles } from './other-files.ts';
+import { checkKeyFile, checkOtherFiles } from './other-files.ts';
 import { findings, printable } from './report.ts';
 import type { Finding, Findings, Report } from './report.ts';
 import { TILE_WIDTH } from './tiles.ts';
@@ -49,6 +49,7 @@ export async function verifyLog(dir: string, options: VerifyOptions): Promise<Re
   const trusted = options.vkeys.map((vkey) => (typeof vkey === 'string' ? parseVkey(vkey) : vkey));
   const found = findings();
   await readdir(dir);
+  await checkKeyFile(dir, trusted, found);
   const signed = await openSigned(dir, trusted, found);
   if (signed === null) return emptyReport(found);
   const { checkpoint } = signed;

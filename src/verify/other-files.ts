@@ -1,9 +1,11 @@
 /**
- * Files beside those a verification needed: partial tiles of earlier checkpoints, tiles beyond the checkpoint, and what belongs to no log.
+ * Files beside those a verification needed: partial tiles of earlier checkpoints, tiles beyond the checkpoint, what belongs to no log,
+ * and the keys the directory states for itself.
  */
 import { readdir } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import { readBounded, readTile } from './log-files.ts';
+import type { Vkey } from './note.ts';
 import { printable } from './report.ts';
 import type { Findings } from './report.ts';
 import { decodeBundle, HASH_BYTES, MAX_BUNDLE_BYTES, parseTilePath, TILE_WIDTH, tilePath } from './tiles.ts';
@@ -46,4 +48,25 @@ async function isBeginning(dir: string, partial: TileName, width: number): Promi
   if (partial.level !== 'entries') return shorter.length === partial.width * HASH_BYTES;
   const { entries, complete } = decodeBundle(shorter);
   return complete && entries.length === partial.width;
+}
+
+const MAX_KEYS_BYTES = 64 * 1024;
+
+/**
+ * The directory's own keys prove nothing and are not used, but people copy them. ATTACKER-CONTROLLED: a key here that the reader did not
+ * give is either from before a rotation or put there so that the next reader trusts it.
+ */
+export async function checkKeyFile(dir: string, trusted: readonly Vkey[], found: Findings) {
+  const file = await readBounded(dir, 'log.vkey', MAX_KEYS_BYTES);
+  if (file === null) return;
+  const given = new Set(trusted.map(({ text }) => text));
+  const lines = file
+    .toString('utf8')
+    .split(/\r?\n/)
+    .map((line) => line.trim());
+  const others = lines.filter((line) => line !== '' && !line.startsWith('#') && !given.has(line));
+  if (others.length === 0) return;
+  const names = others.slice(0, 3).map((line) => printable(line.split('+', 2).join('+')));
+  const message = `log.vkey in the directory holds ${others.length} not among the keys you gave (${names.join(', ')}${others.length > 3 ? ', …' : ''}): take keys from the operator of the log, never from the log`;
+  found.add({ severity: 'warning', code: 'directory_keys_differ', message });
 }

@@ -14,6 +14,7 @@ export type FindingCode =
   | 'tile_missing'
   | 'tile_changed'
   | 'unexpected_file'
+  | 'directory_keys_differ'
   | 'held_checkpoint_unusable'
   | 'held_checkpoint_contradicts'
   | 'rolled_back'

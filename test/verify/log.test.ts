@@ -232,8 +232,44 @@ describe('AE-02: what was changed is named', () => {
       all.set('log.vkey', Buffer.from(`${thief.vkey.text}\n`));
     });
     const report = await verify(dir);
-    expect(report).toMatchObject({ verified: false, findings: [{ code: 'checkpoint_untrusted' }] });
+    expect(report).toMatchObject({
+      verified: false,
+      findings: [{ code: 'checkpoint_untrusted' }, { code: 'directory_keys_differ' }],
+    });
     expect(report.findings[0]?.message).toContain('signed by no key that was given');
+  });
+
+  test('AE-02: a key put beside an honest log is named, and changes nothing about what verifies', async () => {
+    const { vkey: thief } = signerOf(ORIGIN, testKey(9));
+    const said = async (text: string) => {
+      const dir = change(files, (all) => all.set('log.vkey', Buffer.from(text)));
+      const { verified, findings } = await verify(dir);
+      return { verified, findings };
+    };
+    const differ = (what: string) => ({
+      verified: true,
+      findings: [
+        {
+          severity: 'warning',
+          code: 'directory_keys_differ',
+          message: `log.vkey in the directory holds ${what}: take keys from the operator of the log, never from the log`,
+        },
+      ],
+    });
+    const name = `${thief.name}+${thief.id}`;
+    const once = differ(`1 not among the keys you gave (${name})`);
+    expect(await said(`${thief.text}\n`)).toEqual(once);
+    expect(await said(`${signer.vkey.text}\n${thief.text}\n`)).toEqual(once);
+    // ATTACKER-CONTROLLED: nothing of it reaches a terminal as it is, nor without end.
+    expect(await said(`\u001b[2J${'x'.repeat(500)}\na\nb\nc\n`)).toEqual(
+      differ(`4 not among the keys you gave (\ufffd[2J${'x'.repeat(196)}…, a, b, …)`),
+    );
+    expect(await said(`# ours\r\n${signer.vkey.text}\r\n\n`)).toEqual({ verified: true, findings: [] });
+    const without = change(files, (all) => void all.delete('log.vkey'));
+    expect((await verify(without)).findings).toEqual([]);
+    // Whoever gives both keys is told nothing.
+    const both = change(files, (all) => all.set('log.vkey', Buffer.from(`${signer.vkey.text}\n${thief.text}\n`)));
+    expect((await verify(both, { vkeys: [signer.vkey, thief] })).findings).toEqual([]);
   });
 });
 
