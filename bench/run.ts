@@ -13,8 +13,8 @@ import { join } from 'node:path';
 import { closedLoop, openLoop } from './load.ts';
 import type { Measured, Target } from './load.ts';
 
-const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 3);
-const ROUND_MS = Number(process.env['BENCH_ROUND_MS'] ?? 4_000);
+const ROUNDS = Number(process.env['BENCH_ROUNDS'] ?? 8);
+const ROUND_MS = Number(process.env['BENCH_ROUND_MS'] ?? 1_500);
 /** Long enough that most of what runs is compiled: before that, half of the CPU is the compiler's. */
 const WARMUP_MS = Number(process.env['BENCH_WARMUP_MS'] ?? 8_000);
 const CALLERS = 32;
@@ -97,6 +97,12 @@ for (const { child } of legs) {
 }
 
 const proxy = legs.find(({ name }) => name === 'proxy')!;
+/** Turn against the proxy's same turn, then the median: what else the machine does changes from turn to turn and hits both. */
+const against = (mine: readonly number[], theirs: readonly number[], how: (a: number, b: number) => number): number =>
+  round(median(mine.map((value, turn) => how(value, theirs[turn]!))));
+const ratio = (a: number, b: number): number => a / b;
+const difference = (a: number, b: number): number => a - b;
+const each = (runs: readonly Measured[], key: keyof Measured): number[] => runs.map((run) => run[key]);
 const rows = legs.map((leg) => ({
   leg: leg.name,
   perSecond: pick(leg.closed, 'perSecond'),
@@ -108,10 +114,10 @@ const rows = legs.map((leg) => ({
   failures: [...leg.closed, ...leg.open].reduce((sum, run) => sum + run.failures, 0),
   openP50Ms: pick(leg.open, 'p50Ms'),
   openP99Ms: pick(leg.open, 'p99Ms'),
-  throughputOfProxy: round(pick(leg.closed, 'perSecond') / pick(proxy.closed, 'perSecond')),
-  cpuOfProxy: round(median(leg.cpuUs) / median(proxy.cpuUs)),
-  addedP50Ms: round(pick(leg.open, 'p50Ms') - pick(proxy.open, 'p50Ms')),
-  addedP99Ms: round(pick(leg.open, 'p99Ms') - pick(proxy.open, 'p99Ms')),
+  throughputOfProxy: against(each(leg.closed, 'perSecond'), each(proxy.closed, 'perSecond'), ratio),
+  cpuOfProxy: against(leg.cpuUs, proxy.cpuUs, ratio),
+  addedP50Ms: against(each(leg.open, 'p50Ms'), each(proxy.open, 'p50Ms'), difference),
+  addedP99Ms: against(each(leg.open, 'p99Ms'), each(proxy.open, 'p99Ms'), difference),
 }));
 
 console.table(rows);
