@@ -1,4 +1,6 @@
 /** Which clients get in: pre-registered ones, and metadata documents of listed hosts. Nobody else, and nothing is fetched for them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { SignJWT, exportJWK, generateKeyPair } from 'jose';
 import * as oidc from 'openid-client';
@@ -16,6 +18,13 @@ import { manualClock } from '../../src/lib/clock.ts';
 import { cookieJar } from '../support/browser.ts';
 import { post, startFixture } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
+
+test('docs/guides/clients.md lists exactly the clients that are known from the start', () => {
+  const guide = readFileSync(join(import.meta.dirname, '../../docs/guides/clients.md'), 'utf8');
+  const table = /^## Client ids$([\s\S]*?)^## /m.exec(guide)?.[1] ?? '';
+  const listed = [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, id]) => id);
+  expect(listed).toEqual(WELL_KNOWN_CLIENTS.map(({ clientId }) => clientId));
+});
 
 const ID = 'https://claude.ai/oauth/client.json';
 const WEB_REDIRECT = 'https://claude.ai/callback';

@@ -66,8 +66,9 @@ const answerOf = (result: unknown): Answer => {
  * What a host keeps for its client. Its browser signs Dana in and says yes.
  * `refreshes`: keeps refresh tokens. An SDK v1 host that means to step up must not: with one, v1 refreshes instead of asking for the
  * missing scope, and gives up (typescript-sdk issue 2255, settled in v2).
+ * `scope`: asked for instead of what the client would ask for.
  */
-function host(refreshes = true) {
+function host(refreshes = true, scope?: string) {
   const jar = cookieJar();
   const consented: string[] = [];
   let answered: URL | null = null;
@@ -89,6 +90,7 @@ function host(refreshes = true) {
     async redirectToAuthorization(url: URL) {
       expect(url.searchParams.get('code_challenge_method')).toBe('S256');
       expect(ready.servers.map((server) => server.url)).toContain(url.searchParams.get('resource'));
+      if (scope !== undefined) url.searchParams.set('scope', scope);
       consented.push(url.searchParams.get('scope') ?? '');
       const password = passwordOf(ready, 'dana');
       answered = await signInAndConsent({ authorizationUrl: url, username: 'dana', password, decision: 'allow', jar });
@@ -139,8 +141,8 @@ async function openV2(url: string, mode: 'auto' | 'legacy'): Promise<Session> {
   };
 }
 
-async function openV1(url: string, refreshes = false): Promise<Session> {
-  const { provider, answer, consented } = host(refreshes);
+async function openV1(url: string, refreshes = false, scope?: string): Promise<Session> {
+  const { provider, answer, consented } = host(refreshes, scope);
   const connect = async (): Promise<{ client: ClientV1; transport: TransportV1 }> => {
     const client = new ClientV1({ name: 'journey', version: '1.0.0' });
     const transport = new TransportV1(new URL(url), { authProvider: provider as unknown as OAuthClientProviderV1 });
@@ -312,6 +314,22 @@ test('an SDK v1 host that keeps a refresh token cannot step up: it is refused in
   expect([session.consented.length, existsSync(join(ready.filesDir, 'never.txt'))]).toEqual([1, false]);
   expect(await session.call('list_directory', { path: '/files' })).toMatchObject({ isError: false });
   await session.close();
+});
+
+test('an SDK v1 client replaces scopes: after a write it asks again before it reads, unless its host asks for both at once', async () => {
+  const write = { path: '/files/replaced.txt', content: 'x' };
+  const read = { path: '/files/welcome.txt' };
+  for (const [scope, asked] of [
+    [undefined, ['files:read', 'files:write', 'files:read']],
+    ['files:read files:write', ['files:read files:write']],
+  ] as const) {
+    const session = await openV1(urlOf(ready, 'files'), false, scope);
+    expect(await session.call('read_text_file', read)).toMatchObject({ isError: false });
+    expect(await session.call('write_file', write)).toMatchObject({ isError: false });
+    expect(await session.call('read_text_file', read)).toMatchObject({ isError: false });
+    expect(session.consented).toEqual(asked);
+    await session.close();
+  }
 });
 
 test('the MCP Inspector command line with a bearer header lists and calls in both eras, and is told which scope is missing', async () => {
