@@ -77,11 +77,15 @@ export async function closedLoop(target: Target, callers: number, ms: number): P
   return summary(times, failures, tookMs);
 }
 
+const CONNECTIONS = 128;
+
 export async function openLoop(target: Target, perSecond: number, ms: number): Promise<Measured> {
-  const { call, close } = caller(target, 128);
+  const { call, close } = caller(target, CONNECTIONS);
   const times: number[] = [];
   let failures = 0;
   const running = new Set<Promise<void>>();
+  // Opening a hundred connections at once is another question than the latency of a call on an open one.
+  await Promise.all(Array.from({ length: CONNECTIONS }, (_, n) => call(n)));
   const startedAt = performance.now();
   const total = Math.floor((perSecond * ms) / 1000);
   for (let n = 0; n < total;) {
