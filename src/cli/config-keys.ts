@@ -198,7 +198,7 @@ export const ConfigSchema = z.strictObject({
 
   audit: z
     .strictObject({
-      checkpointEveryMs: milliseconds(100, 600_000)
+      checkpointEveryMs: milliseconds(100, 10_000)
         .default(10_000)
         .describe(
           'How often the log is sealed with a signed checkpoint. Longer: more of the tail is unsealed after a crash.',
