@@ -4,6 +4,7 @@
  */
 import type { Ledger, LedgerEntry } from '../audit/ledger.ts';
 import { LedgerFault } from '../audit/ledger.ts';
+import { acceptedWork } from './accepted-work.ts';
 import type { Group } from './group-commit.ts';
 import { groupCommit } from './group-commit.ts';
 import type { StoredCheckpoint } from './ledger-queries.ts';
@@ -42,25 +43,7 @@ export function ledgerOver(backend: LedgerBackend, batchesInFlight: number, opti
     maxInFlight: batchesInFlight,
     write: (groups) => backend.append(groups),
   });
-  const pending = new Set<Promise<unknown>>();
-  let closing: Promise<void> | null = null;
-
-  async function run<T>(work: () => Promise<T>): Promise<T> {
-    if (closing !== null) throw new LedgerFault('ledger_closed', 'the ledger is closed');
-    const promise = work();
-    pending.add(promise);
-    try {
-      return await promise;
-    } finally {
-      pending.delete(promise);
-    }
-  }
-
-  async function close(): Promise<void> {
-    await queue.close();
-    await Promise.allSettled(pending);
-    await backend.close();
-  }
+  const { run, close } = acceptedWork(() => new LedgerFault('ledger_closed', 'the ledger is closed'));
 
   const ledger: Ledger = {
     append: (log, text) => queue.append(log, text),
@@ -75,10 +58,12 @@ export function ledgerOver(backend: LedgerBackend, batchesInFlight: number, opti
       return queue.fatal;
     },
     onFatal: (listener) => queue.onFatal(listener),
-    close() {
-      closing ??= close();
-      return closing;
-    },
+    close: () =>
+      close(async (settled) => {
+        await queue.close();
+        await settled();
+        await backend.close();
+      }),
   };
   return { ledger, fail: (fault) => queue.fail(fault) };
 }

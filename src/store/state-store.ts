@@ -3,6 +3,7 @@
  * A backend is the queries on one engine (sqlite/state.ts, postgres/state.ts); here stands what must not differ between them.
  */
 import type { Clock } from '../lib/clock.ts';
+import { acceptedWork } from './accepted-work.ts';
 import type { PreparedCommit } from './commit-request.ts';
 import { prepareCommit } from './commit-request.ts';
 import type { ChangeRow, RecordRow } from './state-queries.ts';
@@ -28,26 +29,7 @@ export interface WakingStore {
 
 export function stateStoreOver(backend: StateBackend, clock: Clock): WakingStore {
   const listeners = new Set<() => void>();
-  const pending = new Set<Promise<unknown>>();
-  let closing: Promise<void> | null = null;
-
-  /** Counts the work, so that `close` cuts nothing off that was accepted. */
-  async function run<T>(work: () => Promise<T>): Promise<T> {
-    if (closing !== null) throw new StoreFault('store_closed', 'the state store is closed');
-    const promise = work();
-    pending.add(promise);
-    try {
-      return await promise;
-    } finally {
-      pending.delete(promise);
-    }
-  }
-
-  async function close(): Promise<void> {
-    await Promise.allSettled(pending);
-    listeners.clear();
-    await backend.close();
-  }
+  const { run, close } = acceptedWork(() => new StoreFault('store_closed', 'the state store is closed'));
 
   const wake = (): void => {
     for (const listener of listeners) listener();
@@ -73,10 +55,12 @@ export function stateStoreOver(backend: StateBackend, clock: Clock): WakingStore
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    close() {
-      closing ??= close();
-      return closing;
-    },
+    close: () =>
+      close(async (settled) => {
+        await settled();
+        listeners.clear();
+        await backend.close();
+      }),
   };
   return { store, wake };
 }
