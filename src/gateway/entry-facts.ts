@@ -1,4 +1,4 @@
-/** From a call to the facts of its log entries. The members stand in canonical order, so that an entry is not put in order again. */
+/** From a call to the facts of its log entries. The members stand in canonical order: audit/entries.ts says why. */
 import type { Actor, CallFacts, DecisionFacts, OutcomeFacts, OutcomeStatus } from '../audit/entry.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Call } from './call.ts';
@@ -10,8 +10,6 @@ import type { CallMeasure } from './telemetry.ts';
 export function stamp(call: Call, deps: AnswerDeps) {
   return deps.audit.stamp({ ref: call.id, trace: call.trace ?? undefined });
 }
-
-// The facts of an entry are written in canonical order: audit/entries.ts says why.
 
 export function actorOf(call: Call): Actor | undefined {
   const { caller, person } = call.facts;

@@ -7,7 +7,7 @@ import type { AuditLog } from '../audit/audit-log.ts';
 import { adminEntry } from '../audit/entries.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
-import { isFault } from '../lib/fault.ts';
+import { Fault, isFault } from '../lib/fault.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { StateStore, StoredRecord } from '../store/state.ts';
 import type { UpstreamPool } from '../upstream/target.ts';
@@ -234,7 +234,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     snapshot: () => snapshot,
     async refresh(id) {
       const server = snapshot.servers.get(id);
-      if (!server) throw new Error(`no server ${id}`);
+      if (!server) throw new Fault('server_unknown', `there is no server ${id}`);
       const sighting = await catalogue.refresh(server);
       return { tools: sighting.tools.size };
     },

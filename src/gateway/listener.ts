@@ -17,10 +17,10 @@ import type { InboundMessage, ReadLimits } from '../protocol/read-request.ts';
 import { wireAccepted, wireError, wireResponse } from '../protocol/write-response.ts';
 import type { WireResponse } from '../protocol/write-response.ts';
 import { answer } from './answer.ts';
-import { refuseWith } from './refuse.ts';
 import type { Call, Endpoint } from './call.ts';
 import { endSession, refuseUnread } from './edge.ts';
 import type { EdgeDeps } from './edge.ts';
+import { refuseWith } from './refuse.ts';
 import type { Reply } from './wire.ts';
 
 export interface ListenerDeps extends EdgeDeps {
@@ -255,10 +255,15 @@ function readBody(
 }
 
 function toWire(reply: Reply, form: 'json' | 'sse', cors: Record<string, string> | null): WireResponse {
-  if (reply.kind === 'accepted') return { ...wireAccepted(), headers: { ...wireAccepted().headers, ...cors } };
+  if (reply.kind === 'accepted') return withHeaders(wireAccepted(), cors);
   const wire = reply.kind === 'error' ? wireError(reply.error, form) : wireResponse(reply.id, reply.result, form);
-  return reply.headers || cors ? { ...wire, headers: { ...wire.headers, ...reply.headers, ...cors } } : wire;
+  return reply.headers || cors ? withHeaders(wire, { ...reply.headers, ...cors }) : wire;
 }
+
+const withHeaders = (wire: WireResponse, more: Readonly<Record<string, string>> | null): WireResponse => ({
+  ...wire,
+  headers: { ...wire.headers, ...more },
+});
 
 /** Browsers are let in only from listed origins (PH-03). */
 function corsHeaders(request: IncomingMessage, allowed: readonly string[]): Record<string, string> | null {

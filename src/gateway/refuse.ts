@@ -32,11 +32,9 @@ export async function refuse(
 ): Promise<Reply> {
   const { caller } = call.facts;
   let shown = denial;
-  // What already stands in the log under an intent or outcome is told to its end, however many refusals there were.
-  const room =
-    caller === undefined || alreadyAt !== undefined
-      ? 'log'
-      : await deps.ports.limits.refusal(`${caller.issuer} ${caller.subject}`);
+  // What was sent, or already stands in the log under an intent, is told to its end, however many refusals there were.
+  const told = caller === undefined || alreadyAt !== undefined || denial.reason === 'outcome_unrecorded';
+  const room = told ? 'log' : await deps.ports.limits.refusal(`${caller.issuer} ${caller.subject}`);
   if (isAnonymous(denial) || caller === undefined) {
     deps.noise.count(reasonCode(denial));
     deps.telemetry.noise(denial.reason);
