@@ -53,7 +53,7 @@ export function lockCommands(program: Command): void {
           id,
           subject.kind,
           subject.value,
-          until === null ? 'lifted' : time(until),
+          until === null ? 'no end' : time(until),
           by,
           reason,
         ]),
