@@ -7,6 +7,7 @@ import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
+import { methodNotFound } from '../protocol/errors.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
 import { callTool } from './call-tool.ts';
@@ -59,6 +60,8 @@ async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promis
     case 'edge':
     case 'note':
       return { kind: 'accepted' };
+    case 'unserved':
+      return refuse(call, { reason: 'message_refused', error: methodNotFound(message.id, message.era) }, deps, measure);
     case 'ping':
       return { kind: 'result', id: message.id, result: emptyResult(facingOf(call, deps)) };
     case 'hello':

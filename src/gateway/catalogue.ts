@@ -84,7 +84,8 @@ export function createCatalogue(deps: {
     const connection = await deps.connect(server);
     if (!watched.has(connection)) {
       watched.add(connection);
-      connection.onToolsChanged(() => {
+      connection.onChange(({ what }) => {
+        if (what === 'resource') return;
         doubt(server.id);
         void refreshQuietly(server.id);
       });

@@ -27,7 +27,7 @@ import { toolIsTheirs } from './guards/tool-is-theirs.ts';
 import { toolIsUnchanged } from './guards/tool-is-unchanged.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
-const COLUMNS = ['call', 'list', 'hello', 'ping', 'note', 'edge'] as const;
+const COLUMNS = ['call', 'list', 'hello', 'ping', 'note', 'edge', 'unserved'] as const;
 export type Column = (typeof COLUMNS)[number];
 
 /** Where each family of methods runs: a new family without a column does not compile. */
@@ -37,6 +37,13 @@ export const COLUMN_OF: Readonly<Record<MethodFamily, Column>> = {
   ping: 'ping',
   list: 'list',
   call: 'call',
+  prompt: 'unserved',
+  read: 'unserved',
+  complete: 'unserved',
+  subscribe: 'unserved',
+  level: 'unserved',
+  listen: 'unserved',
+  task: 'unserved',
   initialized: 'note',
   cancelled: 'note',
 };
@@ -55,7 +62,7 @@ const row = (guard: Guard, again: '' | 'again', ...columns: ReadonlyArray<Column
 
 // prettier-ignore
 export const PIPELINE: readonly Row[] = [
-  row(tokenIsOurs,     '',      'call', 'list', 'hello', 'ping', 'note', 'edge'),
+  row(tokenIsOurs,     '',      'call', 'list', 'hello', 'ping', 'note', 'edge', 'unserved'),
   row(snapshotIsFresh, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),
   row(callerStands,    'again', 'call', 'list', 'hello', 'ping', 'note', ''),
   row(serverIsEnabled, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),

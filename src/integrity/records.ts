@@ -1,6 +1,6 @@
 /**
- * A tool as a governed record: what the server says it is (`observed`), and what a person approved (`approved`).
- * A tool is visible and callable only while both exist and their digests are equal. Record kind `tool`, id `server/name`.
+ * A tool, or another item a server offers (decision 0008), as a governed record: what the server says it is (`observed`), and what a person approved (`approved`).
+ * A tool is visible and callable only while both exist and their digests are equal. Record kind `tool`, id `server/key`.
  */
 import { z } from 'zod';
 
@@ -27,9 +27,14 @@ export const Approved = z.strictObject({
   at: z.number().int(),
 });
 
+export const ITEM_KINDS = ['tool', 'prompt', 'resource', 'template', 'server'] as const;
+export type ItemKind = (typeof ITEM_KINDS)[number];
+
 export const ToolRecord = z.strictObject({
   server: z.string(),
-  name: z.string().min(1).max(512),
+  kind: z.enum(ITEM_KINDS).default('tool'),
+  /** What the protocol calls it by: the name of a tool or prompt, the URI, the URI template, `instructions`. */
+  name: z.string().min(1).max(2048),
   observed: Observed.nullable(),
   approved: Approved.nullable(),
 });
@@ -37,4 +42,6 @@ export type ToolRecord = z.infer<typeof ToolRecord>;
 export type Approved = z.infer<typeof Approved>;
 export type Observed = z.infer<typeof Observed>;
 
-export const toolId = (server: string, name: string): string => `${server}/${name}`;
+/** What an item is found by inside its server. INVARIANT: names of tools hold no space, so no two items have one key. */
+export const itemKey = (kind: ItemKind, name: string): string => (kind === 'tool' ? name : `${kind} ${name}`);
+export const toolId = (server: string, key: string): string => `${server}/${key}`;

@@ -23,7 +23,7 @@ export function observe(
 ): ToolRecord | null {
   if (record?.observed?.digest === seen.digest) return null;
   const observed = { digest: seen.digest, definition: { ...seen.definition }, seenAt: at } as ToolRecord['observed'];
-  return { server, name: seen.name, observed, approved: record?.approved ?? null };
+  return { server, kind: 'tool', name: seen.name, observed, approved: record?.approved ?? null };
 }
 
 /** The record after the server stopped offering the tool, or null when that was known. */

@@ -23,6 +23,12 @@ export const HttpUpstream = z.strictObject({
   headers: z.array(z.strictObject({ name: z.string().min(1), value: SecretRef })).default([]),
 });
 
+/** HTTP+SSE of 2024-11-05: a stream to read, and an address to post to that the stream names. Always legacy. */
+export const SseUpstream = HttpUpstream.extend({
+  transport: z.literal('sse'),
+  era: z.literal('legacy').default('legacy'),
+});
+
 export const Mount = z.strictObject({
   from: z.string().min(1),
   to: z.string().regex(/^\//, 'must be an absolute path inside the sandbox'),
@@ -49,6 +55,12 @@ export const StdioUpstream = z.strictObject({
     .prefault({}),
 });
 
+/** What a server may ask of the person and the model behind a call (PH-08). */
+export const ASKS = ['elicitation.form', 'elicitation.url', 'sampling', 'roots'] as const;
+export type AskKind = (typeof ASKS)[number];
+/** Extensions whose members pass between a server and its clients (PH-12). Tasks are not here: the gateway serves them itself. */
+export const EXTENSIONS = ['io.modelcontextprotocol/ui'] as const;
+
 export const DATA_CLASSES = ['public', 'internal', 'confidential', 'regulated'] as const;
 export const SERVER_STATES = ['draft', 'in_review', 'enabled', 'suspended', 'retired'] as const;
 
@@ -61,10 +73,18 @@ export const Server = z.strictObject({
   state: z.enum(SERVER_STATES),
   /** Longest time one call may take, ms. */
   timeoutMs: z.number().int().min(100).max(3_600_000).default(30_000),
-  upstream: z.discriminatedUnion('transport', [HttpUpstream, StdioUpstream]),
+  upstream: z.discriminatedUnion('transport', [HttpUpstream, SseUpstream, StdioUpstream]),
+  /** What it may ask in the middle of a call. Empty: nothing, and it is told so. */
+  asks: z.array(z.enum(ASKS)).default([]),
+  extensions: z.array(z.enum(EXTENSIONS)).default([]),
+  /** `person`: nobody shares a connection, and so no process, session or state of the server, with anybody else. */
+  connections: z.enum(['shared', 'person']).default('shared'),
+  /** Serves clients of 2024-11-05 over HTTP+SSE as well. */
+  clientsOverSse: z.boolean().default(false),
 });
 export type Server = z.infer<typeof Server>;
 export type HttpUpstream = z.infer<typeof HttpUpstream>;
+export type SseUpstream = z.infer<typeof SseUpstream>;
 export type StdioUpstream = z.infer<typeof StdioUpstream>;
 
 /**

@@ -5,7 +5,7 @@
  */
 import { isIP } from 'node:net';
 import { secretRanges } from '../lib/secret-shapes.ts';
-import type { HttpUpstream, Server, StdioUpstream } from './records.ts';
+import type { HttpUpstream, Server, SseUpstream, StdioUpstream } from './records.ts';
 
 export interface ServerProblem {
   readonly code:
@@ -28,7 +28,7 @@ export function checkServer(server: Server): ServerProblem[] {
       : [];
   return [
     ...owner,
-    ...(server.upstream.transport === 'http' ? checkHttp(server.upstream) : checkStdio(server.upstream)),
+    ...(server.upstream.transport === 'stdio' ? checkStdio(server.upstream) : checkHttp(server.upstream)),
   ];
 }
 
@@ -61,7 +61,7 @@ const SECRET_NAME =
 /** Values under a secret's name that plainly are none. */
 const HARMLESS = /^(?:|true|false|none|null|disabled|enabled|\d{1,5}|\/[\w./-]{1,200})$/i;
 
-function checkHttp(upstream: HttpUpstream): ServerProblem[] {
+function checkHttp(upstream: HttpUpstream | SseUpstream): ServerProblem[] {
   const problems: ServerProblem[] = [];
   const url = new URL(upstream.url);
   if (url.username !== '' || url.password !== '') {

@@ -4,22 +4,35 @@
  */
 import type { Era } from './versions.ts';
 
-/** The pipeline's columns. */
-export type MethodFamily = 'initialize' | 'initialized' | 'discover' | 'ping' | 'list' | 'call' | 'cancelled';
+/** What the pipeline's columns are for. */
+export type MethodFamily =
+  | 'initialize'
+  | 'initialized'
+  | 'discover'
+  | 'ping'
+  | 'list'
+  | 'call'
+  | 'prompt'
+  | 'read'
+  | 'complete'
+  | 'subscribe'
+  | 'level'
+  | 'listen'
+  | 'task'
+  | 'cancelled';
 
 export interface MethodRule {
   readonly family: MethodFamily;
   readonly kind: 'request' | 'notification';
   readonly eras: readonly Era[];
   /** Member of `params` that the `Mcp-Name` header must equal; null: the method has no name. */
-  readonly name: 'name' | 'uri' | null;
+  readonly name: 'name' | 'uri' | 'taskId' | null;
   /** Members of `params` the protocol gives a meaning; others are the caller's own. */
   readonly members: Readonly<Record<string, MemberRule>>;
 }
 
-/** `refused`: has a meaning that Remit never gave it leave to use, so its presence is an error. */
 export interface MemberRule {
-  readonly type: 'string' | 'object' | 'id' | 'any' | 'refused';
+  readonly type: 'string' | 'object' | 'id' | 'any';
   readonly required: boolean;
 }
 
@@ -30,40 +43,52 @@ const LEGACY: readonly Era[] = ['legacy'];
 const MODERN: readonly Era[] = ['modern'];
 const BOTH: readonly Era[] = ['modern', 'legacy'];
 
+/** What a modern client sends again with its answers (MRTR). In the legacy era they have no meaning and are not read. */
+const AGAIN = { inputResponses: may('object'), requestState: may('string') } as const;
+
+function request(
+  family: MethodFamily,
+  eras: readonly Era[],
+  members: MethodRule['members'] = {},
+  name: MethodRule['name'] = null,
+): MethodRule {
+  return { family, kind: 'request', eras, name, members };
+}
+
+function notification(family: MethodFamily, members: MethodRule['members'] = {}): MethodRule {
+  return { family, kind: 'notification', eras: LEGACY, name: null, members };
+}
+
+// prettier-ignore
 const TABLE: Readonly<Record<string, MethodRule>> = {
-  initialize: {
-    family: 'initialize',
-    kind: 'request',
-    eras: LEGACY,
-    name: null,
-    members: { protocolVersion: must('string'), capabilities: must('object'), clientInfo: must('object') },
-  },
-  'notifications/initialized': { family: 'initialized', kind: 'notification', eras: LEGACY, name: null, members: {} },
-  ping: { family: 'ping', kind: 'request', eras: LEGACY, name: null, members: {} },
-  'server/discover': { family: 'discover', kind: 'request', eras: MODERN, name: null, members: {} },
-  'tools/list': { family: 'list', kind: 'request', eras: BOTH, name: null, members: { cursor: may('string') } },
-  'tools/call': {
-    family: 'call',
-    kind: 'request',
-    eras: BOTH,
-    name: 'name',
-    members: {
-      name: must('string'),
-      arguments: may('object'),
-      // Legacy tasks: asking for one is a wish, and without the capability it is ignored (M29).
-      task: may('any'),
-      // Remit asks callers for nothing yet, so nobody can hold a state it issued (M20).
-      inputResponses: may('refused'),
-      requestState: may('refused'),
-    },
-  },
-  'notifications/cancelled': {
-    family: 'cancelled',
-    kind: 'notification',
-    eras: LEGACY,
-    name: null,
-    members: { requestId: must('id'), reason: may('string') },
-  },
+  initialize: request('initialize', LEGACY, { protocolVersion: must('string'), capabilities: must('object'), clientInfo: must('object') }),
+  'notifications/initialized': notification('initialized'),
+  ping: request('ping', LEGACY),
+  'server/discover': request('discover', MODERN),
+
+  'tools/list': request('list', BOTH, { cursor: may('string') }),
+  'prompts/list': request('list', BOTH, { cursor: may('string') }),
+  'resources/list': request('list', BOTH, { cursor: may('string') }),
+  'resources/templates/list': request('list', BOTH, { cursor: may('string') }),
+
+  // `task`: a 2025-11-25 client asks for a task with it; for everybody else it is a wish that is ignored (M29).
+  'tools/call': request('call', BOTH, { name: must('string'), arguments: may('object'), task: may('any'), ...AGAIN }, 'name'),
+  'prompts/get': request('prompt', BOTH, { name: must('string'), arguments: may('object'), ...AGAIN }, 'name'),
+  'resources/read': request('read', BOTH, { uri: must('string'), ...AGAIN }, 'uri'),
+  'completion/complete': request('complete', BOTH, { ref: must('object'), argument: must('object'), context: may('object') }),
+
+  'resources/subscribe': request('subscribe', LEGACY, { uri: must('string') }),
+  'resources/unsubscribe': request('subscribe', LEGACY, { uri: must('string') }),
+  'logging/setLevel': request('level', LEGACY, { level: must('string') }),
+  'subscriptions/listen': request('listen', MODERN, { notifications: must('object') }),
+
+  'tasks/get': request('task', BOTH, { taskId: must('string') }, 'taskId'),
+  'tasks/update': request('task', MODERN, { taskId: must('string'), inputResponses: must('object') }, 'taskId'),
+  'tasks/cancel': request('task', BOTH, { taskId: must('string') }, 'taskId'),
+  'tasks/result': request('task', LEGACY, { taskId: must('string') }, 'taskId'),
+  'tasks/list': request('task', LEGACY, { cursor: may('string') }),
+
+  'notifications/cancelled': notification('cancelled', { requestId: must('id'), reason: may('string') }),
 };
 
 // ATTACKER-CONTROLLED: the method name is looked up, so the table must have no inherited members.

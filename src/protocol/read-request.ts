@@ -285,9 +285,7 @@ function checkMembers(rule: MethodRule, method: string, params: JsonObject): str
     if (value === undefined) {
       if (member.required) return `params.${key} is missing`;
     } else if (!fits(value, member.type)) {
-      return member.type === 'refused'
-        ? `params.${key} is not valid: this server asked for no input`
-        : `params.${key} must be ${MEMBER_NOUN[member.type]}`;
+      return `params.${key} must be ${MEMBER_NOUN[member.type]}`;
     }
   }
   return null;

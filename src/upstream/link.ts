@@ -8,6 +8,7 @@ import { encodeHeaderValue } from '../protocol/header-codec.ts';
 import { paramHeadersFor } from '../protocol/param-headers.ts';
 import {
   type Connection,
+  type ServerChange,
   type UpstreamIdentity,
   type UpstreamReply,
   type UpstreamRequest,
@@ -24,12 +25,12 @@ const OUTCOMES: ReadonlySet<unknown> = new Set(['complete', 'input_required']);
 
 /** `timeoutMs`: the longest one request may take, whatever the caller's signal says. */
 export function connectionOver(wire: Wire, identity: UpstreamIdentity, timeoutMs: number): Connection {
-  const listeners = new Set<() => void>();
+  const listeners = new Set<(change: ServerChange) => void>();
   const life = new AbortController();
   let hearing = false;
 
   const changed = (): void => {
-    for (const listener of listeners) listener();
+    for (const listener of listeners) listener({ what: 'tools' });
   };
   wire.onNotification((method) => {
     if (method === 'notifications/tools/list_changed') changed();
@@ -86,7 +87,8 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, timeoutMs
       life.abort('closed');
       return wire.close('closed');
     },
-    onToolsChanged: (listener) => {
+    watch: () => {},
+    onChange: (listener) => {
       listeners.add(listener);
       if (!hearing) {
         hearing = true;

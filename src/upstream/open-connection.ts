@@ -13,7 +13,7 @@ import { headerProblem } from './http-rules.ts';
 import { httpWire } from './http.ts';
 import { connectionOver } from './link.ts';
 import { stdioWire } from './stdio.ts';
-import type { HttpTarget, SecretReference, ServerTarget, StartProcess, StdioTarget, UpstreamLog } from './target.ts';
+import type { HttpTarget, SseTarget, SecretReference, ServerTarget, StartProcess, StdioTarget, UpstreamLog } from './target.ts';
 import type { Wire } from './wire.ts';
 
 export interface OpenOptions {
@@ -45,7 +45,7 @@ export async function openConnection(
   const opened: Wire[] = [];
   try {
     let identity: UpstreamIdentity;
-    if (upstream.transport === 'http') {
+    if (upstream.transport !== 'stdio') {
       const wire = await httpTo(upstream, options);
       opened.push(wire);
       identity = await (remembered === null
@@ -76,7 +76,7 @@ export async function openConnection(
   }
 }
 
-async function httpTo(target: HttpTarget, options: OpenOptions): Promise<Wire> {
+async function httpTo(target: HttpTarget | SseTarget, options: OpenOptions): Promise<Wire> {
   const url = dialUrl(target.url);
   const headers: Array<readonly [string, string]> = [];
   for (const { name, value } of target.headers) {

@@ -4,6 +4,7 @@
  * and the process of the sandbox structurally; neither room is imported (DESIGN.md section 3).
  */
 import type { Readable, Writable } from 'node:stream';
+import type { JsonObject } from '../lib/json.ts';
 import type { Connection, Era } from './connection.ts';
 
 export type SecretReference = { readonly secret: string };
@@ -16,6 +17,9 @@ export interface HttpTarget {
   readonly allowedNetworks: readonly string[];
   readonly headers: ReadonlyArray<{ readonly name: string; readonly value: SecretReference }>;
 }
+
+/** HTTP+SSE of 2024-11-05. */
+export type SseTarget = Omit<HttpTarget, 'transport' | 'era'> & { readonly transport: 'sse'; readonly era: 'legacy' };
 
 export interface StdioTarget {
   readonly transport: 'stdio';
@@ -34,7 +38,7 @@ export interface StdioTarget {
   };
 }
 
-export type Target = HttpTarget | StdioTarget;
+export type Target = HttpTarget | SseTarget | StdioTarget;
 
 /** The part of a server record this room reads. */
 export interface ServerTarget {
@@ -90,13 +94,22 @@ export interface ServerStatus {
   readonly retryAt: number | null;
 }
 
+/** A connection of its own, beside the shared one: its session, process and state are nobody else's. */
+export interface Lane {
+  /** Whose it is; equal keys share. Never shown to the server. */
+  readonly key: string;
+  /** What a legacy server is told that we can do, at `initialize`. The shared lane declares nothing. */
+  readonly capabilities: JsonObject;
+}
+
 export interface UpstreamPool {
   /**
-   * The one live connection to this server; opens it when there is none (single flight). A changed definition closes
-   * the old connection and opens a new one. @throws UpstreamFault, at once while backing off.
+   * The one live connection of this server and lane; opens it when there is none (single flight). A changed definition closes
+   * the old connections and opens new ones. Lanes end when idle, and after a longest life once nothing is in flight; the least
+   * recently used idle one makes room beyond a cap. @throws UpstreamFault, at once while backing off.
    */
-  connection(serverId: string, server: ServerTarget): Promise<Connection>;
-  /** Ends it and everything in flight on it. Idempotent. */
+  connection(serverId: string, server: ServerTarget, lane?: Lane): Promise<Connection>;
+  /** Ends all its lanes and everything in flight on them. Idempotent. */
   close(serverId: string, reason: string): Promise<void>;
   /** Ends all and refuses new ones. */
   closeAll(): Promise<void>;

@@ -123,7 +123,7 @@ export function connectionContract(
     test('hears that the tools changed', async ({ skip }) => {
       if (opened.changeTools === undefined) return skip();
       let heard = 0;
-      const stop = opened.connection.onToolsChanged(() => heard++);
+      const stop = opened.connection.onChange(() => heard++);
       await until('the change was heard', async () => {
         await opened.changeTools?.();
         return heard > 0;

@@ -71,8 +71,9 @@ beforeEach(async () => {
           tools instanceof Error ? reject(tools) : resolve({ kind: 'result', result: { tools } }),
         );
       }),
-    onToolsChanged: (listener) => {
-      changed = listener;
+    watch: () => {},
+    onChange: (listener) => {
+      changed = () => listener({ what: 'tools' });
       return () => undefined;
     },
     closed,

@@ -609,7 +609,7 @@ describe('listTools', () => {
   test('a change is heard, and heard again after the stream broke', async () => {
     const { sink, connection } = await openSink({ era: 'legacy' });
     let heard = 0;
-    connection.onToolsChanged(() => heard++);
+    connection.onChange(() => heard++);
     await until('the stream is open', () => sink.received.some(({ httpMethod }) => httpMethod === 'GET'));
     sink.setTools([ECHO_TOOL]);
     await until('heard', () => heard === 1);
