@@ -78,10 +78,10 @@ describe('keys', () => {
 
   test('none at all, or one that is too short, is refused at start', () => {
     expect(() => sessionSealer([], manualClock(0))).toThrow(
-      expect.objectContaining({ code: 'session_key', message: 'at least one session key is needed' }),
+      expect.objectContaining({ code: 'sealing_key', message: 'at least one sealing key is needed' }),
     );
     expect(() => sessionSealer([new Uint8Array(16)], manualClock(0))).toThrow(
-      expect.objectContaining({ code: 'session_key', message: 'a session key needs at least 32 bytes' }),
+      expect.objectContaining({ code: 'sealing_key', message: 'a sealing key needs at least 32 bytes' }),
     );
   });
 });
