@@ -53,7 +53,7 @@ async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promis
     token: caller.tokenId,
   };
   const { message } = call;
-  if (message.kind === 'notification') return note(call, deps);
+  if (message.kind !== 'request') return note(call, deps);
   if (call.facts.session) call.inflight.request = { session: call.facts.session.nonce, id: message.id };
 
   switch (column) {

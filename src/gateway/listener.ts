@@ -12,7 +12,7 @@ import { newId } from '../lib/ids.ts';
 import { invalidRequest } from '../protocol/errors.ts';
 import { httpGuards } from '../protocol/http-guards.ts';
 import { NO_ENVELOPE } from '../protocol/meta.ts';
-import { readMessage } from '../protocol/read-request.ts';
+import { readBody as readPosted } from '../protocol/read-request.ts';
 import type { InboundMessage, ReadLimits } from '../protocol/read-request.ts';
 import { wireAccepted, wireError, wireResponse } from '../protocol/write-response.ts';
 import type { WireResponse } from '../protocol/write-response.ts';
@@ -117,22 +117,26 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     }
     const body = await readBody(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
-    const message = body === 'too_large' ? null : readMessage(body, request.headers, deps.readLimits);
-    if (!message?.ok) {
-      const error = message ? message.error : invalidRequest(null, 'The request body is too large', 413);
+    const posted = body === 'too_large' ? null : readPosted(body, request.headers, deps.readLimits);
+    if (!posted?.ok || posted.value.kind === 'batch') {
+      const error = !posted
+        ? invalidRequest(null, 'The request body is too large', 413)
+        : posted.ok
+          ? invalidRequest(null, 'Send one message per request: batches are not accepted')
+          : posted.error;
       const reply = await refuseUnread(callFor(endpoint, request, UNREAD), error, deps);
       return write(response, toWire(reply, 'json', cors), body === 'too_large');
     }
-    const call = callFor(endpoint, request, message.value);
+    const message = posted.value;
+    const call = callFor(endpoint, request, message);
     // M13: for a modern client leaving is cancelling. L5: for a legacy client it is not.
     const onClose = (): void => {
-      if (!response.writableFinished && message.value.era === 'modern')
-        deps.inflight.cancel(call.inflight, 'client_gone');
+      if (!response.writableFinished && message.era === 'modern') deps.inflight.cancel(call.inflight, 'client_gone');
     };
     response.on('close', onClose);
     try {
       const reply = await answer(call, deps);
-      write(response, toWire(reply, message.value.kind === 'request' ? message.value.replyAs : 'json', cors));
+      write(response, toWire(reply, message.kind === 'request' && !message.accepts.json ? 'sse' : 'json', cors));
     } finally {
       deps.inflight.close(call.inflight);
     }

@@ -1,10 +1,10 @@
 /**
- * Reads one message that a client posted. One fixed ladder, so that every check comes before authorization, routing and limits
- * see a field, and the first rung that fails answers (PROTOCOL.md G3, G4, L3, M1-M5, M7; CONTROLS PH-01, PH-02, PH-06):
- *   media type, size, strict JSON, one message, shape, era (from the body, never from a header), envelope, version,
- *   headers equal body, method known, members of params, name header.
- * Long because it is that one sequence. Not checked here: who calls, the session, arguments against the tool's schema,
- * `Mcp-Param-*` headers (those need the tool: `param-headers.ts`).
+ * Reads what a client posted. One fixed ladder, so that every check comes before authorization, routing and limits
+ * see a field, and the first rung that fails answers (PROTOCOL.md G3, G4, L3, L4, M1-M5, M7; CONTROLS PH-01, PH-02, PH-06):
+ *   media type, size, strict JSON, shape, era (from the body, never from a header), envelope, version,
+ *   headers equal body, method known, members of params, name header. A batch is the same ladder for each of its elements.
+ * Long because it is that one sequence. Not checked here: who calls, the session, whether its version has batches, whether a
+ * response answers anything we asked, arguments against the tool's schema, `Mcp-Param-*` headers (`param-headers.ts`).
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Json, type JsonObject, isJsonObject } from '../lib/json.ts';
@@ -23,9 +23,9 @@ import {
 } from './errors.ts';
 import { decodeHeaderValue, trimOws } from './header-codec.ts';
 import { lookalikesOf } from './key-fold.ts';
-import { type Envelope, META, readEnvelope } from './meta.ts';
+import { type Envelope, META, NO_ENVELOPE, readEnvelope } from './meta.ts';
 import { type MemberRule, type MethodRule, methodRule, methodRules } from './methods.ts';
-import { type Era, MODERN_VERSIONS, isLegacyVersion, isModernVersion } from './versions.ts';
+import { type Era, MODERN, MODERN_VERSIONS, isLegacyVersion, isModernVersion } from './versions.ts';
 
 export interface ReadLimits {
   readonly maxBytes: number;
@@ -48,8 +48,13 @@ export interface InboundRequest {
   readonly name: string | null;
   /** Modern: the claimed version. Legacy: the `MCP-Protocol-Version` header, null when absent (the session knows, else 2025-03-26). */
   readonly protocolVersion: string | null;
-  /** `sse` only when the client takes nothing else: then the answer is one event. */
-  readonly replyAs: 'json' | 'sse';
+  readonly accepts: Accepts;
+}
+
+/** What the client can take as an answer; at least one of them. Without an Accept header that is JSON (L8). */
+export interface Accepts {
+  readonly json: boolean;
+  readonly sse: boolean;
 }
 
 export interface InboundNotification {
@@ -63,35 +68,107 @@ export interface InboundNotification {
   readonly protocolVersion: string | null;
 }
 
-export type InboundMessage = InboundRequest | InboundNotification;
+/** A posted response: what somebody behind a legacy client says to a question of ours. Modern clients send none (M1). */
+export interface InboundReply {
+  readonly kind: 'reply';
+  readonly era: 'legacy';
+  /** Ours are strings. Whether we gave it out, and to this session, is for the gateway to find. */
+  readonly id: string;
+  readonly outcome: ReplyOutcome;
+  readonly method: 'response';
+  readonly rule: null;
+  readonly params: JsonObject;
+  readonly meta: Envelope;
+  readonly protocolVersion: string | null;
+}
+
+export type ReplyOutcome =
+  | { readonly kind: 'result'; readonly result: JsonObject }
+  | {
+      readonly kind: 'error';
+      readonly error: { readonly code: number; readonly message: string; readonly data?: Json };
+    };
+
+export type InboundMessage = InboundRequest | InboundNotification | InboundReply;
+
+/** Legacy only, and of those only 2025-03-26 (L4): the session knows. */
+export interface InboundBatch {
+  readonly kind: 'batch';
+  readonly accepts: Accepts;
+  /** In the order they were sent, each read by the whole ladder; one that fails does not touch the others. */
+  readonly elements: readonly Result<InboundMessage, WireError>[];
+}
 
 const MAX_ID = 256;
 const MAX_METHOD = 256;
 /** Members of `params` and of `_meta`, which are compared key by key before we know who calls. Arguments have only the JSON limits. */
 const MAX_MEMBERS = 100;
+/** Messages in one batch. */
+const MAX_BATCH = 50;
 const TOP_LEVEL: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
+const REPLY_LEVEL: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'result', 'error']);
+const ERROR_LEVEL: ReadonlySet<string> = new Set(['code', 'message', 'data']);
 const NO_MEMBERS: JsonObject = Object.freeze({});
 
 /**
  * Promises: what it returns is plain data, every field with a meaning has been checked once, and headers say what the body says.
- * The error carries the request id whenever one was readable.
+ * The error carries the request id whenever one was readable. The body is parsed once.
  */
-export function readMessage(
+export function readBody(
   body: Uint8Array,
   headers: IncomingHttpHeaders,
   limits: ReadLimits,
-): Result<InboundMessage, WireError> {
+): Result<InboundMessage | InboundBatch, WireError> {
   const mediaProblem = checkMediaType(headers);
   if (mediaProblem !== null) return err(mediaProblem);
-
   const parsed = parseStrictJson(body, limits);
   if (!parsed.ok) return err(jsonError(parsed.error, limits));
-  const message = parsed.value;
-  if (Array.isArray(message))
-    return err(invalidRequest(null, 'Send one message per request: batches are not accepted'));
-  if (!isJsonObject(message)) return err(invalidRequest(null, 'The body must be one JSON-RPC message object'));
+  const accepts = acceptable(headers.accept);
+  return Array.isArray(parsed.value)
+    ? readBatch(parsed.value as readonly Json[], headers, accepts)
+    : readMessage(parsed.value, headers, accepts);
+}
 
+/** The modern era has no batches, and headers that speak of one message cannot speak of many. */
+function readBatch(
+  elements: readonly Json[],
+  headers: IncomingHttpHeaders,
+  accepts: Accepts,
+): Result<InboundBatch, WireError> {
+  const versionHeader = header(headers, 'mcp-protocol-version');
+  if (versionHeader !== null && isModernVersion(versionHeader)) {
+    return err(invalidRequest(null, `Send one message per request: version ${versionHeader} has no batches`));
+  }
+  if (header(headers, 'mcp-method') !== null || header(headers, 'mcp-name') !== null) {
+    return err(headerMismatch(null, 'Mcp-Method and Mcp-Name were sent with a batch'));
+  }
+  if (elements.length === 0 || elements.length > MAX_BATCH) {
+    return err(invalidRequest(null, `A batch has 1 to ${MAX_BATCH} messages`));
+  }
+  const ids = elements.flatMap((element) => {
+    const id = isJsonObject(element) && Object.hasOwn(element, 'method') ? readableId(element['id']) : null;
+    return id === null ? [] : [id];
+  });
+  // Two answers with one id: nobody could say which is which.
+  if (new Set(ids).size !== ids.length) return err(invalidRequest(null, 'A batch has two requests with the same id'));
+  return ok({ kind: 'batch', accepts, elements: elements.map((element) => readElement(element, headers, accepts)) });
+}
+
+function readElement(element: Json, headers: IncomingHttpHeaders, accepts: Accepts): Result<InboundMessage, WireError> {
+  const read = readMessage(element, headers, accepts);
+  if (!read.ok) return read;
+  const { kind, era, method } = read.value;
+  const id = kind === 'request' ? read.value.id : null;
+  if (era === 'modern') return err(invalidRequest(id, `Version ${MODERN} has no batches`));
+  if (method === 'initialize') return err(invalidRequest(id, 'initialize cannot be part of a batch'));
+  return read;
+}
+
+function readMessage(message: Json, headers: IncomingHttpHeaders, accepts: Accepts): Result<InboundMessage, WireError> {
+  if (!isJsonObject(message)) return err(invalidRequest(null, 'The body must be one JSON-RPC message object'));
   const id = readableId(message['id']);
+  if (Object.hasOwn(message, 'result') || Object.hasOwn(message, 'error')) return readReply(message, id, headers);
+
   const shapeProblem = checkShape(message);
   if (shapeProblem !== null) return err(invalidRequest(id, shapeProblem));
   const method = message['method'] as string;
@@ -100,8 +177,7 @@ export function readMessage(
   if (isRequest && id === null) {
     return err(invalidRequest(null, `id must be a string of at most ${MAX_ID} characters or an integer, not null`));
   }
-  const replyAs = isRequest ? acceptable(headers.accept) : 'json';
-  if (replyAs === null) {
+  if (isRequest && !accepts.json && !accepts.sse) {
     return err(invalidRequest(id, 'Accept must allow application/json or text/event-stream', 406));
   }
 
@@ -136,7 +212,57 @@ export function readMessage(
   const name = rule.name === null ? null : (params[rule.name] as string);
   const nameProblem = checkNameHeader(headers, name, rule, era);
   if (nameProblem !== null) return err(headerMismatch(id, nameProblem));
-  return ok({ kind: 'request', era, id: id as RequestId, method, rule, params, meta, name, protocolVersion, replyAs });
+  return ok({ kind: 'request', era, id: id as RequestId, method, rule, params, meta, name, protocolVersion, accepts });
+}
+
+/** A response, by the same rules: nothing in it that we do not read, and headers that do not say otherwise. */
+function readReply(
+  message: JsonObject,
+  id: RequestId | null,
+  headers: IncomingHttpHeaders,
+): Result<InboundReply, WireError> {
+  const refused = (problem: string): Result<never, WireError> => err(invalidRequest(id, problem));
+  const versionHeader = header(headers, 'mcp-protocol-version');
+  if (versionHeader !== null && isModernVersion(versionHeader)) {
+    return refused('Responses are not accepted: in this version the server sends no requests');
+  }
+  if (versionHeader !== null && !isLegacyVersion(versionHeader)) {
+    return refused('MCP-Protocol-Version names no version this server supports');
+  }
+  if (header(headers, 'mcp-method') !== null || header(headers, 'mcp-name') !== null) {
+    return err(headerMismatch(id, 'Mcp-Method and Mcp-Name were sent with a response'));
+  }
+  const unknown = Object.keys(message).find((key) => !REPLY_LEVEL.has(key));
+  if (unknown !== undefined) {
+    return refused(`Unknown member ${shown(unknown)}: a response has jsonrpc, id, and result or error`);
+  }
+  if (message['jsonrpc'] !== '2.0') return refused('jsonrpc must be "2.0"');
+  if (typeof id !== 'string') return refused('The id of a response must be the one of a request of this server');
+  const outcome = readOutcome(message);
+  if (typeof outcome === 'string') return refused(outcome);
+  return ok({
+    kind: 'reply',
+    era: 'legacy',
+    id,
+    outcome,
+    method: 'response',
+    rule: null,
+    params: NO_MEMBERS,
+    meta: NO_ENVELOPE,
+    protocolVersion: versionHeader,
+  });
+}
+
+function readOutcome({ result, error }: JsonObject): ReplyOutcome | string {
+  if ((result === undefined) === (error === undefined)) return 'A response has either a result or an error';
+  if (result !== undefined) return isJsonObject(result) ? { kind: 'result', result } : 'result must be an object';
+  if (!isJsonObject(error)) return 'error must be an object';
+  const { code, message, data } = error;
+  const unknown = Object.keys(error).find((key) => !ERROR_LEVEL.has(key));
+  if (unknown !== undefined) return `Unknown member ${shown(unknown)}: an error has code, message and data`;
+  if (!Number.isSafeInteger(code)) return 'error.code must be an integer';
+  if (typeof message !== 'string') return 'error.message must be a string';
+  return { kind: 'error', error: { code: code as number, message, ...(data === undefined ? {} : { data }) } };
 }
 
 interface Entry {
@@ -236,11 +362,8 @@ function readableId(id: Json | undefined): RequestId | null {
   return Number.isSafeInteger(id) ? (id as number) : null;
 }
 
-/** JSON-RPC 2.0 as MCP narrows it: requests and notifications only, no other members. */
+/** A request or notification of JSON-RPC 2.0 as MCP narrows it, without other members. */
 function checkShape(message: JsonObject): string | null {
-  if (Object.hasOwn(message, 'result') || Object.hasOwn(message, 'error')) {
-    return 'Responses are not accepted: this server sends no requests';
-  }
   for (const key of Object.keys(message)) {
     if (!TOP_LEVEL.has(key)) return `Unknown member ${shown(key)}: a message has jsonrpc, id, method and params`;
   }
@@ -253,17 +376,21 @@ function checkShape(message: JsonObject): string | null {
   return null;
 }
 
-/** One answer for both eras: JSON if the client takes it, else one SSE event, else nothing fits (L8). */
-function acceptable(accept: string | undefined): 'json' | 'sse' | null {
-  if (accept === undefined || accept === 'application/json, text/event-stream') return 'json';
+const BOTH: Accepts = { json: true, sse: true };
+const JSON_ONLY: Accepts = { json: true, sse: false };
+
+function acceptable(accept: string | undefined): Accepts {
+  if (accept === undefined) return JSON_ONLY;
+  if (accept === 'application/json, text/event-stream') return BOTH;
+  let json = false;
   let sse = false;
   for (const range of accept.toLowerCase().split(',')) {
     const [type = '', ...parameters] = range.split(';').map((part) => part.trim());
     if (parameters.some((parameter) => /^q=0(?:\.0{0,3})?$/.test(parameter))) continue;
-    if (type === 'application/json' || type === '*/*' || type === 'application/*') return 'json';
-    if (type === 'text/event-stream' || type === 'text/*') sse = true;
+    if (type === 'application/json' || type === '*/*' || type === 'application/*') json = true;
+    if (type === 'text/event-stream' || type === '*/*' || type === 'text/*') sse = true;
   }
-  return sse ? 'sse' : null;
+  return { json, sse };
 }
 
 function header(headers: IncomingHttpHeaders, name: string): string | null {

@@ -5,9 +5,9 @@ import { describe, expect, test } from 'vitest';
 import type { Json } from '../../src/lib/json.ts';
 import { META } from '../../src/protocol/meta.ts';
 import { methodRules } from '../../src/protocol/methods.ts';
-import { readMessage } from '../../src/protocol/read-request.ts';
+import { readBody } from '../../src/protocol/read-request.ts';
 import { MODERN } from '../../src/protocol/versions.ts';
-import { BASE_HEADERS, CALL_HEADERS, ENVELOPE, legacyCall, modernCall, read } from './requests.ts';
+import { BASE_HEADERS, CALL_HEADERS, ENVELOPE, legacyCall, modernCall, read, readPosted } from './requests.ts';
 
 const without = (key: string) => {
   const { [key]: _, ...rest } = ENVELOPE;
@@ -56,14 +56,31 @@ const ROWS: readonly Row[] = [
   ['a forbidden key', '{"__proto__":1}', BASE_HEADERS, 400, -32700, null, 'The body has a forbidden key "__proto__" at offset 1'],
   ['65 levels', '['.repeat(65), BASE_HEADERS, 400, -32700, null, 'The body nests too deeply at offset 64'],
   ['an unsafe integer', '{"id":9007199254740993}', BASE_HEADERS, 400, -32700, null, 'The body has a number that JSON readers do not agree on, send it as a string, at offset 6'],
+  // batches as a whole
+  ['a batch in the modern era', [modernCall()], CALL_HEADERS, 400, -32600, null, 'Send one message per request: version 2026-07-28 has no batches'],
+  ['an empty batch', [], BASE_HEADERS, 400, -32600, null, 'A batch has 1 to 50 messages'],
+  ['51 messages', Array(51).fill(legacyCall()), BASE_HEADERS, 400, -32600, null, 'A batch has 1 to 50 messages'],
+  ['a batch under Mcp-Method', [legacyCall()], { ...BASE_HEADERS, 'mcp-method': 'tools/call' }, 400, -32020, null, 'Header mismatch: Mcp-Method and Mcp-Name were sent with a batch'],
+  ['a batch under Mcp-Name', [legacyCall()], { ...BASE_HEADERS, 'mcp-name': 'read_file' }, 400, -32020, null, 'Header mismatch: Mcp-Method and Mcp-Name were sent with a batch'],
+  ['a batch with one id twice', [legacyCall(), legacyCall()], BASE_HEADERS, 400, -32600, null, 'A batch has two requests with the same id'],
   // one message
-  ['a batch', [modernCall()], CALL_HEADERS, 400, -32600, null, 'Send one message per request: batches are not accepted'],
-  ['an empty batch', [], CALL_HEADERS, 400, -32600, null, 'Send one message per request: batches are not accepted'],
   ['a string', '"tools/call"', CALL_HEADERS, 400, -32600, null, 'The body must be one JSON-RPC message object'],
   ['null', 'null', CALL_HEADERS, 400, -32600, null, 'The body must be one JSON-RPC message object'],
-  ['a posted result', { jsonrpc: '2.0', id: 7, result: {} }, BASE_HEADERS, 400, -32600, 7, 'Responses are not accepted: this server sends no requests'],
-  ['a posted error', { jsonrpc: '2.0', id: 'x', error: { code: 1, message: '' } }, BASE_HEADERS, 400, -32600, 'x', 'Responses are not accepted: this server sends no requests'],
-  ['a request that is a response too', modernCall({}, { result: {} }), CALL_HEADERS, 400, -32600, 7, 'Responses are not accepted: this server sends no requests'],
+  // responses
+  ['a posted result in the modern era', { jsonrpc: '2.0', id: 'x', result: {} }, MODERN_HEADERS(''), 400, -32600, 'x', 'Responses are not accepted: in this version the server sends no requests'],
+  ['a posted result under a version nobody knows', { jsonrpc: '2.0', id: 'x', result: {} }, { ...BASE_HEADERS, 'mcp-protocol-version': '2027-01-01' }, 400, -32600, 'x', 'MCP-Protocol-Version names no version this server supports'],
+  ['a posted result under Mcp-Method', { jsonrpc: '2.0', id: 'x', result: {} }, { ...BASE_HEADERS, 'mcp-method': 'ping' }, 400, -32020, 'x', 'Header mismatch: Mcp-Method and Mcp-Name were sent with a response'],
+  ['a result with an id that is not ours', { jsonrpc: '2.0', id: 7, result: {} }, BASE_HEADERS, 400, -32600, 7, 'The id of a response must be the one of a request of this server'],
+  ['a result without id', { jsonrpc: '2.0', result: {} }, BASE_HEADERS, 400, -32600, null, 'The id of a response must be the one of a request of this server'],
+  ['a result that is no object', { jsonrpc: '2.0', id: 'x', result: [] }, BASE_HEADERS, 400, -32600, 'x', 'result must be an object'],
+  ['a result and an error', { jsonrpc: '2.0', id: 'x', result: {}, error: { code: 1, message: '' } }, BASE_HEADERS, 400, -32600, 'x', 'A response has either a result or an error'],
+  ['an error that is no object', { jsonrpc: '2.0', id: 'x', error: 'no' }, BASE_HEADERS, 400, -32600, 'x', 'error must be an object'],
+  ['an error without code', { jsonrpc: '2.0', id: 'x', error: { message: 'no' } }, BASE_HEADERS, 400, -32600, 'x', 'error.code must be an integer'],
+  ['an error without message', { jsonrpc: '2.0', id: 'x', error: { code: 1 } }, BASE_HEADERS, 400, -32600, 'x', 'error.message must be a string'],
+  ['an error with more', { jsonrpc: '2.0', id: 'x', error: { code: 1, message: '', Code: 2 } }, BASE_HEADERS, 400, -32600, 'x', 'Unknown member "Code": an error has code, message and data'],
+  ['a response in JSON-RPC 1', { jsonrpc: '1.0', id: 'x', result: {} }, BASE_HEADERS, 400, -32600, 'x', 'jsonrpc must be "2.0"'],
+  ['a request that is a response too', modernCall({}, { result: {} }), CALL_HEADERS, 400, -32600, 7, 'Responses are not accepted: in this version the server sends no requests'],
+  ['the same in the legacy era', legacyCall({}, { id: 'x', result: {} }), BASE_HEADERS, 400, -32600, 'x', 'Unknown member "method": a response has jsonrpc, id, and result or error'],
   // shape
   ['a wrong jsonrpc', modernCall({}, { jsonrpc: '1.0' }), CALL_HEADERS, 400, -32600, 7, 'jsonrpc must be "2.0"'],
   ['an unknown member', modernCall({}, { auth: 'x' }), CALL_HEADERS, 400, -32600, 7, 'Unknown member "auth": a message has jsonrpc, id, method and params'],
@@ -95,8 +112,8 @@ const ROWS: readonly Row[] = [
   ['a legacy version in the envelope', withMeta({ ...ENVELOPE, [META.protocolVersion]: '2025-11-25' }), { ...CALL_HEADERS, 'mcp-protocol-version': '2025-11-25' }, 400, -32022, 7, 'Unsupported protocol version'],
   ['an unknown header version in the legacy era', legacyCall(), { ...BASE_HEADERS, 'mcp-protocol-version': '2027-01-01' }, 400, -32600, 7, 'MCP-Protocol-Version names no version this server supports'],
   // method
-  ['an unknown method, modern', modern('resources/list'), MODERN_HEADERS('resources/list'), 404, -32601, 7, 'Method not found'],
-  ['an unknown method, legacy', legacy('resources/list'), BASE_HEADERS, 200, -32601, 7, 'Method not found'],
+  ['an unknown method, modern', modern('skills/list'), MODERN_HEADERS('skills/list'), 404, -32601, 7, 'Method not found'],
+  ['an unknown method, legacy', legacy('skills/list'), BASE_HEADERS, 200, -32601, 7, 'Method not found'],
   ['ping in the modern era', modern('ping'), MODERN_HEADERS('ping'), 404, -32601, 7, 'Method not found'],
   ['initialize in the modern era', modern('initialize'), MODERN_HEADERS('initialize'), 404, -32601, 7, 'Method not found'],
   ['server/discover in the legacy era', legacy('server/discover'), BASE_HEADERS, 200, -32601, 7, 'Method not found'],
@@ -109,8 +126,8 @@ const ROWS: readonly Row[] = [
   ['a tool name that is no string', modernCall({ name: ['read_file'] }), CALL_HEADERS, 400, -32602, 7, 'params.name must be a string'],
   ['arguments that are no object', modernCall({ arguments: [] }), CALL_HEADERS, 400, -32602, 7, 'params.arguments must be an object'],
   ['a cursor that is no string', modern('tools/list', { cursor: 1 }), MODERN_HEADERS('tools/list'), 400, -32602, 7, 'params.cursor must be a string'],
-  ['a state we never issued', modernCall({ requestState: 'x' }), CALL_HEADERS, 400, -32602, 7, 'params.requestState is not valid: this server asked for no input'],
-  ['answers we never asked for', modernCall({ inputResponses: {} }), CALL_HEADERS, 400, -32602, 7, 'params.inputResponses is not valid: this server asked for no input'],
+  ['a state that is no string', modernCall({ requestState: {} }), CALL_HEADERS, 400, -32602, 7, 'params.requestState must be a string'],
+  ['answers that are no object', modernCall({ inputResponses: [] }), CALL_HEADERS, 400, -32602, 7, 'params.inputResponses must be an object'],
   ['initialize without a version', legacy('initialize', { capabilities: {}, clientInfo: {} }), BASE_HEADERS, 200, -32602, 7, 'params.protocolVersion is missing'],
   ['a look-alike in params', modernCall({ Name: 'delete_file' }), CALL_HEADERS, 400, -32602, 7, 'params has a look-alike of a member of tools/call: "Name"'],
 ];
@@ -147,7 +164,7 @@ describe('reads', () => {
         method: 'tools/call',
         name: 'read_file',
         protocolVersion: MODERN,
-        replyAs: 'json',
+        accepts: { json: true, sse: true },
         rule: { family: 'call' },
         params: { arguments: { path: 'a.txt' } },
         meta: {
@@ -205,21 +222,103 @@ describe('reads', () => {
   });
 
   test.each([
-    ['the usual pair', 'application/json, text/event-stream', 'json'],
-    ['nothing', undefined, 'json'],
-    ['anything', '*/*', 'json'],
-    ['JSON only', 'application/json', 'json'],
-    ['events only', 'text/event-stream', 'sse'],
-    ['events, JSON excluded', 'application/json;q=0, text/event-stream', 'sse'],
-    ['capitals and parameters', 'Application/JSON;charset=utf-8', 'json'],
-  ])('Accept with %s', (_title, accept, replyAs) => {
+    ['the usual pair', 'application/json, text/event-stream', { json: true, sse: true }],
+    ['nothing', undefined, { json: true, sse: false }],
+    ['anything', '*/*', { json: true, sse: true }],
+    ['JSON only', 'application/json', { json: true, sse: false }],
+    ['events only', 'text/event-stream', { json: false, sse: true }],
+    ['events, JSON excluded', 'application/json;q=0, text/event-stream', { json: false, sse: true }],
+    ['capitals and parameters', 'Application/JSON;charset=utf-8', { json: true, sse: false }],
+  ])('Accept with %s', (_title, accept, accepts) => {
     const { accept: _, ...rest } = CALL_HEADERS;
     const result = read(modernCall(), accept === undefined ? rest : { ...rest, accept });
-    expect(result).toMatchObject({ ok: true, value: { replyAs } });
+    expect(result).toMatchObject({ ok: true, value: { accepts } });
   });
 
   test('a string id, zero and the empty string as they are', () => {
     for (const id of ['a', '', 0, -1]) expect(read(legacyCall({}, { id }))).toMatchObject({ ok: true, value: { id } });
+  });
+});
+
+describe('responses of a legacy client', () => {
+  const rest = { era: 'legacy', method: 'response', rule: null, params: {}, protocolVersion: null };
+
+  test('a result and an error are read into what was said', () => {
+    expect(read({ jsonrpc: '2.0', id: 'ask.n.1', result: { action: 'accept' } })).toMatchObject({
+      ok: true,
+      value: { kind: 'reply', id: 'ask.n.1', outcome: { kind: 'result', result: { action: 'accept' } }, ...rest },
+    });
+    const error = { code: -1, message: 'no', data: [1] };
+    expect(read({ jsonrpc: '2.0', id: 'ask.n.1', error }, { ...BASE_HEADERS, accept: 'text/html' })).toMatchObject({
+      ok: true,
+      value: { kind: 'reply', outcome: { kind: 'error', error }, ...rest },
+    });
+  });
+
+  test('with the header of its version', () => {
+    const headers = { ...BASE_HEADERS, 'mcp-protocol-version': '2025-11-25' };
+    expect(read({ jsonrpc: '2.0', id: 'x', result: {} }, headers)).toMatchObject({
+      ok: true,
+      value: { kind: 'reply', protocolVersion: '2025-11-25' },
+    });
+  });
+});
+
+describe('batches', () => {
+  const posted = (elements: readonly Json[]) => {
+    const result = readPosted(elements, BASE_HEADERS);
+    if (!result.ok || result.value.kind !== 'batch') throw new Error('no batch was read');
+    return result.value;
+  };
+
+  test('every element is read by the whole ladder, in order, and one that fails does not touch the others', () => {
+    const { elements, accepts } = posted([
+      legacyCall({}, { id: 1 }),
+      legacyCall({ Name: 'x' }, { id: 2 }),
+      { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } },
+      { jsonrpc: '2.0', id: 'ask.n.1', result: {} },
+      legacy('skills/list'),
+    ]);
+    expect(accepts).toEqual({ json: true, sse: true });
+    expect(elements).toMatchObject([
+      { ok: true, value: { kind: 'request', id: 1, name: 'read_file' } },
+      {
+        ok: false,
+        error: { id: 2, code: -32602, message: 'params has a look-alike of a member of tools/call: "Name"' },
+      },
+      { ok: true, value: { kind: 'notification', rule: { family: 'cancelled' } } },
+      { ok: true, value: { kind: 'reply', id: 'ask.n.1' } },
+      { ok: false, error: { id: 7, code: -32601, message: 'Method not found' } },
+    ]);
+  });
+
+  test.each([
+    [
+      'initialize',
+      legacy('initialize', { protocolVersion: '2025-03-26', capabilities: {}, clientInfo: {} }),
+      -32600,
+      7,
+      'initialize cannot be part of a batch',
+    ],
+    ['a modern message', modernCall(), -32020, 7, 'Header mismatch: MCP-Protocol-Version is missing'],
+    [
+      'a modern notification',
+      modernCall({}, { id: undefined as unknown as Json }),
+      -32600,
+      null,
+      'Version 2026-07-28 has no batches',
+    ],
+    ['a batch', [legacyCall()], -32600, null, 'The body must be one JSON-RPC message object'],
+    ['a number', 1, -32600, null, 'The body must be one JSON-RPC message object'],
+  ])('%s in it is refused by itself', (_title, element, code, id, message) => {
+    expect(posted([element, legacyCall({}, { id: 1 })]).elements).toMatchObject([
+      { ok: false, error: { code, id, message } },
+      { ok: true, value: { id: 1 } },
+    ]);
+  });
+
+  test('fifty messages are a batch', () => {
+    expect(posted(Array.from({ length: 50 }, (_, id) => legacyCall({}, { id }))).elements).toHaveLength(50);
   });
 });
 
@@ -297,7 +396,7 @@ describe('fuzz', () => {
     );
   });
 
-  test('PH-06: responses and arrays are refused with -32600 whatever they hold', () => {
+  test('PH-06: in the modern era responses and arrays are refused with -32600 whatever they hold', () => {
     const response = fc.record({ jsonrpc: fc.constant('2.0'), id: fc.nat(), result: fc.jsonValue() });
     const failure = fc.record({ jsonrpc: fc.constant('2.0'), id: fc.string(), error: fc.jsonValue() });
     const posted = fc.oneof(
@@ -307,7 +406,7 @@ describe('fuzz', () => {
     );
     fc.assert(
       fc.property(posted, (body) => {
-        const result = read(JSON.stringify(body));
+        const result = readPosted(JSON.stringify(body), CALL_HEADERS);
         expect(result.ok).toBe(false);
         if (!result.ok) expect([-32600, -32700]).toContain(result.error.code);
       }),
@@ -330,7 +429,7 @@ describe('fuzz', () => {
     );
     fc.assert(
       fc.property(body, fc.constantFrom(CALL_HEADERS, BASE_HEADERS), (bytes, headers) => {
-        const result = readMessage(bytes, headers, { maxBytes: 10_000, maxDepth: 16, maxMembers: 100 });
+        const result = readBody(bytes, headers, { maxBytes: 10_000, maxDepth: 16, maxMembers: 100 });
         if (result.ok && result.value.kind === 'request') expect(known.has(result.value.method)).toBe(true);
       }),
       { seed: 1, numRuns: 3000 },

@@ -10,8 +10,8 @@ import { type AddressInfo, connect } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
 import { type JsonObject, isJsonObject } from '../../src/lib/json.ts';
-import { sessionNotFound } from '../../src/protocol/errors.ts';
-import { type InboundRequest, READ_LIMITS, readMessage } from '../../src/protocol/read-request.ts';
+import { methodNotFound, sessionNotFound } from '../../src/protocol/errors.ts';
+import { type InboundRequest, READ_LIMITS, readBody } from '../../src/protocol/read-request.ts';
 import { checkParamHeaders } from '../../src/protocol/param-headers.ts';
 import { republish } from '../../src/protocol/republish.ts';
 import {
@@ -40,7 +40,8 @@ const sealer = sessionSealer([new Uint8Array(32).fill(9)], systemClock);
 let calls: { era: string; name: string | null; args: unknown }[] = [];
 
 function answer(request: InboundRequest, session: string | undefined): [WireResponse, Record<string, string>?] {
-  const { id, era, params, replyAs } = request;
+  const { id, era, params, accepts } = request;
+  const replyAs = accepts.json ? 'json' : 'sse';
   const facts = session === undefined ? null : sealer.open(session);
   if (facts !== null && !facts.ok) return [wireError(sessionNotFound(id))];
   const facing: Facing = { era, version: facts?.value.version ?? MODERN, serverInfo };
@@ -59,6 +60,7 @@ function answer(request: InboundRequest, session: string | undefined): [WireResp
     case 'discover':
       return reply(discoverResult(facing, CARD, 0));
     case 'list':
+      if (request.method !== 'tools/list') return [wireError(methodNotFound(id, era))];
       return reply(toolsListResult(facing, [republish(TOOL, facing.version)], { nextCursor: null, ttlMs: 0 }));
     case 'call': {
       calls.push({ era, name: request.name, args: params['arguments'] });
@@ -69,8 +71,10 @@ function answer(request: InboundRequest, session: string | undefined): [WireResp
       );
       return result.ok ? reply(result.value) : [wireError({ httpStatus: 500, id, code: -32603, message: 'refused' })];
     }
-    default:
+    case 'ping':
       return reply(emptyResult(facing));
+    default:
+      return [wireError(methodNotFound(id, era))];
   }
 }
 
@@ -83,9 +87,9 @@ async function serve(incoming: IncomingMessage, outgoing: ServerResponse): Promi
   if (incoming.method !== 'POST') return void outgoing.writeHead(405).end();
   const chunks: Buffer[] = [];
   for await (const chunk of incoming) chunks.push(chunk as Buffer);
-  const message = readMessage(Buffer.concat(chunks), incoming.headers, READ_LIMITS);
+  const message = readBody(Buffer.concat(chunks), incoming.headers, READ_LIMITS);
   if (!message.ok) return send(wireError(message.error));
-  if (message.value.kind === 'notification') return send(wireAccepted());
+  if (message.value.kind !== 'request') return send(wireAccepted());
   const { id, era, rule, params } = message.value;
   if (rule.family === 'call' && isJsonObject(params['arguments'])) {
     const presence = era === 'modern' ? 'required' : 'optional';

@@ -1,8 +1,10 @@
 /** Well-formed requests of both eras, to be broken one field at a time. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Json, JsonObject } from '../../src/lib/json.ts';
+import type { Result } from '../../src/lib/result.ts';
+import type { WireError } from '../../src/protocol/errors.ts';
 import { META } from '../../src/protocol/meta.ts';
-import { READ_LIMITS, readMessage } from '../../src/protocol/read-request.ts';
+import { type InboundMessage, READ_LIMITS, readBody } from '../../src/protocol/read-request.ts';
 import { MODERN } from '../../src/protocol/versions.ts';
 
 export const ENVELOPE: JsonObject = {
@@ -44,7 +46,17 @@ export function legacyCall(params: JsonObject = {}, message: JsonObject = {}): J
   };
 }
 
-export function read(body: Json | string | Uint8Array, headers: IncomingHttpHeaders = BASE_HEADERS) {
+export function readPosted(body: Json | string | Uint8Array, headers: IncomingHttpHeaders = BASE_HEADERS) {
   const bytes = body instanceof Uint8Array ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
-  return readMessage(bytes, headers, READ_LIMITS);
+  return readBody(bytes, headers, READ_LIMITS);
+}
+
+/** One message; a batch, where none was sent, is a mistake of the test. */
+export function read(
+  body: Json | string | Uint8Array,
+  headers: IncomingHttpHeaders = BASE_HEADERS,
+): Result<InboundMessage, WireError> {
+  const posted = readPosted(body, headers);
+  if (posted.ok && posted.value.kind === 'batch') throw new Error('a batch was sent');
+  return posted as Result<InboundMessage, WireError>;
 }
