@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { diffDefinitions } from '../integrity/diff.ts';
-import { DigestText, RISK_CLASSES, ToolRecord, toolId } from '../integrity/records.ts';
+import { DigestText, ITEM_KINDS, RISK_CLASSES, ToolRecord, itemKey, toolId } from '../integrity/records.ts';
 import { approve, suggestRisk, withdraw, type ReviewProblem } from '../integrity/review.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { toolStanding } from '../integrity/standing.ts';
@@ -18,24 +18,30 @@ import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler, Reason, type Ask } from './route.ts';
 
 export const listTools = handler({
-  run: async ({ ctx, params }) => {
+  query: z.strictObject({ kind: z.enum(ITEM_KINDS).optional().describe('Items of this kind only; left out: all.') }),
+  run: async ({ ctx, params, query }) => {
     const server = params['server'] ?? '';
     if (itemOf(ctx, 'server', server, Server) === undefined) return err(notFound('server', server));
     const tools = itemsOf(ctx, 'tool', ToolRecord)
-      .filter((tool) => tool.server === server)
-      .map(({ name, observed, approved, revision, ...rest }) => ({
-        name,
-        revision,
-        standing: toolStanding({ ...rest, name, observed, approved }),
-        risk: approved?.risk ?? null,
-        scope: approved?.scope ?? null,
-        suggestion: observed === null ? null : suggestRisk(observed.definition as JsonObject),
-        findings:
-          observed === null
-            ? []
-            : scanDefinition(observed.definition as JsonObject).map(({ code, severity }) => ({ code, severity })),
-        seenAt: observed?.seenAt ?? null,
-      }));
+      .filter((tool) => tool.server === server && (query.kind ?? tool.kind) === tool.kind)
+      .map((tool) => {
+        const { kind, name, observed, approved, revision } = tool;
+        const definition = (observed?.definition ?? null) as JsonObject | null;
+        return {
+          kind,
+          name,
+          key: itemKey(kind, name),
+          revision,
+          standing: toolStanding(tool),
+          digest: observed?.digest ?? null,
+          risk: approved?.risk ?? null,
+          scope: approved?.scope ?? null,
+          suggestion: definition === null ? null : suggestRisk(kind, definition),
+          findings:
+            definition === null ? [] : scanDefinition(definition).map(({ code, severity }) => ({ code, severity })),
+          seenAt: observed?.seenAt ?? null,
+        };
+      });
     return ok({ body: { server, watching: ctx.catalogue.status(server), tools } });
   },
 });
@@ -50,11 +56,12 @@ export const getTool = handler({
       revision,
       body: {
         ...tool,
+        key: itemKey(tool.kind, tool.name),
         revision,
         standing: toolStanding(tool),
         diff: diffDefinitions((tool.approved?.definition ?? null) as JsonObject | null, observed),
         findings: observed === null ? [] : scanDefinition(observed),
-        suggestion: observed === null ? null : suggestRisk(observed),
+        suggestion: observed === null ? null : suggestRisk(tool.kind, observed),
       },
     });
   },

@@ -1,5 +1,5 @@
 /**
- * The scopes of a server, derived from its approved tools: the few a first token should carry (those of its read tools),
+ * The scopes of a server, derived from its approved items: the few a first token should carry (those of what only reads),
  * and all of them in plain words for the consent page. Scopes nobody approved do not exist.
  */
 import { RISK_CLASSES } from '../integrity/records.ts';

@@ -1,6 +1,6 @@
 /**
  * One frozen picture of the governance state at one revision, prepared so that a call only looks things up:
- * people by (issuer, subject), tools with compiled schemas, locks by what they fall on, policies compiled for these tools.
+ * people by (issuer, subject), items with compiled schemas and templates, locks by what they fall on, policies compiled for these tools.
  * Built when the state changes, never when a call comes. Records that no longer fit their schema are left out and reported:
  * what is left out cannot be called (fail closed).
  */
@@ -8,10 +8,13 @@ import { Approval } from '../approvals/records.ts';
 import { peopleIndex } from '../directory/people.ts';
 import type { KnownPerson, PeopleIndex } from '../directory/people.ts';
 import { Organisation, Person } from '../directory/records.ts';
-import { compileArguments } from '../integrity/schema.ts';
+import { fitOf } from '../integrity/fit.ts';
 import type { ArgumentCheck } from '../integrity/schema.ts';
-import { ToolRecord, toolId } from '../integrity/records.ts';
+import { ToolRecord, itemKey, toolId } from '../integrity/records.ts';
+import type { ItemKind } from '../integrity/records.ts';
 import { recordIsSound } from '../integrity/standing.ts';
+import { compileTemplate } from '../integrity/uri-template.ts';
+import type { Template } from '../integrity/uri-template.ts';
 import { lockIndex } from '../inventory/locks.ts';
 import type { LockIndex } from '../inventory/locks.ts';
 import { Lock, Server } from '../inventory/records.ts';
@@ -26,24 +29,40 @@ import type { StoredRecord } from '../store/state.ts';
 
 export type PersonEntry = KnownPerson;
 
+/** A tool or another item of a server (decision 0008). */
 export interface ToolEntry {
   readonly id: string;
   readonly revision: number;
   readonly server: string;
+  readonly kind: ItemKind;
+  /** What the protocol calls it by. */
   readonly name: string;
+  /** What everything else calls it by inside its server: policies, locks, sightings, entries. */
+  readonly key: string;
   readonly record: ToolRecord;
-  /** Null until somebody approved the tool. */
+  /** Null until somebody approved it. */
   readonly approved: NonNullable<ToolRecord['approved']> | null;
   readonly facts: ToolFacts | null;
-  /** Null: the schema cannot be compiled safely; such a tool is uncallable. */
+  /** JSON Schema that `check` checks; null together with it. */
+  readonly schema: JsonObject | null;
+  /** Null: what callers send cannot be checked safely; such an item is unusable. */
   readonly check: ArgumentCheck | null;
+}
+
+/** An approved resource template, ready to read URIs. */
+export interface TemplateEntry {
+  readonly entry: ToolEntry;
+  readonly match: Template['match'];
 }
 
 export interface ServerEntry {
   readonly id: string;
   readonly revision: number;
   readonly record: Server;
+  /** Items of every kind, by key. */
   readonly tools: ReadonlyMap<string, ToolEntry>;
+  /** The most specific first: longest literal beginning, then by text. */
+  readonly templates: readonly TemplateEntry[];
 }
 
 export interface ApprovalEntry extends Approval {
@@ -111,23 +130,55 @@ function parsed<T>(
 }
 
 function toolEntry(record: ToolRecord, revision: number, server: Server | undefined): ToolEntry {
-  const { approved } = record;
-  const id = toolId(record.server, record.name);
-  const base = { id, revision, server: record.server, name: record.name, record, approved };
-  if (!approved || !server) return { ...base, facts: null, check: null };
-  const compiled = compileArguments((approved.definition['inputSchema'] ?? {}) as JsonObject);
+  const { approved, kind, name } = record;
+  const key = itemKey(kind, name);
+  const id = toolId(record.server, key);
+  const base = { id, revision, server: record.server, kind, name, key, record, approved };
+  if (!approved || !server) return { ...base, facts: null, schema: null, check: null };
+  const fit = fitOf(kind, approved.definition);
   return {
     ...base,
     facts: {
       server: record.server,
-      name: record.name,
+      name: key,
+      kind,
       risk: approved.risk,
       scope: approved.scope,
       environment: server.environment,
       dataClasses: server.dataClasses,
     },
-    check: compiled.ok ? compiled.value : null,
+    schema: fit.ok ? fit.value.schema : null,
+    check: fit.ok ? fit.value.check : null,
   };
+}
+
+function templatesOf(tools: ReadonlyMap<string, ToolEntry>): readonly TemplateEntry[] {
+  const compiled: Array<{ readonly entry: ToolEntry; readonly template: Template }> = [];
+  for (const entry of tools.values()) {
+    if (entry.kind !== 'template' || !entry.facts || !entry.check) continue;
+    const template = compileTemplate(entry.name);
+    if (template.ok) compiled.push({ entry, template: template.value });
+  }
+  return compiled
+    .sort((a, b) => b.template.prefix.length - a.template.prefix.length || (a.entry.name < b.entry.name ? -1 : 1))
+    .map(({ entry, template }) => ({ entry, match: template.match }));
+}
+
+/**
+ * Whose a URI is: of the approved resource of exactly that URI, else of the first approved template that it fits. Null: nobody's, "not found".
+ * `variables` are the values in the template, for the policy. Says nothing about standing, locks or who asks: the guards do.
+ */
+export function resolveUri(
+  server: ServerEntry,
+  uri: string,
+): { readonly item: ToolEntry; readonly variables: JsonObject } | null {
+  const exact = server.tools.get(itemKey('resource', uri));
+  if (exact?.facts) return { item: exact, variables: {} };
+  for (const { entry, match } of server.templates) {
+    const variables = match(uri);
+    if (variables) return { item: entry, variables };
+  }
+  return null;
 }
 
 /**
@@ -166,14 +217,15 @@ export function buildSnapshot(input: {
     const tools = new Map<string, Map<string, ToolEntry>>();
     for (const { value, revision } of read('tool', ToolRecord, recordIsSound).entries) {
       const ofServer = tools.get(value.server) ?? new Map<string, ToolEntry>();
-      ofServer.set(value.name, toolEntry(value, revision, known.get(value.server)?.value));
+      const entry = toolEntry(value, revision, known.get(value.server)?.value);
+      ofServer.set(entry.key, entry);
       tools.set(value.server, ofServer);
     }
     servers = new Map(
-      [...known].map(([id, { revision, value }]) => [
-        id,
-        { id, revision, record: value, tools: tools.get(id) ?? new Map() },
-      ]),
+      [...known].map(([id, { revision, value }]) => {
+        const ofServer = tools.get(id) ?? new Map<string, ToolEntry>();
+        return [id, { id, revision, record: value, tools: ofServer, templates: templatesOf(ofServer) }];
+      }),
     );
   }
 

@@ -1,5 +1,5 @@
 /**
- * How a tool record moves: sightings come from the server, approvals from a person who saw exactly what is approved (AP-01, TD-03).
+ * How the record of a tool or another item moves: sightings come from the server, approvals from a person who saw exactly what is approved (AP-01, TD-03).
  * Pure; the caller stores what comes back. Not checked here: that `by` may review; the admin room asks for the role.
  */
 import type { Digest } from '../lib/canonical-json.ts';
@@ -7,10 +7,10 @@ import type { JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
-import { compileArguments } from './schema.ts';
 import type { SeenDefinition } from './definition.ts';
+import { fitOf } from './fit.ts';
 import { Approved } from './records.ts';
-import type { RiskClass, ToolRecord } from './records.ts';
+import type { ItemKind, RiskClass, ToolRecord } from './records.ts';
 import type { Finding } from './scan.ts';
 import { scanDefinition } from './scan.ts';
 
@@ -23,10 +23,10 @@ export function observe(
 ): ToolRecord | null {
   if (record?.observed?.digest === seen.digest) return null;
   const observed = { digest: seen.digest, definition: { ...seen.definition }, seenAt: at } as ToolRecord['observed'];
-  return { server, kind: 'tool', name: seen.name, observed, approved: record?.approved ?? null };
+  return { server, kind: seen.kind, name: seen.name, observed, approved: record?.approved ?? null };
 }
 
-/** The record after the server stopped offering the tool, or null when that was known. */
+/** The record after the server stopped offering it, or null when that was known. */
 export function vanish(record: ToolRecord): ToolRecord | null {
   return record.observed ? { ...record, observed: null } : null;
 }
@@ -59,11 +59,8 @@ export function approve(record: ToolRecord, review: Review): Result<ToolRecord, 
   }
   const blocking = scanDefinition(observed.definition).filter((finding) => finding.severity === 'block');
   if (blocking.length > 0) return err({ code: 'definition_refused', findings: blocking });
-  const schema: unknown = observed.definition['inputSchema'];
-  if (!isJsonObject(schema))
-    return err({ code: 'schema_refused', message: 'the definition has no inputSchema object' });
-  const compiled = compileArguments(schema);
-  if (!compiled.ok) return err({ code: 'schema_refused', message: compiled.error.message });
+  const fit = fitOf(record.kind, observed.definition);
+  if (!fit.ok) return err({ code: 'schema_refused', message: fit.error.message });
   const { expectedDigest: digest, ...rest } = review;
   const approved = Approved.safeParse({ digest, definition: observed.definition, ...rest });
   if (!approved.success) {
@@ -77,7 +74,7 @@ export function approve(record: ToolRecord, review: Review): Result<ToolRecord, 
   return ok({ ...record, approved: approved.data });
 }
 
-/** The record without its approval: the tool is invisible and uncallable at once. */
+/** The record without its approval: it is invisible and unusable at once. */
 export function withdraw(record: ToolRecord): ToolRecord {
   return { ...record, approved: null };
 }
@@ -107,11 +104,19 @@ const WORDS: ReadonlyArray<readonly [RiskClass, ReadonlySet<string>]> = [
   ],
 ];
 
+const NOUN = {
+  prompt: 'prompt',
+  resource: 'resource',
+  template: 'resource of a template',
+  server: 'text of the server',
+} as const;
+
 /**
  * A first guess for the review form, from the tool's name. ATTACKER-CONTROLLED: the server chose name and annotations, so this
  * decides nothing; annotations can only raise the guess, and a name that says nothing counts as a write.
  */
-export function suggestRisk(definition: JsonObject): RiskHint {
+export function suggestRisk(kind: ItemKind, definition: JsonObject): RiskHint {
+  if (kind !== 'tool') return { risk: 'read', why: `a ${NOUN[kind]} is read` };
   const name = typeof definition['name'] === 'string' ? definition['name'] : '';
   const parts = name
     .replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2')

@@ -67,6 +67,7 @@ export function classOf(prepared: Prepared, tool: ToolFacts): ToolClass {
   const named = slice.slice(general.length).map(({ id }) => id);
   const apart = (reads: (policy: CompiledPolicy) => boolean, value: string): string => (slice.some(reads) ? value : '');
   const key = [
+    tool.kind,
     tool.risk,
     tool.environment,
     tool.dataClasses.toSorted().join(),

@@ -41,7 +41,7 @@ const ARGUMENTS = {
 
 /** The part of a request that a kept answer may depend on; scopes, time and arguments stand at neutral values. */
 export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approved: boolean): Request {
-  const { server, name, risk, environment, dataClasses } = tool;
+  const { server, name, kind, risk, environment, dataClasses } = tool;
   const principal = entity('Person', who.person);
   const resource = entity('Tool', `${server}/${name}`);
   return {
@@ -59,6 +59,7 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
       {
         uid: resource,
         attrs: {
+          kind: reference('Kind', kind),
           risk: reference('Risk', risk),
           environment: reference('Environment', environment),
           dataClasses: dataClasses.map((dataClass) => reference('DataClass', dataClass)),

@@ -16,15 +16,19 @@ export const POLICY_ROLES = [
 export const POLICY_RISKS = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
 export const POLICY_ENVIRONMENTS = ['evaluation', 'development', 'staging', 'production'] as const;
 export const POLICY_DATA_CLASSES = ['public', 'internal', 'confidential', 'regulated'] as const;
+export const POLICY_KINDS = ['tool', 'prompt', 'resource', 'template', 'server'] as const;
 
 export type Risk = (typeof POLICY_RISKS)[number];
 export type Environment = (typeof POLICY_ENVIRONMENTS)[number];
 export type DataClass = (typeof POLICY_DATA_CLASSES)[number];
+export type Kind = (typeof POLICY_KINDS)[number];
 
-/** What policies know of a tool. All of it is set by Remit's reviewers and owners, never by the server. */
+/** What policies know of a tool or another item. All of it is set by Remit's reviewers and owners, never by the server. */
 export interface ToolFacts {
   readonly server: string;
+  /** Its key: the name of a tool, `<kind> <name>` of everything else. */
   readonly name: string;
+  readonly kind: Kind;
   readonly risk: Risk;
   /** The OAuth scope that belongs to the tool. */
   readonly scope: string;
@@ -43,11 +47,12 @@ export const CEDAR_SCHEMA = `namespace Remit {
   entity Risk enum ${words(POLICY_RISKS)};
   entity Environment enum ${words(POLICY_ENVIRONMENTS)};
   entity DataClass enum ${words(POLICY_DATA_CLASSES)};
+  entity Kind enum ${words(POLICY_KINDS)};
 
   entity Person in [Role];
   entity Agent;
   entity Server;
-  entity Tool in [Server] = { risk: Risk, environment: Environment, dataClasses: Set<DataClass> };
+  entity Tool in [Server] = { kind: Kind, risk: Risk, environment: Environment, dataClasses: Set<DataClass> };
 
   entity Strings tags String;
   entity Numbers tags Long;

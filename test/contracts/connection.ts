@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { type Connection, type Era, UpstreamFault } from '../../src/upstream/connection.ts';
-import { listTools } from '../../src/upstream/tools.ts';
+import { listItems } from '../../src/upstream/lists.ts';
 import { until } from '../support/upstreams/open.ts';
 
 export interface Opened {
@@ -62,7 +62,7 @@ export function connectionContract(
     });
 
     test('lists the tools', async () => {
-      const names = (await listTools(opened.connection, never)).map((tool) => tool['name']);
+      const names = (await listItems(opened.connection, 'tool', never)).items.map((tool) => tool['name']);
       expect(names).toEqual(expect.arrayContaining(['echo', 'fail', 'slow', 'cancelled']));
     });
 

@@ -48,7 +48,7 @@ export const server = (id: string, more: object = {}, revision = 1): StoredRecor
   );
 
 export function digestOfTool(spec: ToolSpec): `sha256:${string}` {
-  const read = readDefinition(spec.definition);
+  const read = readDefinition('tool', spec.definition);
   if (!read.ok) throw new Error('no definition');
   return read.value.digest;
 }

@@ -9,7 +9,7 @@ import { recordIsSound, toolStanding } from '../../src/integrity/standing.ts';
 const AT = 1_800_000_000_000;
 
 function seen(definition: object): SeenDefinition {
-  const read = readDefinition(definition);
+  const read = readDefinition('tool', definition);
   if (!read.ok) throw new Error(read.error.code);
   return read.value;
 }
@@ -155,7 +155,7 @@ describe('suggestRisk', () => {
     ['frobnicate', { readOnlyHint: true }, 'write'],
     ['list_things', { destructiveHint: true }, 'destructive'],
   ] as const)('AZ-06: %s with annotations %o is suggested as %s', (name, annotations, risk) => {
-    expect(suggestRisk({ name, annotations }).risk).toBe(risk);
+    expect(suggestRisk('tool', { name, annotations }).risk).toBe(risk);
   });
 });
 
@@ -173,7 +173,7 @@ describe('readDefinition', () => {
     [{ name: 'x', description: 'y'.repeat(262_144) }, 'definition_too_large'],
     [{ name: 'x', description: '\uD800' }, 'definition_not_canonical'],
   ])('refuses %#: %s', (value, code) => {
-    expect(readDefinition(value)).toMatchObject({ ok: false, error: { code } });
+    expect(readDefinition('tool', value)).toMatchObject({ ok: false, error: { code } });
   });
   test('digest is that of the whole definition', () => {
     expect(first.digest).toBe(definitionDigest(first.definition));

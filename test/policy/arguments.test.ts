@@ -188,6 +188,7 @@ function plainCedar(
       {
         uid: uid('Tool', `${facts.server}/${facts.name}`),
         attrs: {
+          kind: ref('Kind', facts.kind),
           risk: ref('Risk', facts.risk),
           environment: ref('Environment', facts.environment),
           dataClasses: facts.dataClasses.map((name) => ref('DataClass', name)),

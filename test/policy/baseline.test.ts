@@ -7,7 +7,13 @@ import { decide, visible } from '../../src/policy/decide.ts';
 import type { Decision } from '../../src/policy/decide.ts';
 import { lintPolicy } from '../../src/policy/lint.ts';
 import type { Risk, ToolFacts } from '../../src/policy/schema.ts';
-import { POLICY_DATA_CLASSES, POLICY_ENVIRONMENTS, POLICY_RISKS, POLICY_ROLES } from '../../src/policy/schema.ts';
+import {
+  POLICY_DATA_CLASSES,
+  POLICY_ENVIRONMENTS,
+  POLICY_KINDS,
+  POLICY_RISKS,
+  POLICY_ROLES,
+} from '../../src/policy/schema.ts';
 import { question, setOf, tool } from './fixtures.ts';
 
 /** What the guide's cells mean, as the verdicts without anything, with the scope, with the approval, with both. */
@@ -85,6 +91,7 @@ const facts = fc.record({
   tool: fc.record({
     server: fc.constantFrom('files', 'mail'),
     name: fc.constantFrom('a', 'b'),
+    kind: fc.constantFrom(...POLICY_KINDS),
     risk: fc.constantFrom(...POLICY_RISKS),
     scope: fc.constant('x:y'),
     environment: fc.constantFrom(...POLICY_ENVIRONMENTS),

@@ -7,6 +7,7 @@ import type { ToolFacts } from '../../src/policy/schema.ts';
 export const tool = (over: Partial<ToolFacts> = {}): ToolFacts => ({
   server: 'files',
   name: 'read_file',
+  kind: 'tool',
   risk: 'read',
   scope: 'files:read',
   environment: 'production',

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { packageProgram } from '../../src/sandbox/artifact.ts';
 import { SandboxFault } from '../../src/sandbox/backend.ts';
 import { startLocalHttp } from '../../src/sandbox/local-http.ts';
-import { listTools } from '../../src/upstream/tools.ts';
+import { listItems } from '../../src/upstream/lists.ts';
 import { textOf } from '../contracts/connection.ts';
 import { REPOSITORY, backend, httpServer, testPool, until } from '../support/upstreams/open.ts';
 
@@ -49,7 +49,7 @@ describe('the everything server', () => {
     try {
       const connection = await pool.connection('everything', httpServer(`http://127.0.0.1:${port}/mcp`));
       expect(connection.identity).toMatchObject({ era: 'legacy', protocolVersion: '2025-11-25' });
-      expect((await listTools(connection, AbortSignal.timeout(5_000))).map(({ name }) => name)).toContain('echo');
+      expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toContain('echo');
       expect(await textOf(connection, 'echo', { message: 'hello' })).toBe('Echo: hello');
       expect(await accepts(otherAddress(), port)).toBe(false);
     } finally {

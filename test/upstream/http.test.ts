@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../src/lib/json.ts';
 import type { HttpTarget } from '../../src/upstream/target.ts';
-import { listTools } from '../../src/upstream/tools.ts';
+import { listItems } from '../../src/upstream/lists.ts';
 import { call, faultOf, textOf } from '../contracts/connection.ts';
 import { startLegacy } from '../support/upstreams/legacy-server.ts';
 import { httpServer, testPool, until } from '../support/upstreams/open.ts';
@@ -522,7 +522,7 @@ describe('a legacy session that is gone', () => {
   });
 });
 
-describe('listTools', () => {
+describe('listItems', () => {
   const pages = (sink: Awaited<ReturnType<typeof startSink>>, page: (cursor: unknown) => JsonObject): void =>
     sink.intercept(({ message }) =>
       message?.['method'] === 'tools/list'
@@ -548,7 +548,7 @@ describe('listTools', () => {
           ? { tools: [tool('b')], nextCursor: 'z' }
           : { tools: [tool('c')] },
     );
-    expect((await listTools(connection, AbortSignal.timeout(5_000))).map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
   });
 
   test.each<[what: string, page: (cursor: unknown) => JsonObject, code: string, message: string]>([
@@ -601,7 +601,7 @@ describe('listTools', () => {
     const { sink, connection } = await openSink();
     pages(sink, page);
     const fault = await faultOf(
-      listTools(connection, AbortSignal.timeout(5_000), { maxPages: 4, maxTools: 5, maxBytes: 1_000 }),
+      listItems(connection, 'tool', AbortSignal.timeout(5_000), { maxPages: 4, maxItems: 5, maxBytes: 1_000 }),
     );
     expect({ code: fault.code, message: fault.message }).toEqual({ code, message });
   });

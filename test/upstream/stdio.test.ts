@@ -6,7 +6,7 @@ import * as fc from 'fast-check';
 import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { serverUid } from '../../src/sandbox/host-user.ts';
 import { lineSplitter } from '../../src/upstream/lines.ts';
-import { listTools } from '../../src/upstream/tools.ts';
+import { listItems } from '../../src/upstream/lists.ts';
 import type { StdioTarget } from '../../src/upstream/target.ts';
 import { call, faultOf, textOf } from '../contracts/connection.ts';
 import { LIMITS, SINK_PROGRAM, type TestPool, stdioServer, testPool, until } from '../support/upstreams/open.ts';
@@ -162,7 +162,7 @@ describe('what the server receives', () => {
     const pending = faultOf(call(connection, 'echo', {}, caller.signal));
     caller.abort('the caller left');
     expect((await pending).code).toBe('upstream_cancelled');
-    await listTools(connection, AbortSignal.timeout(5_000));
+    await listItems(connection, 'tool', AbortSignal.timeout(5_000));
     const sent = recorded('cancel');
     const id = sent.find(({ method }) => method === 'tools/call')?.id;
     expect(sent.filter(({ method }) => method === 'notifications/cancelled').map(({ params }) => params)).toEqual([
@@ -303,7 +303,7 @@ describe('the published filesystem server', () => {
       }),
     );
     expect(connection.identity).toMatchObject({ era: 'legacy', serverInfo: { name: 'secure-filesystem-server' } });
-    expect((await listTools(connection, AbortSignal.timeout(5_000))).length).toBeGreaterThan(10);
+    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.length).toBeGreaterThan(10);
     const attempt = async (name: string, args: Record<string, string>) =>
       (await call(connection, name, args)) as unknown as {
         result: { isError?: boolean; content: Array<{ text: string }> };
