@@ -1,10 +1,12 @@
 /**
- * What goes wrong below a query, in words both engines share, and how the two ports say it.
+ * What goes wrong below a query, in words both engines share, and how the ports say it.
  * The message of an engine is for the operator; nothing of it reaches a caller of the gateway.
  */
 import type { LedgerFaultCode } from '../audit/ledger.ts';
 import { LedgerFault } from '../audit/ledger.ts';
 import { Fault } from '../lib/fault.ts';
+import type { ExchangeFaultCode } from './exchange.ts';
+import { ExchangeFault } from './exchange.ts';
 import type { StoreFaultCode } from './state.ts';
 import { StoreFault } from './state.ts';
 
@@ -31,6 +33,13 @@ const LEDGER_CODE: Record<EngineProblem, LedgerFaultCode> = {
   disk: 'ledger_failed',
   unavailable: 'ledger_unavailable',
 };
+const EXCHANGE_CODE: Record<EngineProblem, ExchangeFaultCode> = {
+  locked: 'exchange_locked',
+  corrupt: 'exchange_unavailable',
+  newer: 'exchange_unavailable',
+  disk: 'exchange_unavailable',
+  unavailable: 'exchange_unavailable',
+};
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
@@ -44,4 +53,10 @@ export function toLedgerFault(error: unknown): LedgerFault {
   if (error instanceof LedgerFault) return error;
   const code = error instanceof EngineFault ? LEDGER_CODE[error.code] : 'ledger_unavailable';
   return new LedgerFault(code, messageOf(error), { cause: error });
+}
+
+export function toExchangeFault(error: unknown): ExchangeFault {
+  if (error instanceof ExchangeFault) return error;
+  const code = error instanceof EngineFault ? EXCHANGE_CODE[error.code] : 'exchange_unavailable';
+  return new ExchangeFault(code, messageOf(error), { cause: error });
 }

@@ -11,18 +11,11 @@ import { LedgerFault } from '../audit/ledger.ts';
 import { compactRange, leafHash } from '../verify/merkle.ts';
 import type { Group } from './group-commit.ts';
 import type { LedgerTables } from './schema.ts';
+import { CHUNK, compiledBySize } from './statements.ts';
+import type { Statements } from './statements.ts';
 
 /** Tiles are 256 wide (C2SP tlog-tiles). */
 const TILE_WIDTH = 256;
-/** Rows per insert; each number up to this is compiled at most once. */
-const CHUNK = 64;
-
-/**
- * One transaction as its statements: yields a query, is given that query's rows, returns the answer. It knows no connection, so
- * PostgreSQL runs it over the network (`transactOver`) and SQLite within one turn of its thread (sqlite/transact.ts).
- */
-export type Statements<R> = Generator<CompiledQuery, R, readonly unknown[]>;
-
 /** Appends all groups or none; the first index of each, in their order. */
 export type Append = (groups: readonly Group[]) => Statements<number[]>;
 
@@ -37,19 +30,13 @@ export function ledgerAppender(db: Kysely<LedgerTables>): Append {
     .where('log', '=', '')
     .returning('size')
     .compile();
-  const insertBySize = new Map<number, CompiledQuery>();
-
-  function insertOf(rows: number): CompiledQuery {
-    const found = insertBySize.get(rows);
-    if (found !== undefined) return found;
-    const row = { log: '', idx: 0, text: '', leaf: Buffer.alloc(0) };
-    const compiled = db
+  const row = { log: '', idx: 0, text: '', leaf: Buffer.alloc(0) };
+  const insertOf = compiledBySize((rows) =>
+    db
       .insertInto('ledger_entry')
       .values(Array.from({ length: rows }, () => row))
-      .compile();
-    insertBySize.set(rows, compiled);
-    return compiled;
-  }
+      .compile(),
+  );
 
   /** Takes the log's row and returns the new size. */
   function* reserve(log: string, count: number): Statements<number> {
@@ -89,15 +76,6 @@ export function ledgerAppender(db: Kysely<LedgerTables>): Append {
     }
     return groups.map(({ log }) => firsts.get(log) as number);
   };
-}
-
-/** Runs statements as one transaction over a connection that answers later. */
-export function transactOver<R>(db: Kysely<LedgerTables>, statements: Statements<R>): Promise<R> {
-  return db.transaction().execute(async (trx) => {
-    let step = statements.next([]);
-    while (step.done !== true) step = statements.next((await trx.executeQuery(step.value)).rows);
-    return step.value;
-  });
 }
 
 /** Hashes of every level whose tile became complete when the log grew from `before` to `after` entries. */

@@ -7,14 +7,16 @@ import type { Migration } from 'kysely/migration';
 import { Migrator } from 'kysely/migration';
 import { EngineFault } from './engine-fault.ts';
 
+export type DatabaseName = 'state' | 'ledger' | 'exchange';
+
 /**
- * `name` keeps the migrations of state and ledger apart where they share a database.
+ * `name` keeps the migrations apart where several share a database.
  * `schema` is the PostgreSQL schema (created if missing); undefined on SQLite.
  * @throws EngineFault
  */
 export async function migrateToLatest<Tables>(
   db: Kysely<Tables>,
-  name: 'state' | 'ledger',
+  name: DatabaseName,
   migrations: Record<string, Migration>,
   schema?: string,
 ): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * The tables of both databases as types, the same for SQLite and PostgreSQL. docs/storage-schema.md explains every column.
+ * The tables of the databases as types, the same for SQLite and PostgreSQL. docs/storage-schema.md explains every column.
  * Portable by construction: text, integers up to 2^53, bytes; JSON and times are text and integers.
  */
 import type { Generated } from 'kysely';
@@ -32,4 +32,11 @@ export interface LedgerTables {
   ledger_tile: { log: string; level: number; idx: number; hash: Uint8Array };
   /** The last checkpoint that was signed. */
   ledger_checkpoint: { log: string; size: number; note: string };
+}
+
+export interface ExchangeTables {
+  /** One row per topic. Whoever updates it owns the next numbers until their transaction ends. */
+  exchange_topic: { topic: string; last: number; expires_at: number };
+  /** `seq` from 1 without gaps; `size` is the length of `text` in bytes, so that a reader can bound a page before it loads it. */
+  exchange_item: { topic: string; seq: number; size: number; text: string };
 }

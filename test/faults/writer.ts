@@ -1,6 +1,6 @@
 /**
  * A process for the fault tests to kill or to run on a failing disk: `node writer.ts <what> <database> <load> [acks]`.
- * what: `state`, `ledger`, `postgres-ledger` (the product; the last takes a URL); `state-twin`, `ledger-twin`: the same queries on
+ * what: `state`, `ledger`, `exchange`, `postgres-ledger` (the product; the last takes a URL); `state-twin`, `ledger-twin`: the same queries on
  * the same file without the latch that a disk error closes.
  * load: `idle`; `endless` (16 callers, for ever); `one-by-one` (50 small writes); `large-then-small` (60 kB until one is refused, then 20 small).
  * Every acknowledgement and refusal is a line in the file `acks`, written with a plain write(2): what it holds survives kill -9.
@@ -14,6 +14,7 @@ import { ledgerMigrations } from '../../src/store/migrations/ledger.ts';
 import { stateMigrations } from '../../src/store/migrations/state.ts';
 import { openPostgresLedger } from '../../src/store/postgres/ledger.ts';
 import type { LedgerTables, StateTables } from '../../src/store/schema.ts';
+import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openDatabase } from '../../src/store/sqlite/open.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
@@ -39,6 +40,11 @@ const targets: Record<string, (path: string) => Promise<Write>> = {
   async 'postgres-ledger'(url) {
     const ledger = await openPostgresLedger(url);
     return async (text) => (await ledger.append(LOG, text)).index;
+  },
+  async exchange(path) {
+    const exchange = await openSqliteExchange(path);
+    const expiresAt = Date.now() + 3_600_000;
+    return async (text) => (await exchange.append('topic', [text, text], { expiresAt }))!;
   },
   async state(path) {
     const store = await openSqliteState(path);

@@ -1,10 +1,14 @@
-/** PostgreSQL: both contracts on a real server, and what only several gateways or a lost connection can do wrong. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+/** PostgreSQL: the contracts on a real server, and what only several gateways or a lost connection can do wrong. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Client } from 'pg';
 import type { Clock } from '../../src/lib/clock.ts';
-import { systemClock } from '../../src/lib/clock.ts';
+import { manualClock, systemClock } from '../../src/lib/clock.ts';
+import type { Exchange, ExchangeItem } from '../../src/store/exchange.ts';
+import type { PostgresExchangeOptions } from '../../src/store/postgres/exchange.ts';
+import { openPostgresExchange } from '../../src/store/postgres/exchange.ts';
 import { openPostgresLedger } from '../../src/store/postgres/ledger.ts';
 import { openPostgresState } from '../../src/store/postgres/state.ts';
+import { exchangeContract } from '../contracts/exchange.ts';
 import { ledgerContract } from '../contracts/ledger.ts';
 import { by, server, stateStoreContract } from '../contracts/state-store.ts';
 import type { Postgres } from '../support/postgres.ts';
@@ -32,6 +36,21 @@ ledgerContract('PostgreSQL', async () => {
   const schema = newSchema();
   return {
     open: (options) => openPostgresLedger(postgres.url, { ...options, schema }),
+    remove: async () => void (await dropSchema(schema)),
+  };
+});
+
+exchangeContract('PostgreSQL', async () => {
+  const schema = newSchema();
+  return {
+    open: (options) => openPostgresExchange(postgres.url, { ...options, schema }),
+    rows: async () => {
+      const [row] = await postgres.query(
+        `select (select count(*)::int from "${schema}".exchange_topic) as topics,
+                (select count(*)::int from "${schema}".exchange_item) as items`,
+      );
+      return row as { topics: number; items: number };
+    },
     remove: async () => void (await dropSchema(schema)),
   };
 });
@@ -111,6 +130,162 @@ describe('several gateways on one PostgreSQL', () => {
     await a.commit(by('ann', server('x', {})));
     await woken.promise;
     await Promise.all([a.close(), b.close()]);
+  });
+});
+
+describe('several gateways on one exchange', () => {
+  const LATER = { expiresAt: Date.now() + 3_600_000 };
+  let schema: string;
+  const opened: Exchange[] = [];
+  const openNode = async (options: PostgresExchangeOptions = {}): Promise<Exchange> => {
+    const exchange = await openPostgresExchange(postgres.url, { ...options, schema });
+    opened.push(exchange);
+    return exchange;
+  };
+  const listening = async (): Promise<number> =>
+    (await postgres.query(`select 1 from pg_stat_activity where query = 'listen "remit_exchange_${schema}"'`)).length;
+  beforeEach(() => {
+    schema = newSchema();
+  });
+  afterEach(async () => {
+    for (const exchange of opened.splice(0)) await exchange.close();
+    await dropSchema(schema);
+  });
+
+  test('number without gaps and in one order, and no two batches wait for each other', async () => {
+    const nodes = await Promise.all([openNode(), openNode(), openNode()]);
+    const topics = ['c', 'a', 'b'];
+    const landed = await Promise.all(
+      Array.from({ length: 300 }, (_, i) => {
+        const topic = topics[i % 3]!;
+        return nodes[(i * 7) % 3]!.append(topic, [`${i}`, `${i}`], LATER).then((seq) => ({ topic, seq, text: `${i}` }));
+      }),
+    );
+    for (const topic of topics) {
+      const items = await nodes[0].read(topic, 0, 1000);
+      expect(items.map((item) => item.seq)).toEqual(Array.from({ length: 200 }, (_, i) => i + 1));
+      for (const one of landed.filter((at) => at.topic === topic)) {
+        expect([items[one.seq! - 2]?.text, items[one.seq! - 1]?.text]).toEqual([one.text, one.text]);
+      }
+    }
+  });
+
+  test('of all that expect the same, one gets a number', async () => {
+    const nodes = await Promise.all([openNode(), openNode(), openNode()]);
+    for (let expected = 0; expected < 10; expected++) {
+      const landed = await Promise.all(
+        nodes.map((node, n) => node.append('t', [`${n}`], { ...LATER, expect: expected })),
+      );
+      expect(landed.filter((seq) => seq !== null)).toEqual([expected + 1]);
+    }
+    expect(await nodes[0].read('t', 0, 100)).toHaveLength(10);
+  });
+
+  test('whoever sees an item has seen all before it', async () => {
+    const [reader, ...writers] = (await Promise.all([openNode(), openNode(), openNode()])) as [Exchange, ...Exchange[]];
+    const writing = { done: false };
+    const reading = (async () => {
+      let after = 0;
+      while (!writing.done || after < 80)
+        for (const { seq } of await reader.read('t', after, 1000)) expect(seq).toBe(++after);
+    })();
+    await Promise.all(
+      writers.map(async (node, n) => {
+        for (let i = 0; i < 40; i++) await node.append('t', [`${n}.${i}`], LATER);
+      }),
+    );
+    writing.done = true;
+    await reading;
+  });
+
+  test('an append on one node wakes the watchers of another by NOTIFY', async () => {
+    const never = 3_600_000;
+    const [a, b] = await Promise.all([openNode({ pollMs: never }), openNode({ pollMs: never })]);
+    await expect.poll(listening, { timeout: 5000 }).toBe(2);
+    const called: string[] = [];
+    for (const topic of ['t', 'u']) b.watch(topic, () => called.push(topic));
+    // A topic name that would end a string in SQL is a name like any other.
+    const odd = `o'"; drop table exchange_item; --`;
+    b.watch(odd, () => called.push(odd));
+    await Promise.all([a.append('t', ['x'], LATER), a.append(odd, ['x'], LATER)]);
+    await expect.poll(() => called.toSorted(), { timeout: 5000 }).toEqual([odd, 't']);
+    expect(await b.latest(odd)).toEqual({ seq: 1, text: 'x' });
+  });
+
+  test('a node whose LISTEN is lost still calls its watchers, by asking; and listens again', async () => {
+    const [a, b] = await Promise.all([openNode(), openNode({ pollMs: 20 })]);
+    await expect.poll(listening, { timeout: 5000 }).toBe(2);
+    let calls = 0;
+    b.watch('t', () => calls++);
+    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(0);
+    await a.append('t', ['x'], LATER);
+    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(1);
+    const before = calls;
+    // Written around the product, so that no NOTIFY is sent.
+    await postgres.query(
+      `insert into "${schema}".exchange_item values ('t', 2, 1, 'y');
+       update "${schema}".exchange_topic set last = 2 where topic = 't'`,
+    );
+    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(before);
+    await postgres.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen "remit_exchange_${schema}"'`,
+    );
+    await expect.poll(listening, { timeout: 10_000 }).toBe(2);
+    expect(await b.read('t', 0, 10)).toHaveLength(2);
+  });
+
+  test('nodes that sweep at the same time delete each topic once and wait for nobody', async () => {
+    const clock = manualClock(Date.now());
+    const nodes = await Promise.all([openNode({ clock, sweepMs: 5 }), openNode({ clock, sweepMs: 5 })]);
+    await Promise.all(
+      Array.from({ length: 200 }, (_, i) => nodes[i % 2]!.append(`t${i}`, ['x'], { expiresAt: clock.now() + 1000 })),
+    );
+    const holder = await connect();
+    await holder.query(
+      `begin; set search_path to "${schema}"; select * from exchange_topic where topic = 't7' for update`,
+    );
+    clock.advance(1000);
+    const left = async () =>
+      (await postgres.query(`select topic from "${schema}".exchange_item`)).map((row) => row['topic']);
+    await expect.poll(left, { timeout: 10_000 }).toEqual(['t7']);
+    await holder.query('commit');
+    await holder.end();
+    await expect.poll(left, { timeout: 10_000 }).toEqual([]);
+  });
+
+  test('RL-06: after a crash of the server everything acknowledged is there, and the exchange goes on', async () => {
+    const exchange = await openNode();
+    const promised: { seq: number; text: string }[] = [];
+    const running = { on: true };
+    const load = Array.from({ length: 4 }, async (_, caller) => {
+      for (let i = 0; running.on; i++) {
+        const text = `${caller}.${i}`;
+        await exchange.append('t', [text], LATER).then(
+          (seq) => promised.push({ seq: seq!, text }),
+          (fault: unknown) => expect(fault).toMatchObject({ code: 'exchange_unavailable' }),
+        );
+      }
+    });
+    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(100);
+    await postgres.crashAndRestart();
+    const afterCrash = promised.length;
+    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(afterCrash + 20);
+    running.on = false;
+    await Promise.all(load);
+    const items: ExchangeItem[] = [];
+    for (;;) {
+      const page = await exchange.read('t', items.length, 1000);
+      if (page.length === 0) break;
+      items.push(...page);
+    }
+    for (const { seq, text } of promised) expect(items[seq - 1]).toEqual({ seq, text });
+  });
+
+  test('says exchange_unavailable when nobody answers', async () => {
+    await expect(openPostgresExchange('postgresql://remit@127.0.0.1:1/none')).rejects.toMatchObject({
+      code: 'exchange_unavailable',
+      message: expect.stringMatching(/^PostgreSQL: .*ECONNREFUSED/),
+    });
   });
 });
 

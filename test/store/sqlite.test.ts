@@ -1,16 +1,18 @@
-/** The embedded engine: both contracts, and what only a file can do wrong (permissions, a second process, a newer schema, damage). */
+/** The embedded engine: its contracts, and what only a file can do wrong (permissions, a second process, a newer schema, damage). */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Kysely } from 'kysely';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
+import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openDatabase, openDatabaseFile } from '../../src/store/sqlite/open.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
+import { exchangeContract } from '../contracts/exchange.ts';
 import { ledgerContract } from '../contracts/ledger.ts';
 import { by, server, stateStoreContract } from '../contracts/state-store.ts';
 
@@ -29,6 +31,22 @@ ledgerContract('SQLite', async () => {
   const folder = newFolder();
   return {
     open: (options) => openSqliteLedger(join(folder, 'ledger.db'), options),
+    remove: async () => rmSync(folder, { recursive: true }),
+  };
+});
+
+exchangeContract('SQLite', async () => {
+  const folder = newFolder();
+  const file = join(folder, 'exchange.db');
+  return {
+    open: (options) => openSqliteExchange(file, options),
+    rows: async () => {
+      const database = new DatabaseSync(file);
+      const count = (table: string) => Number(database.prepare(`select count(*) as n from ${table}`).get()?.['n']);
+      const rows = { topics: count('exchange_topic'), items: count('exchange_item') };
+      database.close();
+      return rows;
+    },
     remove: async () => rmSync(folder, { recursive: true }),
   };
 });
@@ -66,6 +84,13 @@ describe('an embedded database file', () => {
     database.close();
   });
 
+  test('of the exchange is opened with synchronous=NORMAL, and with the rest as it is', () => {
+    const database = openDatabaseFile(file, 'NORMAL');
+    const pragma = (name: string) => Object.values(database.prepare(`PRAGMA ${name}`).get() ?? {})[0];
+    expect([pragma('journal_mode'), pragma('synchronous'), pragma('locking_mode')]).toEqual(['wal', 1, 'exclusive']);
+    database.close();
+  });
+
   test('leaves no shared-memory file: no other process can join', async () => {
     const store = await openSqliteState(file);
     await store.commit(by('ann', server('x', {})));
@@ -74,10 +99,11 @@ describe('an embedded database file', () => {
   });
 
   const owners = [
-    ['state', openSqliteState, 'store_locked'],
-    ['ledger', openSqliteLedger, 'ledger_locked'],
+    ['state', openSqliteState, 'store_locked', 'store_newer', 'store_corrupt'],
+    ['ledger', openSqliteLedger, 'ledger_locked', 'ledger_newer', 'ledger_corrupt'],
+    ['exchange', openSqliteExchange, 'exchange_locked', 'exchange_unavailable', 'exchange_unavailable'],
   ] as const;
-  describe.each(owners)('as %s', (name, open, code) => {
+  describe.each(owners)('as %s', (name, open, code, newer, corrupt) => {
     const refusal = {
       code,
       message: expect.stringMatching(/state\.db is in use: another gateway is running on it\. Use the remit commands/),
@@ -110,7 +136,7 @@ describe('an embedded database file', () => {
       database.exec(`INSERT INTO ${name}_migration (name, timestamp) VALUES ('0099_from_the_future', '2030-01-01')`);
       database.close();
       await expect(open(file)).rejects.toMatchObject({
-        code: name === 'state' ? 'store_newer' : 'ledger_newer',
+        code: newer,
         message: expect.stringMatching(/written by a newer Remit \(schema 0099_from_the_future\)/),
       });
     });
@@ -118,7 +144,7 @@ describe('an embedded database file', () => {
     test('refuses a file that is no database', async () => {
       await (await open(file)).close();
       writeFileSync(file, 'this is not a database, and it is long enough to be read as a header of one. '.repeat(20));
-      await expect(open(file)).rejects.toMatchObject({ code: name === 'state' ? 'store_corrupt' : 'ledger_corrupt' });
+      await expect(open(file)).rejects.toMatchObject({ code: corrupt });
     });
 
     test('says what to look at when the path cannot be a file', async () => {
@@ -162,5 +188,40 @@ describe('an embedded database file', () => {
       message: 'the body of server default/x at revision 1 is not JSON',
     });
     await damaged.close();
+  });
+
+  test('RL-06: of an exchange that is killed in the middle keeps every acknowledged item, and of the others all or nothing', async () => {
+    const acks = join(folder, 'acks');
+    const owner = spawn(process.execPath, [WRITER, 'exchange', file, 'endless', acks], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const exited = once(owner, 'exit');
+    try {
+      await expect
+        .poll(() => (existsSync(acks) ? statSync(acks).size : 0), { timeout: 10_000 })
+        .toBeGreaterThan(20_000);
+    } finally {
+      owner.kill('SIGKILL');
+      await exited;
+    }
+    const exchange = await openSqliteExchange(file);
+    const items: { seq: number; text: string }[] = [];
+    for (;;) {
+      const page = await exchange.read('topic', items.length, 1000);
+      if (page.length === 0) break;
+      items.push(...page);
+    }
+    expect(items.map((item) => item.seq)).toEqual(items.map((_, i) => i + 1));
+    // The writer appends each text twice in one append.
+    for (let i = 0; i < items.length; i += 2) expect(items[i + 1]?.text).toBe(items[i]?.text);
+    const promised = readFileSync(acks, 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('ok ') && line.length >= 40);
+    expect(promised.length).toBeGreaterThan(100);
+    for (const line of promised.slice(0, -1)) {
+      const [, seq, text] = line.split(' ');
+      expect(items[Number(seq) - 1]?.text).toBe(text);
+    }
+    await exchange.close();
   });
 });

@@ -15,12 +15,12 @@ import {
   readLogs,
   readSize,
   swapCheckpoint,
-  transactOver,
 } from '../ledger-queries.ts';
 import type { LedgerOptions } from '../ledger-store.ts';
 import { ledgerOver } from '../ledger-store.ts';
 import { ledgerMigrations } from '../migrations/ledger.ts';
 import type { LedgerTables } from '../schema.ts';
+import { transactOver } from '../statements.ts';
 import { toPostgresFault } from './fault.ts';
 import type { PostgresOptions } from './open.ts';
 import { DEFAULT_SCHEMA, openDatabase } from './open.ts';

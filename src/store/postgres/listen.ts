@@ -1,6 +1,6 @@
 /**
  * LISTEN on a connection of its own, opened again whenever it is lost. A wake-up is a hint: what was missed while the connection
- * was down is found by the follower's poll, and each new connection wakes once for the same reason.
+ * was down is found by whoever polls behind it, and each new connection wakes once for the same reason.
  */
 import type { Client } from 'pg';
 import { openSession } from './open.ts';
@@ -8,8 +8,16 @@ import { openSession } from './open.ts';
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 5000;
 
-/** @returns how to stop. */
-export function listen(url: string, schema: string, channel: string, wake: () => void): () => Promise<void> {
+/**
+ * @param wake Is given what NOTIFY carried; null after a new connection: anything may have happened before it.
+ * @returns how to stop.
+ */
+export function listen(
+  url: string,
+  schema: string,
+  channel: string,
+  wake: (payload: string | null) => void,
+): () => Promise<void> {
   let stopped = false;
   let client: Client | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -24,13 +32,13 @@ export function listen(url: string, schema: string, channel: string, wake: () =>
       retry();
       return;
     }
-    session.on('notification', wake);
+    session.on('notification', ({ payload }) => wake(payload ?? ''));
     session.once('end', retry);
     client = session;
     try {
       await session.query(`listen "${channel}"`);
       retryMs = FIRST_RETRY_MS;
-      wake();
+      wake(null);
     } catch {
       await session.end().catch(() => undefined); // its `end` tries again
     }

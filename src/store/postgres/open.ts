@@ -8,6 +8,7 @@ import type { Migration } from 'kysely/migration';
 import type { ClientBase } from 'pg';
 import { Client, Pool, types } from 'pg';
 import { EngineFault } from '../engine-fault.ts';
+import type { DatabaseName } from '../migrate.ts';
 import { migrateToLatest } from '../migrate.ts';
 import { toPostgresFault } from './fault.ts';
 
@@ -56,7 +57,7 @@ export async function openDatabase<Tables>(
   url: string,
   schema: string,
   connections: number,
-  name: 'state' | 'ledger',
+  name: DatabaseName,
   migrations: Record<string, Migration>,
 ): Promise<Kysely<Tables>> {
   // Quoted into SQL below, hence strict.

@@ -1,8 +1,9 @@
 /**
- * Opens an embedded database file so that COMMIT means fsync returned, and so that no other process has it.
+ * Opens an embedded database file so that COMMIT means fsync returned (unless asked otherwise), and so that no other process has it.
  * Both are read back from SQLite and asserted; a file that cannot promise them is not used.
  *
- * Durability: WAL with synchronous=FULL makes one fsync per commit; the often copied NORMAL makes none (TRUST.md section 2).
+ * Durability: WAL with synchronous=FULL makes one fsync per commit; the often copied NORMAL makes none (TRUST.md section 2). NORMAL is
+ * for the exchange alone: a killed process loses nothing there either, a power failure takes back the newest commits, always from the end.
  * Exclusion: locking_mode=EXCLUSIVE keeps an operating-system lock on the file until the process ends, however it ends.
  * INVARIANT: nothing else in this process opens the file. POSIX drops the lock when any other descriptor of it is closed.
  */
@@ -13,12 +14,17 @@ import { Kysely } from 'kysely';
 import type { Migration } from 'kysely/migration';
 import { isFault } from '../../lib/fault.ts';
 import { EngineFault } from '../engine-fault.ts';
+import type { DatabaseName } from '../migrate.ts';
 import { migrateToLatest } from '../migrate.ts';
 import { sqliteDialect } from './dialect.ts';
 import { toSqliteFault } from './fault.ts';
 
 /** How long a starting process waits for the one before it to let go. */
 const LOCK_WAIT_MS = 1000;
+
+/** As SQLite reports it. */
+const SYNCHRONOUS = { NORMAL: 1, FULL: 2 } as const;
+export type Synchronous = keyof typeof SYNCHRONOUS;
 
 export interface OpenDatabase<Tables> {
   readonly db: Kysely<Tables>;
@@ -32,10 +38,11 @@ export interface OpenDatabase<Tables> {
  */
 export async function openDatabase<Tables>(
   path: string,
-  name: 'state' | 'ledger',
+  name: DatabaseName,
   migrations: Record<string, Migration>,
+  synchronous: Synchronous = 'FULL',
 ): Promise<OpenDatabase<Tables>> {
-  const file = openDatabaseFile(path);
+  const file = openDatabaseFile(path, synchronous);
   try {
     const db = new Kysely<Tables>({ dialect: sqliteDialect(file) });
     await migrateToLatest(db, name, migrations);
@@ -47,7 +54,7 @@ export async function openDatabase<Tables>(
 }
 
 /** @throws EngineFault `locked`, `corrupt`, `unavailable` (not writable, no WAL, not durable). */
-export function openDatabaseFile(path: string): DatabaseSync {
+export function openDatabaseFile(path: string, synchronous: Synchronous = 'FULL'): DatabaseSync {
   const file = resolve(path);
   let database: DatabaseSync | undefined;
   try {
@@ -55,14 +62,14 @@ export function openDatabaseFile(path: string): DatabaseSync {
     database = new DatabaseSync(file, { timeout: LOCK_WAIT_MS, defensive: true, enableForeignKeyConstraints: true });
     database.exec('PRAGMA locking_mode = EXCLUSIVE');
     database.exec('PRAGMA journal_mode = WAL');
-    database.exec('PRAGMA synchronous = FULL');
+    database.exec(`PRAGMA synchronous = ${synchronous}`);
     // macOS only, no effect elsewhere: its fsync stops at the drive's cache without this.
     database.exec('PRAGMA fullfsync = ON; PRAGMA checkpoint_fullfsync = ON');
     // The lock is taken by the first transaction, not by the pragma.
     database.exec('BEGIN IMMEDIATE; COMMIT');
     assertPragma(database, file, 'locking_mode', 'exclusive');
     assertPragma(database, file, 'journal_mode', 'wal');
-    assertPragma(database, file, 'synchronous', 2);
+    assertPragma(database, file, 'synchronous', SYNCHRONOUS[synchronous]);
     return database;
   } catch (error) {
     database?.close();

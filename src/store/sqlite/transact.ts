@@ -1,10 +1,10 @@
 /**
  * Runs the statements of one transaction within one turn of the database thread: prepared once, no promise between them.
- * On the hot path of the ledger; everything else goes through Kysely. Not done here: one writer at a time (writer.ts).
+ * On the hot path of the ledger and for all writes of the exchange; everything else goes through Kysely. Not done here: one writer at a time (writer.ts).
  * INVARIANT: called only while no transaction of Kysely's is open on the file; BEGIN inside one is refused by SQLite.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
-import type { Statements } from '../ledger-queries.ts';
+import type { Statements } from '../statements.ts';
 
 /** As many as there are sizes of an insert, and room for the rest. */
 const STATEMENTS_KEPT = 128;
