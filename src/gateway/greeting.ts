@@ -12,7 +12,7 @@ import type { Json, JsonObject } from '../lib/json.ts';
 import { visible } from '../policy/decide.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { republish } from '../protocol/republish.ts';
-import { discoverResult, initializeResult, toolsListResult } from '../protocol/results.ts';
+import { discoverResult, initializeResult, listResult } from '../protocol/results.ts';
 import type { Facing } from '../protocol/results.ts';
 import { sessionCapabilities } from '../protocol/session.ts';
 import type { SessionSealer } from '../protocol/session.ts';
@@ -108,7 +108,7 @@ export async function listTools(call: Call, deps: GreetingDeps): Promise<{ resul
     )
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map((tool) => republish(tool.approved!.definition as JsonObject, facing.version));
-  const result = toolsListResult(facing, tools, { nextCursor: null, ttlMs: LIST_TTL_MS });
+  const result = listResult(facing, 'tools', tools, { nextCursor: null, ttlMs: LIST_TTL_MS });
   const list = { result, digest: digestOf(result) };
   deps.lists.set(key, list);
   return list;

@@ -6,6 +6,7 @@
  */
 import { type Json, type JsonObject, isJsonObject } from '../lib/json.ts';
 import { type Result, err, ok } from '../lib/result.ts';
+import { contentFor, contentListFor, contentsFor } from './content-blocks.ts';
 import { META, unreserved } from './meta.ts';
 import { isObjectSchema } from './output-schema.ts';
 import { type Era, MODERN_VERSIONS, type LegacyVersion, type ProtocolVersion, has } from './versions.ts';
@@ -65,14 +66,20 @@ export function emptyResult(facing: Facing): JsonObject {
   return complete(facing, {});
 }
 
-/** @param tools already republished for this version and filtered for this caller, in a stable order (G10). */
-export function toolsListResult(
+export interface Page {
+  readonly nextCursor: string | null;
+  readonly ttlMs: number;
+}
+
+/** @param entries already republished for this version and filtered for this caller, in a stable order (G10). */
+export function listResult(
   facing: Facing,
-  tools: readonly JsonObject[],
-  page: { readonly nextCursor: string | null; readonly ttlMs: number },
+  member: 'tools' | 'prompts' | 'resources' | 'resourceTemplates',
+  entries: readonly JsonObject[],
+  page: Page,
 ): JsonObject {
   return complete(facing, {
-    tools,
+    [member]: entries,
     ...(page.nextCursor === null ? {} : { nextCursor: page.nextCursor }),
     ...cacheHints(facing, page.ttlMs),
   });
@@ -89,44 +96,105 @@ export function toolsCallResult(
   upstream: JsonObject,
   facts: CallFacts = {},
 ): Result<JsonObject, ResultRefusal> {
-  const refusal = unfinished(upstream);
-  if (refusal !== null) return err(refusal);
   const { structuredContent, isError } = upstream;
   if (isError !== undefined && typeof isError !== 'boolean') return malformed('isError is not a boolean');
-  const upstreamMeta = upstream['_meta'] ?? {};
-  if (!isJsonObject(upstreamMeta)) return malformed('_meta is not an object');
-
-  let content = upstream['content'];
-  if (content === undefined && structuredContent !== undefined) content = [];
-  if (!Array.isArray(content)) return malformed('content is not an array');
-  const blocks: Json[] = [];
-  for (const block of content as readonly Json[]) {
-    const problem = contentProblem(block);
-    if (problem !== null) return malformed(problem);
-    blocks.push(downConvert(block as JsonObject, facing.version));
-  }
+  const given = upstream['content'] === undefined && structuredContent !== undefined ? [] : upstream['content'];
+  const entered = enter(upstream);
+  if (!entered.ok) return entered;
+  const content = contentListFor(given, facing.version);
+  if (!content.ok) return malformed(content.error);
 
   const structured = structuredFor(facing.version, structuredContent, facts.outputSchema);
   // A client that cannot take the structured form still gets the value.
-  if (structuredContent !== undefined && structured === undefined && blocks.length === 0) {
-    blocks.push({ type: 'text', text: JSON.stringify(structuredContent) });
-  }
+  const wordless = structuredContent !== undefined && structured === undefined && content.value.length === 0;
   const members = {
-    content: blocks,
+    content: wordless ? [{ type: 'text', text: JSON.stringify(structuredContent) }] : content.value,
     ...(structured === undefined ? {} : { structuredContent: structured }),
     ...(isError === undefined ? {} : { isError }),
   };
-  return ok(complete(facing, members, { ...unreserved(upstreamMeta), ...facts.meta }));
+  return ok(complete(facing, members, { ...entered.value, ...facts.meta }));
+}
+
+/** What a client may see of the result of an upstream `prompts/get`. */
+export function promptResult(
+  facing: Facing,
+  upstream: JsonObject,
+  facts: { readonly meta?: JsonObject } = {},
+): Result<JsonObject, ResultRefusal> {
+  const entered = enter(upstream);
+  if (!entered.ok) return entered;
+  const { description, messages } = upstream;
+  if (description !== undefined && typeof description !== 'string') return malformed('description is not a string');
+  if (!Array.isArray(messages)) return malformed('messages is not an array');
+  const shown: JsonObject[] = [];
+  for (const message of messages as readonly Json[]) {
+    const role = isJsonObject(message) ? message['role'] : undefined;
+    if (!isJsonObject(message) || (role !== 'user' && role !== 'assistant')) return malformed('a message has no role');
+    const content = contentFor(message['content'] ?? null, facing.version);
+    if (!content.ok) return malformed(content.error);
+    shown.push({ role, content: content.value });
+  }
+  const members = { ...(description === undefined ? {} : { description }), messages: shown };
+  return ok(complete(facing, members, { ...entered.value, ...facts.meta }));
+}
+
+/** What a client may see of the result of an upstream `resources/read`. The server's own cache hints are not passed on (M10). */
+export function resourceResult(
+  facing: Facing,
+  upstream: JsonObject,
+  facts: { readonly meta?: JsonObject; readonly ttlMs: number },
+): Result<JsonObject, ResultRefusal> {
+  const entered = enter(upstream);
+  if (!entered.ok) return entered;
+  const { contents } = upstream;
+  if (!Array.isArray(contents)) return malformed('contents is not an array');
+  const shown: JsonObject[] = [];
+  for (const one of contents as readonly Json[]) {
+    const content = contentsFor(one, facing.version);
+    if (!content.ok) return malformed(content.error);
+    shown.push(content.value);
+  }
+  const members = { contents: shown, ...cacheHints(facing, facts.ttlMs) };
+  return ok(complete(facing, members, { ...entered.value, ...facts.meta }));
+}
+
+/** Values of one completion; clients refuse more. */
+const MAX_COMPLETIONS = 100;
+
+/** What a client may see of the result of an upstream `completion/complete`. */
+export function completionResult(facing: Facing, upstream: JsonObject): Result<JsonObject, ResultRefusal> {
+  const entered = enter(upstream);
+  if (!entered.ok) return entered;
+  const { completion } = upstream;
+  if (!isJsonObject(completion)) return malformed('completion is not an object');
+  const { values, total, hasMore } = completion;
+  if (!Array.isArray(values) || values.some((value) => typeof value !== 'string')) {
+    return malformed('completion.values is not an array of strings');
+  }
+  if (values.length > MAX_COMPLETIONS) return malformed(`completion.values has more than ${MAX_COMPLETIONS} values`);
+  if (total !== undefined && !Number.isSafeInteger(total)) return malformed('completion.total is not an integer');
+  if (hasMore !== undefined && typeof hasMore !== 'boolean') return malformed('completion.hasMore is not a boolean');
+  const shown = {
+    values: values as readonly Json[],
+    ...(total === undefined ? {} : { total }),
+    ...(hasMore === undefined ? {} : { hasMore }),
+  };
+  return ok(complete(facing, { completion: shown }, entered.value));
 }
 
 /** Adds what every result of the era carries: `resultType` and our name in `_meta`, or nothing at all. */
-function complete(facing: Facing, members: JsonObject, meta: JsonObject = {}): JsonObject {
+export function complete(
+  facing: Facing,
+  members: JsonObject,
+  meta: JsonObject = {},
+  resultType: 'complete' | 'input_required' | 'task' = 'complete',
+): JsonObject {
   if (facing.era === 'legacy') return Object.keys(meta).length === 0 ? members : { ...members, _meta: meta };
   // In canonical order as far as the members are: the digest is then taken without a sorted copy.
   return {
     _meta: { ...meta, [META.serverInfo]: { ...facing.serverInfo } },
     ...members,
-    resultType: 'complete',
+    resultType,
   };
 }
 
@@ -156,45 +224,15 @@ function unfinished(upstream: JsonObject): ResultRefusal | null {
   return null;
 }
 
+/** A finished result and its own `_meta` members, or why it is none. */
+function enter(upstream: JsonObject): Result<JsonObject, ResultRefusal> {
+  const refusal = unfinished(upstream);
+  if (refusal !== null) return err(refusal);
+  const meta = upstream['_meta'] ?? {};
+  return isJsonObject(meta) ? ok(unreserved(meta)) : malformed('_meta is not an object');
+}
+
 const malformed = (problem: string): Result<never, ResultRefusal> => err({ reason: 'shape', problem });
-
-const MEDIA: Readonly<Record<string, readonly string[]>> = {
-  text: ['text'],
-  image: ['data', 'mimeType'],
-  audio: ['data', 'mimeType'],
-  resource_link: ['uri', 'name'],
-};
-
-/** Only the kinds of content the protocol has, with the members that inspection reads. */
-function contentProblem(block: Json): string | null {
-  if (!isJsonObject(block)) return 'a content block is not an object';
-  const type = block['type'];
-  if (type === 'resource') {
-    const resource = block['resource'];
-    const whole = isJsonObject(resource) && typeof resource['uri'] === 'string';
-    const body = whole && (typeof resource['text'] === 'string' || typeof resource['blob'] === 'string');
-    return body ? null : 'a resource block has no uri with text or blob';
-  }
-  if (typeof type !== 'string' || !Object.hasOwn(MEDIA, type)) return 'a content block has an unknown type';
-  for (const member of MEDIA[type] ?? []) {
-    if (typeof block[member] !== 'string') return `a ${type} block has no ${member}`;
-  }
-  return null;
-}
-
-/** Kinds that a version does not have become text that says what was there (L13). */
-function downConvert(block: JsonObject, version: ProtocolVersion): JsonObject {
-  if (block['type'] === 'audio' && !has(version, 'audio')) {
-    return {
-      type: 'text',
-      text: `[${block['mimeType'] as string} left out: protocol version ${version} has no audio]`,
-    };
-  }
-  if (block['type'] === 'resource_link' && !has(version, 'resourceLink')) {
-    return { type: 'text', text: `${block['name'] as string}: ${block['uri'] as string}` };
-  }
-  return block;
-}
 
 /** undefined: this client gets none. Wrapped exactly when `republish` wrapped the schema it is described by. */
 function structuredFor(

@@ -28,7 +28,15 @@ const SINCE = {
   structuredContent: '2025-06-18',
   titles: '2025-06-18',
   meta: '2025-06-18',
+  /** `annotations.lastModified`. */
+  lastModified: '2025-06-18',
+  elicitation: '2025-06-18',
   icons: '2025-11-25',
+  urlElicitation: '2025-11-25',
+  /** Defaults of every primitive, choices with titles, several choices. */
+  richForms: '2025-11-25',
+  samplingTools: '2025-11-25',
+  taskExecution: '2025-11-25',
   /** `structuredContent` and `outputSchema` may be any JSON, not only objects. */
   anyJsonOutput: '2026-07-28',
   /** `resultType` on every result, `serverInfo` in its `_meta`. */

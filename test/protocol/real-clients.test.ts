@@ -20,7 +20,7 @@ import {
   emptyResult,
   initializeResult,
   toolsCallResult,
-  toolsListResult,
+  listResult,
 } from '../../src/protocol/results.ts';
 import { sessionCapabilities, sessionSealer } from '../../src/protocol/session.ts';
 import { MODERN, negotiateLegacy } from '../../src/protocol/versions.ts';
@@ -61,7 +61,7 @@ function answer(request: InboundRequest, session: string | undefined): [WireResp
       return reply(discoverResult(facing, CARD, 0));
     case 'list':
       if (request.method !== 'tools/list') return [wireError(methodNotFound(id, era))];
-      return reply(toolsListResult(facing, [republish(TOOL, facing.version)], { nextCursor: null, ttlMs: 0 }));
+      return reply(listResult(facing, 'tools', [republish(TOOL, facing.version)], { nextCursor: null, ttlMs: 0 }));
     case 'call': {
       calls.push({ era, name: request.name, args: params['arguments'] });
       const result = toolsCallResult(

@@ -13,7 +13,7 @@ import {
   initializeResult,
   toolError,
   toolsCallResult,
-  toolsListResult,
+  listResult,
 } from '../../src/protocol/results.ts';
 import { LEGACY_VERSIONS, MODERN, type LegacyVersion } from '../../src/protocol/versions.ts';
 
@@ -58,7 +58,7 @@ describe('what we say ourselves', () => {
 
   test('a list has cache hints for modern clients and none for legacy ones', () => {
     const tools = [{ name: 'a', inputSchema: { type: 'object' } }];
-    expect(toolsListResult(NEW, tools, { nextCursor: 'c', ttlMs: -5 })).toEqual({
+    expect(listResult(NEW, 'tools', tools, { nextCursor: 'c', ttlMs: -5 })).toEqual({
       resultType: 'complete',
       tools,
       nextCursor: 'c',
@@ -66,7 +66,7 @@ describe('what we say ourselves', () => {
       cacheScope: 'private',
       _meta: SERVER,
     });
-    expect(toolsListResult(old(), tools, { nextCursor: null, ttlMs: 5 })).toEqual({ tools });
+    expect(listResult(old(), 'tools', tools, { nextCursor: null, ttlMs: 5 })).toEqual({ tools });
   });
 
   test('a refused call is an error the model can read, with our reference', () => {
