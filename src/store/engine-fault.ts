@@ -57,6 +57,10 @@ export function toLedgerFault(error: unknown): LedgerFault {
 
 export function toExchangeFault(error: unknown): ExchangeFault {
   if (error instanceof ExchangeFault) return error;
-  const code = error instanceof EngineFault ? EXCHANGE_CODE[error.code] : 'exchange_unavailable';
-  return new ExchangeFault(code, messageOf(error), { cause: error });
+  if (!(error instanceof EngineFault))
+    return new ExchangeFault('exchange_unavailable', messageOf(error), { cause: error });
+  // Unlike the neighbours it may be lost: the operator should know that before they look for a backup.
+  const lost = error.code === 'corrupt' || error.code === 'newer';
+  const remedy = lost ? '. The exchange holds conversations only; with the gateway stopped it may be deleted' : '';
+  return new ExchangeFault(EXCHANGE_CODE[error.code], error.message + remedy, { cause: error });
 }

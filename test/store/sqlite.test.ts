@@ -154,6 +154,14 @@ describe('an embedded database file', () => {
     });
   });
 
+  test('an exchange that cannot be read says that it may be deleted', async () => {
+    await (await openSqliteExchange(file)).close();
+    writeFileSync(file, 'this is not a database, and it is long enough to be read as a header of one. '.repeat(20));
+    await expect(openSqliteExchange(file)).rejects.toMatchObject({
+      message: expect.stringMatching(/^cannot open .*conversations only; with the gateway stopped it may be deleted$/),
+    });
+  });
+
   test('a migration that does not come to its end leaves nothing, and the next start does it whole', async () => {
     let dies = true;
     const migrations = {
