@@ -14,7 +14,7 @@ export const explainAccess = handler({
   body: z.strictObject({
     person: z.string().describe('Id of the person.'),
     server: z.string(),
-    tool: z.string(),
+    tool: z.string().describe('Name of a tool, or the key of another item, such as `prompt greeting`.'),
     agent: z.string().default('remit-explain').describe('Client id the person would use.'),
     scopes: z.array(z.string()).optional().describe('Scopes of the token. Left out: the scope of the tool is held.'),
     arguments: z.record(z.string(), z.json()).default({}),
@@ -30,7 +30,7 @@ export const explainAccess = handler({
     if (server === undefined || tool === undefined) return err(notFound('tool', `${body.server}/${body.tool}`));
 
     // In the order of the pipeline: the first that says no is the answer.
-    const lock = lockOn(view, { person: person.id, agent: body.agent, server: server.id, tool: tool.name }, at);
+    const lock = lockOn(view, { person: person.id, agent: body.agent, server: server.id, tool: tool.key }, at);
     const standing = toolStanding(tool.record);
     const before = [
       ['person_inactive', person.state !== 'active'],
@@ -66,7 +66,7 @@ export const explainAccess = handler({
       org: ctx.org,
       person: { id: person.id, roles: person.roles },
       agent: body.agent,
-      tool: { server: server.id, name: tool.name },
+      tool: { server: server.id, name: tool.key },
       scopes,
       approved: body.approved,
       arguments: body.arguments,

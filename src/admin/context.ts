@@ -9,6 +9,7 @@ import type { Lock } from '../inventory/records.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
+import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
 
@@ -67,9 +68,7 @@ interface AdminAudit {
 
 interface CatalogueControl {
   /** Fetches the definitions of one server now and stores what was seen. The error is neutral text for an operator. */
-  refresh(
-    server: string,
-  ): Promise<Result<{ readonly tools: number }, { readonly code: string; readonly message: string }>>;
+  refresh(server: string): Promise<Result<ItemCounts, { readonly code: string; readonly message: string }>>;
   status(server: string): { readonly state: string; readonly seenAt: number | null; readonly problem: string | null };
 }
 

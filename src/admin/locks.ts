@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { toolId } from '../integrity/records.ts';
-import { Lock, LOCK_KINDS } from '../inventory/records.ts';
+import { Lock, LOCK_KINDS, LockValue } from '../inventory/records.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange } from './commit.ts';
@@ -23,7 +23,7 @@ export const listLocks = handler({
 export const addLock = handler({
   body: z.strictObject({
     kind: z.enum(LOCK_KINDS),
-    value: z.string().min(1).max(512),
+    value: LockValue,
     reason: Reason,
     until: z.number().int().nullable().default(null).describe('ms since the epoch; null: until lifted'),
   }),
@@ -90,7 +90,7 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
   const forms = {
     user: 'the id of a person',
     server: 'the id of a server',
-    tool: 'server/tool',
+    tool: 'server/tool, or server/ and the key of another item',
     agent: 'a client id',
     token: 'a jti',
   };

@@ -77,12 +77,12 @@ const ROWS: readonly Row[] = [
   ['POST',   '/servers/:server/enable',              'admin:write', POLICY_AUTHORS,   transitionServer('enabled'),   'Let calls through to a server; refused while its identity is incomplete'],
   ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now'],
   ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
-  ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the tool definitions of a server now'],
+  ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions'],
 
-  ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools of a server: standing, risk, findings'],
-  ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read a tool: observed, approved, the difference, findings'],
+  ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools and other items of a server: standing, risk, findings'],
+  ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],
   ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve exactly the definition with this digest'],
-  ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of a tool'],
+  ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of an item'],
 
   ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
   ['POST',   '/policies/check',                      'admin:read',  POLICY_AUTHORS,   checkPolicy,      'Compile and lint policy text without storing it'],

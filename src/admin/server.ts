@@ -53,7 +53,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     requestTimeout: 30_000,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: 4096, ignoreTrailingSlash: false, caseSensitive: true },
+    routerOptions: { maxParamLength: 8192, ignoreTrailingSlash: false, caseSensitive: true },
     http: { maxHeaderSize: 16_384, headersTimeout: 10_000, joinDuplicateHeaders: true },
     frameworkErrors: (_error, request, reply) => {
       void answerProblem(request, reply, {

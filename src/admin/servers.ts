@@ -174,7 +174,7 @@ export const refreshServer = handler({
     return err({
       status: 502,
       code: seen.error.code,
-      message: 'The server could not be asked for its tools.',
+      message: 'The server could not be asked for what it offers.',
       remedy: 'The process log has the cause under this reference. `remit server show` shows how the server stands.',
     });
   },

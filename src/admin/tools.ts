@@ -1,5 +1,5 @@
 /**
- * Tools of a server: what it offers, what was approved, the difference, and the review itself (TD-03).
+ * Tools and other items of a server: what it offers, what was approved, the difference, and the review itself (TD-03).
  * The rules (digest seen equals digest approved, findings that block) are `integrity/review.ts`; here they meet a person and a revision.
  */
 import { z } from 'zod';
@@ -100,11 +100,7 @@ export const withdrawTool = handler({
     const { id, revision, ...tool } = found.value;
     if (tool.approved === null)
       return err(
-        conflict(
-          'not_approved',
-          'The tool has no approval to withdraw.',
-          'Nothing needs to be done: it cannot be called.',
-        ),
+        conflict('not_approved', 'It has no approval to withdraw.', 'Nothing needs to be done: it cannot be used.'),
       );
     const digest = tool.approved.digest;
     return commitTool(ask, id, revision, withdraw(tool), 'tool.withdrawn', ask.body.reason, { digest });
@@ -150,8 +146,8 @@ function reviewProblem(problem: ReviewProblem): Problem {
     case 'nothing_to_review':
       return conflict(
         'nothing_to_review',
-        'The server does not offer this tool now.',
-        'Refresh the server, then read the tool again.',
+        'The server does not offer this now.',
+        'Refresh the server, then read it again.',
       );
     case 'definition_moved':
       return conflict(
@@ -168,8 +164,8 @@ function reviewProblem(problem: ReviewProblem): Problem {
     case 'schema_refused':
       return invalid(
         'digest',
-        `Arguments cannot be checked against the input schema: ${problem.message}.`,
-        'Ask the owner of the server to correct the schema.',
+        `What callers send could not be checked: ${problem.message}.`,
+        'Ask the owner of the server to correct the definition.',
       );
     case 'review_invalid':
       return invalid(problem.field, problem.message);

@@ -398,10 +398,10 @@ function hidesSomething({ definition, digest }: SeenDefinition): boolean {
   return hides;
 }
 
+export type ItemCounts = Readonly<Record<'tools' | 'prompts' | 'resources' | 'templates', number>>;
+
 /** How many items of each kind a sighting has. */
-export function itemCounts(
-  sighting: Sighting,
-): Readonly<Record<'tools' | 'prompts' | 'resources' | 'templates', number>> {
+export function itemCounts(sighting: Sighting): ItemCounts {
   const counts = { tools: 0, prompts: 0, resources: 0, templates: 0 };
   for (const key of sighting.tools.keys()) {
     if (!key.includes(' ')) counts.tools++;

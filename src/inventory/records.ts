@@ -89,11 +89,13 @@ export type StdioUpstream = z.infer<typeof StdioUpstream>;
 
 /**
  * What a lock can fall on. `value` is: user = person id; agent = client id; server = server id;
- * tool = `server/tool`; token = the token's `jti`.
+ * tool = `server/key` of a tool or another item; token = the token's `jti`.
  */
 export const LOCK_KINDS = ['user', 'agent', 'server', 'tool', 'token'] as const;
+/** A key may hold a whole URI. */
+export const LockValue = z.string().min(1).max(2200);
 export const Lock = z.strictObject({
-  subject: z.strictObject({ kind: z.enum(LOCK_KINDS), value: z.string().min(1).max(512) }),
+  subject: z.strictObject({ kind: z.enum(LOCK_KINDS), value: LockValue }),
   reason: z.string().min(1).max(2000),
   by: z.string().min(1),
   /** ms since the epoch; null = until lifted. */

@@ -15,6 +15,7 @@ export interface ServerProblem {
     | 'server_header'
     | 'server_owner'
     | 'server_command'
+    | 'server_twice'
     | 'server_transition';
   readonly field: string;
   readonly message: string;
@@ -26,8 +27,12 @@ export function checkServer(server: Server): ServerProblem[] {
     server.owner.trim() === ''
       ? [{ code: 'server_owner', field: 'owner', message: 'name the person or group who answers for this server' }]
       : [];
+  const twice = (['asks', 'extensions', 'dataClasses'] as const).filter(
+    (field) => new Set<string>(server[field]).size !== server[field].length,
+  );
   return [
     ...owner,
+    ...twice.map((field): ServerProblem => ({ code: 'server_twice', field, message: 'names one thing twice' })),
     ...(server.upstream.transport === 'stdio' ? checkStdio(server.upstream) : checkHttp(server.upstream)),
   ];
 }

@@ -151,7 +151,7 @@ export async function startPlane(
     onLock: (lock) => void locks.push(lock),
     onApproval: (id) => void decided.push(id),
     catalogue: {
-      refresh: () => Promise.resolve({ ok: true, value: { tools: 0 } }),
+      refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),
       status: () => ({ state: 'ready', seenAt: null, problem: null }),
     },
     metrics: null,

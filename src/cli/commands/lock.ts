@@ -24,7 +24,7 @@ export function lockCommands(program: Command): void {
     'remit lock add tool files/write_file --reason "incident 7" --for 2h',
   )
     .addArgument(new Argument('<kind>', 'what to stop').choices(LOCK_KINDS))
-    .argument('<value>', 'person id, client id, server id, server/tool, or jti')
+    .argument('<value>', 'person id, client id, server id, server/tool (or server/key of another item), or jti')
     .option('--for <duration>', 'how long, for example 30m or 7d (default: until lifted)', duration)
     .action(async (kind: string, value: string, options: ReasonOptions & { for?: number }) => {
       const startedAt = performance.now();

@@ -36,25 +36,32 @@ export function serverCommands(program: Command): void {
   remote(server, 'show <server>', 'Show a server with its upstream and standing', 'remit server show files').action(
     async (id: string, options: RemoteOptions) => {
       const { body } = await apiOf(options).get<ServerRow & Record<string, unknown>>(`/servers/${seg(id)}`);
-      show(options, body, ({ upstream, watching, dataClasses, purpose, timeoutMs, revision, ...row }) =>
-        [
-          fields([
-            ['id', row.id],
-            ['title', row.title],
-            ['state', row.state],
-            ['owner', row.owner],
-            ['purpose', String(purpose)],
-            ['environment', row.environment],
-            ['data classes', (dataClasses as string[]).join(', ')],
-            ['call timeout', `${String(timeoutMs)} ms`],
-            ['revision', String(revision)],
-            ['url', row.url],
-          ]),
-          'upstream:',
-          visible(JSON.stringify(upstream, null, 2)),
-          'watching:',
-          visible(JSON.stringify(watching, null, 2)),
-        ].join('\n'),
+      show(
+        options,
+        body,
+        ({ upstream, watching, dataClasses, purpose, timeoutMs, revision, asks, extensions, ...row }) =>
+          [
+            fields([
+              ['id', row.id],
+              ['title', row.title],
+              ['state', row.state],
+              ['owner', row.owner],
+              ['purpose', String(purpose)],
+              ['environment', row.environment],
+              ['data classes', (dataClasses as string[]).join(', ')],
+              ['may ask', (asks as string[]).join(', ') || 'nothing'],
+              ['extensions', (extensions as string[]).join(', ') || 'none'],
+              ['connections', row['connections'] === 'person' ? 'one per person and agent' : 'shared'],
+              ['clients over HTTP+SSE', row['clientsOverSse'] === true ? 'yes (2024-11-05)' : 'no'],
+              ['call timeout', `${String(timeoutMs)} ms`],
+              ['revision', String(revision)],
+              ['url', row.url],
+            ]),
+            'upstream:',
+            visible(JSON.stringify(upstream, null, 2)),
+            'watching:',
+            visible(JSON.stringify(watching, null, 2)),
+          ].join('\n'),
       );
     },
   );
