@@ -22,8 +22,11 @@ import { systemClock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { serverLauncher } from '../sandbox/launch.ts';
+import type { Exchange } from '../store/exchange.ts';
+import { openPostgresExchange } from '../store/postgres/exchange.ts';
 import { openPostgresLedger } from '../store/postgres/ledger.ts';
 import { openPostgresState } from '../store/postgres/state.ts';
+import { openSqliteExchange } from '../store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../store/sqlite/ledger.ts';
 import { openSqliteState } from '../store/sqlite/state.ts';
 import type { StateStore } from '../store/state.ts';
@@ -96,6 +99,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const { state, ledger } = await openStores(config);
     opened(ledger);
     opened(state);
+    const exchange = opened(await openExchange(config));
     const view = await openView(state, clock);
     closers.unshift(() => view.stop());
 
@@ -200,6 +204,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           version: VERSION,
           clock,
           state,
+          exchange,
           view,
           audit,
           verifier,
@@ -350,6 +355,11 @@ async function openStores(config: Config) {
     await state.close();
     throw error;
   }
+}
+
+async function openExchange(config: Config): Promise<Exchange> {
+  if (config.store.kind === 'sqlite') return openSqliteExchange(join(config.dataDir, 'exchange.db'));
+  return openPostgresExchange(await resolveSecret(config.store.url!, process.env));
 }
 
 /** The authorization server of this configuration, in this process. @throws Fault with a message an operator can act on. */

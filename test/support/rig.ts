@@ -39,6 +39,7 @@ import { newId } from '../../src/lib/ids.ts';
 import type { Json, JsonObject } from '../../src/lib/json.ts';
 import { PolicyRecord } from '../../src/policy/records.ts';
 import type { Write } from '../../src/store/state.ts';
+import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import { guardedJson } from '../../src/upstream/dial.ts';
@@ -203,10 +204,11 @@ export async function startRig(options: RigOptions = {}) {
   }
 
   async function build() {
-    const [issuer, realLedger, state] = await Promise.all([
+    const [issuer, realLedger, state, exchange] = await Promise.all([
       startIssuer({ clock }).then(opened),
       openSqliteLedger(join(dir, 'ledger.db')).then(opened),
       openSqliteState(join(dir, 'state.db')).then(opened),
+      openSqliteExchange(join(dir, 'exchange.db'), { clock }).then(opened),
     ]);
     const faults: LedgerFaults = { before: null, after: null };
     const ledger: Ledger = {
@@ -275,6 +277,7 @@ export async function startRig(options: RigOptions = {}) {
       version: '0.0.0-test',
       clock,
       state,
+      exchange,
       view,
       audit,
       verifier,
