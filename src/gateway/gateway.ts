@@ -11,10 +11,10 @@ import { Fault, isFault } from '../lib/fault.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
 import type { StateStore, StoredRecord } from '../store/state.ts';
-import type { UpstreamPool } from '../upstream/target.ts';
+import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { approvalDesk } from './approval-desk.ts';
-import { createCatalogue } from './catalogue.ts';
-import type { Catalogue, Drift } from './catalogue.ts';
+import { createCatalogue, itemCounts } from './catalogue.ts';
+import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
 import { endedSessions } from './ended-sessions.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
@@ -80,7 +80,7 @@ export interface Gateway {
   readonly catalogue: Catalogue;
   snapshot(): Snapshot;
   /** Looks at one server now. @throws the upstream's fault, or Fault when there is no such server. */
-  refresh(server: string): Promise<{ readonly tools: number }>;
+  refresh(server: string): Promise<ItemCounts>;
   /** Reason codes why this node should get no traffic; empty when ready. */
   notReady(): readonly string[];
   close(): Promise<void>;
@@ -114,7 +114,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   };
   let snapshot = build(null, null);
 
-  const connect = (server: ServerEntry) => pool.connection(server.id, server.record);
+  const connect = (server: ServerEntry, lane?: Lane) => pool.connection(server.id, server.record, lane);
   const onDrift = (drifts: readonly Drift[], revision: number): void => {
     for (const drift of drifts)
       log(drift.what === 'changed' ? 'warn' : 'info', drift, 'tool definition seen that is not the approved one');
@@ -237,8 +237,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     async refresh(id) {
       const server = snapshot.servers.get(id);
       if (!server) throw new Fault('server_unknown', `there is no server ${id}`);
-      const sighting = await catalogue.refresh(server);
-      return { tools: sighting.tools.size };
+      return itemCounts(await catalogue.refresh(server));
     },
     notReady() {
       const reasons: string[] = [];
