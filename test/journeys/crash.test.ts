@@ -415,7 +415,7 @@ test('AE-04: neither token, nor argument, nor result, nor upstream credential is
   const files = readdirSync(node.dataDir, { recursive: true, encoding: 'utf8' }).filter((name) =>
     statSync(join(node.dataDir, name)).isFile(),
   );
-  expect(files).toEqual(expect.arrayContaining(['state.db', 'ledger.db']));
+  expect(files).toEqual(expect.arrayContaining(['state.db', 'ledger.db', 'exchange.db']));
   const contents = new Map(files.map((name) => [name, readFileSync(join(node.dataDir, name))]));
   const where = (needle: string): string[] => [
     ...[...contents].filter(([, bytes]) => bytes.includes(needle)).map(([name]) => name),
