@@ -40,22 +40,27 @@ export function agreeModern(wire: Wire, reply: UpstreamReply): UpstreamIdentity 
   return identityOf('modern', MODERN, capabilities, serverInfo, instructions);
 }
 
-/** Agrees on the legacy era: `initialize`, then `notifications/initialized`. @throws UpstreamFault */
-export async function agreeLegacy(wire: Wire, signal: AbortSignal, timeoutMs: number): Promise<UpstreamIdentity> {
+/** Agrees on the legacy era, telling it what we can do: `initialize`, then `notifications/initialized`. @throws UpstreamFault */
+export async function agreeLegacy(
+  wire: Wire,
+  capabilities: JsonObject,
+  signal: AbortSignal,
+  timeoutMs: number,
+): Promise<UpstreamIdentity> {
   const reply = await wire.exchange(
-    { method: 'initialize', params: { protocolVersion: LATEST_LEGACY, capabilities: {}, clientInfo: CLIENT_INFO } },
+    { method: 'initialize', params: { protocolVersion: LATEST_LEGACY, capabilities, clientInfo: CLIENT_INFO } },
     signal,
     timeoutMs,
   );
   if (reply.kind === 'error') throw violation(`initialize was answered with error ${reply.error.code}`);
-  const { protocolVersion, capabilities, serverInfo, instructions } = reply.result;
+  const { protocolVersion, capabilities: theirs, serverInfo, instructions } = reply.result;
   if (typeof protocolVersion !== 'string' || !isLegacyVersion(protocolVersion)) {
     throw violation('the server chose a protocol version that Remit does not speak');
   }
-  if (!isJsonObject(capabilities)) throw violation('the result of initialize has no object `capabilities`');
+  if (!isJsonObject(theirs)) throw violation('the result of initialize has no object `capabilities`');
   wire.agree('legacy', protocolVersion);
   await wire.notify('notifications/initialized', {});
-  return identityOf('legacy', protocolVersion, capabilities, serverInfo, instructions);
+  return identityOf('legacy', protocolVersion, theirs, serverInfo, instructions);
 }
 
 function identityOf(

@@ -22,6 +22,10 @@ export class HttpStatusFault extends UpstreamFault {
   }
 }
 
+/** Statuses whose body says nothing we would act on: a redirect (not followed), our credential, the server's trouble. */
+export const UNREAD = (status: number): boolean =>
+  (status >= 300 && status < 400) || status === 401 || status === 403 || status === 429 || status >= 500;
+
 const OURS: ReadonlySet<string> = new Set([
   'host',
   'connection',

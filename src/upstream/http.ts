@@ -1,19 +1,23 @@
 /**
  * The Streamable HTTP transport of both eras (MCP basic/transports/streamable-http; 2025-11-25 basic/transports), through
  * a guarded dispatcher. Nothing of the caller reaches the request line or the headers: they are built here from the
- * server's record, its secrets and the message. Redirects are not followed, bodies and events are bounded.
- * Longer than a page because it is one closure over one session: send, read, give up, restore, close.
- * Not done here: resuming a broken stream (its request is lost, and never sent twice), HTTP+SSE of 2024-11-05.
+ * server's record, its secrets and the message. Redirects are not followed, bodies and events are bounded. A legacy
+ * stream that broke is resumed by GET when the server gave it ids; a request is never sent again.
+ * Longer than a page because it is one closure over one session: send, read, resume, give up, restore, close.
+ * Not done here: HTTP+SSE of 2024-11-05 (`sse.ts`).
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { type SseEvent, sseReader } from '../protocol/sse.ts';
 import { has, isLegacyVersion } from '../protocol/versions.ts';
+import { askDesk } from './ask-desk.ts';
 import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
-import { HttpStatusFault, sessionOf, transportFault, violation } from './http-rules.ts';
+import { credentialFinder, repeated } from './credentials.ts';
+import { HttpStatusFault, UNREAD, sessionOf, transportFault, violation } from './http-rules.ts';
+import { type StreamPosition, atStart, mediaOf, streamTaker } from './http-stream.ts';
 import { type FromServer, readFromServer } from './messages.ts';
-import { type Answer, type RoundTrip, type TakeChunk, roundTrip } from './round-trip.ts';
-import { type Wire, type WireRequest, givenUp } from './wire.ts';
+import { type Answer, type RoundTrip, roundTrip } from './round-trip.ts';
+import { type HearEnd, type Hearing, type Loose, NOBODY, type Wire, type WireRequest, givenUp } from './wire.ts';
 
 export interface HttpOptions {
   /** Passed `dialUrl`. */
@@ -27,10 +31,20 @@ export interface HttpOptions {
 
 interface Exchange {
   readonly id: number;
+  /** Everything on the stream of a subscription is its own. */
+  readonly listen: boolean;
+  readonly hearing: Hearing | undefined;
+  readonly position: StreamPosition;
   reply: UpstreamReply | null;
   /** The answer had an error status and no id: it speaks of the HTTP request, not of the call. */
   anonymous: boolean;
 }
+
+/** Notifications that belong to the request on whose stream they come. */
+const OWN: ReadonlySet<string> = new Set(['notifications/progress', 'notifications/message']);
+/** Connections in a row that bring nothing before a stream counts as lost. */
+const VAIN_ATTEMPTS = 5;
+const RETRY_MS = 1_000;
 
 export function httpWire(options: HttpOptions): Wire {
   const { url, dispatcher, maxBytes } = options;
@@ -47,7 +61,10 @@ export function httpWire(options: HttpOptions): Wire {
   let era: Era | null = null;
   let version: string | null = null;
   let session: string | null = null;
-  let heard: (method: string) => void = () => {};
+  /** Of the stream on which the server speaks unasked. */
+  let heard = atStart();
+  let loose: Loose = NOBODY;
+  const desk = askDesk((response) => void post(response, headersFor(null, JSON_BODY)));
   let restore: (() => Promise<void>) | null = null;
   let restoring: Promise<void> | null = null;
   let finish: (end: { reason: string }) => void = () => {};
@@ -72,6 +89,7 @@ export function httpWire(options: HttpOptions): Wire {
     headers: Record<string, string>,
     message: Json | null,
     exchange: Exchange | null,
+    opened?: () => void,
   ): RoundTrip {
     const body = message === null ? null : JSON.stringify(message);
     // The caller's signal, the server's time limit and the end of this wire bound the whole; undici's own timers would only cost.
@@ -80,14 +98,23 @@ export function httpWire(options: HttpOptions): Wire {
       if (UNREAD(status)) return () => true;
       if (received['content-encoding'] !== undefined && received['content-encoding'] !== 'identity')
         throw violation('the server compressed its answer although it was not asked to');
-      return mediaOf(received) === 'text/event-stream' ? eventTaker(exchange) : null;
+      if (mediaOf(received) !== 'text/event-stream') return null;
+      if (status === 200) opened?.();
+      return streamTaker({
+        maxBytes,
+        // A listen stream has no end; any other answer is bounded as a whole, notifications included.
+        ...(exchange !== null && !exchange.listen && { maxStreamBytes: maxBytes * 4 }),
+        ownCredential,
+        position: exchange?.position ?? heard,
+        onMessage: (taken) => takeMessage(taken, exchange),
+      });
     });
   }
 
   /** The answer to `exchange` out of a gathered body. */
   function takeJson({ status, headers, body }: Answer, exchange: Exchange): void {
     if (mediaOf(headers) !== 'application/json') throw violation('the answer is neither JSON nor an event stream');
-    if (body && ownCredential(body)) throw violation(REPEATED);
+    if (body && ownCredential(body)) throw repeated();
     const message = readFromServer(body ?? Buffer.alloc(0), maxBytes);
     if (!message.ok) throw violation(message.error);
     // An error status without id still answers this request: nothing else was sent on this connection.
@@ -98,60 +125,31 @@ export function httpWire(options: HttpOptions): Wire {
     exchange.anonymous = anonymous;
   }
 
-  /** Reads events as they come; enough once the answer to `exchange` is there. */
-  function eventTaker(exchange: Exchange | null): TakeChunk {
-    let fault: UpstreamFault | null = null;
-    const reader = sseReader({
-      maxEventBytes: maxBytes,
-      // A listen stream has no end; any other answer is bounded as a whole, notifications included.
-      ...(exchange !== null && { maxStreamBytes: maxBytes * 4 }),
-      onEvent: (event) => {
-        if (fault !== null || exchange?.reply != null) return;
-        fault = takeEvent(event, exchange);
-      },
-    });
-    return (chunk) => {
-      const fed = reader.feed(chunk);
-      if (fault !== null) throw fault;
-      if (exchange?.reply != null) return true;
-      if (fed.ok) return false;
-      if (fed.error === 'not_utf8') throw violation('the event stream is not UTF-8');
-      throw new UpstreamFault('upstream_too_large', `the event stream exceeds ${maxBytes} bytes`, {
-        dispatched: 'unknown',
-      });
-    };
-  }
-
-  function takeEvent({ event, data }: SseEvent, exchange: Exchange | null): UpstreamFault | null {
-    if ((event !== undefined && event !== 'message') || data === '') return null; // keep-alives, priming
-    const bytes = Buffer.from(data);
-    if (ownCredential(bytes)) return violation(REPEATED);
-    const message = readFromServer(bytes, maxBytes);
-    return message.ok ? takeMessage(message.value, exchange) : violation(message.error);
-  }
-
-  function takeMessage(message: FromServer, exchange: Exchange | null): UpstreamFault | null {
-    if (message.kind === 'notification') heard(message.method);
-    else if (message.kind === 'request') {
-      if (era === 'modern') return violation('a modern server sent a request');
-      answer(message.id, message.method);
-    } else if (exchange === null || message.id !== exchange.id)
-      return violation('an answer belongs to another request');
-    else exchange.reply = message.reply;
-    return null;
-  }
-
-  /** We declared no capability that would let a server ask, except to see whether we live. */
-  function answer(id: string | number, method: string): void {
-    const message: JsonObject =
-      method === 'ping'
-        ? { jsonrpc: '2.0', id, result: {} }
-        : { jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } };
-    void post(message, headersFor(method, []));
+  /** True: the answer to `exchange` is there. */
+  function takeMessage(message: FromServer, exchange: Exchange | null): boolean {
+    switch (message.kind) {
+      case 'notification': {
+        const { method, params } = message;
+        if (method === 'notifications/cancelled') desk.takenBack(params);
+        else if (exchange !== null && (exchange.listen || OWN.has(method)))
+          exchange.hearing?.onNotification?.(method, params);
+        else loose.onNotification(method, params);
+        return false;
+      }
+      case 'request':
+        if (era === 'modern') throw violation('a modern server sent a request');
+        desk.take(message, era === 'legacy', exchange === null ? loose.onAsk : exchange.hearing?.onAsk);
+        return false;
+      case 'reply':
+        if (exchange === null || message.id !== exchange.id) throw violation('an answer belongs to another request');
+        exchange.reply = message.reply;
+        return true;
+    }
   }
 
   /** A message without an answer: best effort, bounded. */
   async function post(message: JsonObject, headers: Record<string, string>): Promise<number | null> {
+    if (over) return null;
     const trip = send('POST', headers, message, null);
     const timer = setTimeout(() => trip.abort(GIVEN_UP), 10_000);
     live.add(trip);
@@ -168,13 +166,15 @@ export function httpWire(options: HttpOptions): Wire {
   /** One attempt; `forgotten` when the server no longer knows our session. */
   async function attempt(
     id: number,
-    { method, params, headers }: WireRequest,
+    { method, params, headers, hearing }: WireRequest,
     started: (trip: RoundTrip) => void,
   ): Promise<UpstreamReply | 'forgotten'> {
-    const exchange: Exchange = { id, reply: null, anonymous: false };
+    const listen = method === 'subscriptions/listen';
+    const exchange: Exchange = { id, listen, hearing, position: atStart(), reply: null, anonymous: false };
     const sentSession = era === 'legacy' && method !== 'initialize' ? session : null;
     const trip = send('POST', headersFor(method, headers), { jsonrpc: '2.0', id, method, params }, exchange);
     started(trip);
+    let polled = true;
     try {
       const answer = await trip.answer;
       const { status } = answer;
@@ -193,12 +193,55 @@ export function httpWire(options: HttpOptions): Wire {
       }
       if (method === 'initialize') session = sessionOf(answer.headers['mcp-session-id']);
       if (answer.body !== null) takeJson(answer, exchange);
-      if (exchange.reply === null)
+      if (exchange.reply !== null) return exchange.reply;
+      if (!resumable(exchange))
         throw new UpstreamFault('upstream_closed', 'the stream ended before the answer', { dispatched: 'unknown' });
-      return exchange.reply;
     } catch (error) {
-      throw error instanceof UpstreamFault ? error : transportFault(error);
+      const fault = error instanceof UpstreamFault ? error : transportFault(error);
+      if (error === GIVEN_UP || fault.code !== 'upstream_closed' || !resumable(exchange)) throw fault;
+      polled = false;
     }
+    return resume(exchange, polled, started);
+  }
+
+  const resumable = ({ position }: Exchange): boolean => era === 'legacy' && !over && position.lastId !== null;
+
+  /**
+   * Goes on with a legacy stream that ended before its answer, as often as it brings something (2025-11-25 transports,
+   * resumability). `polled`: the server closed it in good order. The server's time limit runs on, so this has an end.
+   */
+  async function resume(
+    exchange: Exchange,
+    polled: boolean,
+    started: (trip: RoundTrip) => void,
+  ): Promise<UpstreamReply> {
+    const { position } = exchange;
+    for (let vain = 0; vain < VAIN_ATTEMPTS; vain++) {
+      const { events } = position;
+      const pauseMs = position.retryMs ?? RETRY_MS * 2 ** vain;
+      if (polled) exchange.hearing?.onPolling?.(pauseMs);
+      const pause = new AbortController();
+      started({ answer: NEVER, abort: (reason) => pause.abort(reason) });
+      await sleep(pauseMs, undefined, { signal: pause.signal });
+      const headers = { ...headersFor(null, []), accept: 'text/event-stream', 'Last-Event-ID': position.lastId ?? '' };
+      const trip = send('GET', headers, null, exchange);
+      started(trip);
+      try {
+        const { status, body } = await trip.answer;
+        if (exchange.reply !== null) return exchange.reply;
+        // The server does not resume: the answer is lost, and the call is not sent again.
+        if (status !== 200 || body !== null) break;
+        polled = true;
+      } catch (error) {
+        if (error === GIVEN_UP || error instanceof UpstreamFault) throw error;
+        polled = false;
+      }
+      if (position.events > events) vain = -1;
+      if (!resumable(exchange)) break;
+    }
+    throw new UpstreamFault('upstream_closed', 'the stream ended before the answer and could not be resumed', {
+      dispatched: 'unknown',
+    });
   }
 
   async function exchange(request: WireRequest, signal: AbortSignal, timeoutMs: number | null): Promise<UpstreamReply> {
@@ -260,6 +303,7 @@ export function httpWire(options: HttpOptions): Wire {
     if (restore === null) throw new HttpStatusFault(404);
     if (restoring === null && session === lost) {
       session = null;
+      heard = atStart();
       restoring = restore()
         .catch((error: unknown) => {
           // What it is now is unknown: whoever opens the next connection asks again (C6).
@@ -271,9 +315,12 @@ export function httpWire(options: HttpOptions): Wire {
     await restoring;
   }
 
-  async function hear(signal: AbortSignal): Promise<'ended' | 'unsupported'> {
+  async function hear(signal: AbortSignal, opened: () => void): Promise<HearEnd> {
     if (era === 'modern') return 'unsupported';
-    const trip = send('GET', { ...headersFor(null, []), accept: 'text/event-stream' }, null, null);
+    const position = heard;
+    const resuming = position.lastId === null ? {} : { 'Last-Event-ID': position.lastId };
+    const headers = { ...headersFor(null, []), accept: 'text/event-stream', ...resuming };
+    const trip = send('GET', headers, null, null, opened);
     const onAbort = (): void => trip.abort(GIVEN_UP);
     if (signal.aborted || over) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
@@ -283,7 +330,7 @@ export function httpWire(options: HttpOptions): Wire {
       if (NO_STREAM.has(status)) return 'unsupported';
       if (status !== 200) throw new HttpStatusFault(status);
       if (body !== null) throw violation('the answer is no event stream');
-      return 'ended';
+      return { retryMs: position.retryMs };
     } catch (error) {
       throw error instanceof UpstreamFault ? error : transportFault(error);
     } finally {
@@ -317,7 +364,7 @@ export function httpWire(options: HttpOptions): Wire {
       version = protocolVersion;
     },
     onForgotten: (again) => void (restore = again),
-    onNotification: (listener) => void (heard = listener),
+    onLoose: (listener) => void (loose = listener),
     notify: async (method, params) => {
       const status = await post({ jsonrpc: '2.0', method, params }, headersFor(method, []));
       if (status === null || status >= 300)
@@ -333,34 +380,6 @@ const sessionLost = (): UpstreamFault =>
 
 /** 405 by the specification, the others by servers that do not expect the question. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);
-
-/** Statuses whose body says nothing we would act on: a redirect (not followed), our credential, the server's trouble. */
-const UNREAD = (status: number): boolean =>
-  (status >= 300 && status < 400) || status === 401 || status === 403 || status === 429 || status >= 500;
-
+const JSON_BODY = [['content-type', 'application/json']] as const;
 const GIVEN_UP = new Error('given up');
-
-const REPEATED = 'the answer repeats a credential that was sent with the request';
-/** Shorter values are no secrets, and are found by accident. */
-const SHORTEST_CREDENTIAL = 8;
-
-/**
- * Whether an answer repeats one of our header values, as servers that echo their request do (AN-12): such an answer goes to nobody.
- * Not found: a credential that the server wrote in another way on purpose. It has it already and needs no caller to carry it off.
- */
-function credentialFinder(values: readonly string[]): (body: Uint8Array) => boolean {
-  const secrets = values.flatMap((value) => [value, value.slice(value.lastIndexOf(' ') + 1)]);
-  const spellings = secrets.flatMap((secret) => [secret, JSON.stringify(secret).slice(1, -1)]);
-  const needles = [...new Set(spellings)]
-    .filter(({ length }) => length >= SHORTEST_CREDENTIAL)
-    .map((text) => Buffer.from(text));
-  return ({ buffer, byteOffset, byteLength }) => {
-    const body = Buffer.from(buffer, byteOffset, byteLength);
-    return needles.some((needle) => body.includes(needle));
-  };
-}
-
-function mediaOf(headers: Answer['headers']): string | undefined {
-  const type = headers['content-type'];
-  return typeof type === 'string' ? type.split(';', 1)[0]?.trim().toLowerCase() : undefined;
-}
+const NEVER = new Promise<never>(() => {});

@@ -1,127 +1,142 @@
 /**
  * A Connection: a wire on which an era was agreed. Adds what each request of that era must carry, enforces the server's
- * time limit, and keeps an ear open for changes of the tool list.
+ * time limit, and finds out whom a message means that came on no request's own stream.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type JsonObject, isJsonObject } from '../lib/json.ts';
-import { encodeHeaderValue } from '../protocol/header-codec.ts';
-import { paramHeadersFor } from '../protocol/param-headers.ts';
-import {
-  type Connection,
-  type ServerChange,
-  type UpstreamIdentity,
-  type UpstreamReply,
-  type UpstreamRequest,
-  UpstreamFault,
-} from './connection.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { type Connection, type UpstreamIdentity, type UpstreamReply, type UpstreamRequest } from './connection.ts';
+import { changesOf } from './changes.ts';
+import { LOG, PROGRESS, type Shared, converse, unknownOutcome } from './conversation.ts';
 import { agreeLegacy } from './handshake.ts';
+import { violation } from './http-rules.ts';
+import { legacyLevel } from './log-level.ts';
 import { paramsFor } from './messages.ts';
-import type { Wire } from './wire.ts';
+import { mirrored } from './mirrored.ts';
+import type { Answerer, OnNotification, Wire } from './wire.ts';
 
-const LISTEN = { notifications: { toolsListChanged: true } };
-const LONGEST_PAUSE_MS = 60_000;
-/** A modern server names the outcome; anything else is not an outcome (C7). Extensions are not offered, so their values are wrong. */
-const OUTCOMES: ReadonlySet<unknown> = new Set(['complete', 'input_required']);
+const HEADER_MISMATCH = -32020;
+/** A server that asks on its own stream must have it before the first call; one that does not open it is not waited for. */
+const ATTEND_MS = 2_000;
 
-/** `timeoutMs`: the longest one request may take, whatever the caller's signal says. */
-export function connectionOver(wire: Wire, identity: UpstreamIdentity, timeoutMs: number): Connection {
-  const listeners = new Set<(change: ServerChange) => void>();
+export interface LinkOptions {
+  /** The longest one request may take, whatever the caller's signal says. */
+  readonly timeoutMs: number;
+  /** What a legacy server was told that we can do. */
+  readonly capabilities: JsonObject;
+}
+
+export interface LinkedConnection extends Connection {
+  /** Requests that are not settled, and whether resources are watched: what the pool may not end for being idle. */
+  readonly inFlight: () => number;
+  readonly watching: () => boolean;
+}
+
+export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: LinkOptions): LinkedConnection {
+  const { timeoutMs, capabilities: declared } = options;
+  const modern = identity.era === 'modern';
   const life = new AbortController();
-  let hearing = false;
+  const changes = changesOf(wire, identity, life.signal);
+  const level = legacyLevel(wire, identity, life.signal);
+  const progress = new Map<number, OnNotification>();
+  const asking = new Set<Answerer>();
+  const logging = new Set<OnNotification>();
+  /** A modern server on a shared stream was told to log for a request that was given up: its lines cannot be told apart any more. */
+  let blurred = false;
+  let token = 0;
+  let inFlight = 0;
 
-  const changed = (): void => {
-    for (const listener of listeners) listener({ what: 'tools' });
-  };
-  wire.onNotification((method) => {
-    if (method === 'notifications/tools/list_changed') changed();
+  wire.onLoose({
+    onNotification: (method, params) => {
+      if (method === PROGRESS) {
+        const whose = params['progressToken'];
+        if (typeof whose === 'number') progress.get(whose)?.(method, params);
+      } else if (method === LOG) {
+        // A legacy server logs for all its callers at once. A modern one only for requests that wanted it: if that is one, it is meant.
+        if (modern && !blurred && logging.size === 1) for (const one of logging) one(method, params);
+      } else changes.take(method, params);
+    },
+    onAsk: (ask, takenBack) => {
+      // A question without an address goes to the only one who can be meant, else to nobody.
+      const [only] = asking;
+      return asking.size === 1 && only !== undefined ? only(ask, takenBack) : null;
+    },
   });
   wire.onForgotten(async () => {
-    await agreeLegacy(wire, life.signal, timeoutMs);
-    changed(); // whoever forgot us may have been replaced
+    await agreeLegacy(wire, declared, life.signal, timeoutMs);
+    level.reset();
+    changes.metAgain(); // whoever forgot us may have been replaced
   });
   void wire.closed.then(() => life.abort('closed'));
 
-  /** One stream on which the server may speak unasked, opened again when it ends. Never more than one. */
-  async function hear(): Promise<void> {
-    const tools = identity.capabilities['tools'];
-    if (!isJsonObject(tools) || tools['listChanged'] !== true) return;
-    const stream =
-      identity.era === 'modern'
-        ? () =>
-            wire
-              .exchange({ method: 'subscriptions/listen', params: paramsFor('modern', LISTEN) }, life.signal, null)
-              .then((reply): 'ended' | 'unsupported' => (reply.kind === 'error' ? 'unsupported' : 'ended'))
-        : wire.hear && (() => wire.hear?.(life.signal) ?? 'unsupported');
-    if (stream === null) return;
-    for (let pauseMs = 1_000; !life.signal.aborted; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-      const before = performance.now();
-      const outcome = await Promise.resolve(stream()).catch(() => 'ended' as const);
-      if (outcome === 'unsupported') return;
-      if (performance.now() - before > LONGEST_PAUSE_MS) pauseMs = 1_000;
-      await sleep(pauseMs, undefined, { signal: life.signal, ref: false }).catch(() => {});
-      // What changed while nobody listened is unknown.
-      if (!life.signal.aborted) changed();
-    }
-  }
+  const asksAnything = !modern && Object.keys(declared).length > 0;
+  if (asksAnything) void changes.attend();
 
-  async function request(
-    { method, params, inputSchema, once = false }: UpstreamRequest,
+  const shared: Shared = {
+    wire,
+    identity,
+    timeoutMs,
+    declared,
+    progress,
+    asking,
+    logging,
+    nextToken: () => ++token,
+    prepare: async ({ onAsk, logLevel }) => {
+      if (asksAnything && onAsk !== undefined) await within(ATTEND_MS, changes.attend());
+      if (logLevel !== undefined) await level.want(logLevel);
+    },
+  };
+
+  /** A question and its reply: most requests. */
+  async function plain(
+    { method, params, inputSchema, once = false, capabilities, inputRequired }: UpstreamRequest,
     signal: AbortSignal,
   ): Promise<UpstreamReply> {
-    const headers = identity.era === 'modern' ? mirrored(method, params, inputSchema) : [];
-    const message = { method, params: paramsFor(identity.era, params), headers, once };
+    const headers = modern ? mirrored(method, params, inputSchema) : [];
+    const own = capabilities && { capabilities };
+    const message = { method, params: paramsFor(identity.era, params, own), headers, once };
     const reply = await wire.exchange(message, signal, timeoutMs);
-    if (identity.era === 'modern' && reply.kind === 'result' && !OUTCOMES.has(reply.result['resultType'])) {
-      throw new UpstreamFault('upstream_protocol', 'a result names no known outcome (resultType)', {
-        dispatched: 'unknown',
-      });
+    if (!modern || reply.kind === 'error') return reply;
+    const { resultType } = reply.result;
+    if (resultType === 'complete' || (resultType === 'input_required' && inputRequired === 'return')) return reply;
+    if (resultType === 'input_required') throw violation('the server asks although nobody can answer');
+    throw unknownOutcome();
+  }
+
+  async function request(wanted: UpstreamRequest, signal: AbortSignal): Promise<UpstreamReply> {
+    inFlight++;
+    try {
+      const { onAsk, onNotification, onPolling, logLevel, task } = wanted;
+      const simple = !onAsk && !onNotification && !onPolling && logLevel === undefined && task === undefined;
+      const reply = await (simple ? plain(wanted, signal) : converse(wanted, signal, shared));
+      // The tool changed: its headers are built from the definition that was approved, so trying again would only fail again,
+      // and building them from another would send a call that nobody approved (C4). Whoever keeps definitions looks again.
+      if (modern && reply.kind === 'error' && reply.error.code === HEADER_MISMATCH) changes.report('tools');
+      return reply;
+    } catch (error) {
+      if (wanted.logLevel !== undefined) blurred = true;
+      throw error;
+    } finally {
+      inFlight--;
     }
-    return reply;
   }
 
   return {
     identity,
     request,
+    inFlight: () => inFlight,
+    watching: changes.watching,
     closed: wire.closed,
     close: () => {
       life.abort('closed');
       return wire.close('closed');
     },
-    watch: () => {},
-    onChange: (listener) => {
-      listeners.add(listener);
-      if (!hearing) {
-        hearing = true;
-        void hear();
-      }
-      return () => void listeners.delete(listener);
-    },
+    watch: changes.watch,
+    onChange: changes.add,
   };
 }
 
-/** `Mcp-Name` and `Mcp-Param-*` of a modern request (C1, C2). stdio ignores them. */
-function mirrored(
-  method: string,
-  params: JsonObject,
-  inputSchema: JsonObject | undefined,
-): ReadonlyArray<readonly [string, string]> {
-  const name =
-    method === 'tools/call' || method === 'prompts/get'
-      ? params['name']
-      : method === 'resources/read'
-        ? params['uri']
-        : undefined;
-  if (typeof name !== 'string') return [];
-  const headers: Array<readonly [string, string]> = [['Mcp-Name', encodeHeaderValue(name)]];
-  const args = params['arguments'];
-  if (method !== 'tools/call' || inputSchema === undefined || !isJsonObject(args)) return headers;
-  const mirrors = paramHeadersFor(args, inputSchema);
-  if (!mirrors.ok) {
-    throw new UpstreamFault(
-      'upstream_protocol',
-      `the tool cannot be called over HTTP: its x-mcp-header at ${mirrors.error.where} is ${mirrors.error.problem}`,
-      { dispatched: 'no' },
-    );
-  }
-  return [...headers, ...mirrors.value];
+/** Waits for `work`, but not longer. */
+async function within(ms: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([work, new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)))]);
+  clearTimeout(timer);
 }

@@ -15,7 +15,7 @@ export const CLIENT_INFO: JsonObject = { name: 'remit', title: 'Remit gateway', 
 export type FromServer =
   | { readonly kind: 'reply'; readonly id: string | number | null; readonly reply: UpstreamReply }
   | { readonly kind: 'notification'; readonly method: string; readonly params: JsonObject }
-  | { readonly kind: 'request'; readonly id: string | number; readonly method: string };
+  | { readonly kind: 'request'; readonly id: string | number; readonly method: string; readonly params: JsonObject };
 
 /** The error is one sentence without any of the server's text in it. */
 export function readFromServer(bytes: Uint8Array, maxBytes: number): Result<FromServer, string> {
@@ -32,7 +32,8 @@ export function readFromServer(bytes: Uint8Array, maxBytes: number): Result<From
       return err('a message is both call and answer');
     if (params !== undefined && !isJsonObject(params)) return err('params is not an object');
     if (id === undefined) return ok({ kind: 'notification', method, params: params ?? {} });
-    return id === null ? err('a request has the id null') : ok({ kind: 'request', id: id as string | number, method });
+    if (id === null) return err('a request has the id null');
+    return ok({ kind: 'request', id: id as string | number, method, params: params ?? {} });
   }
   const answered = (id ?? null) as string | number | null;
   if (result !== undefined) {
@@ -47,22 +48,34 @@ export function readFromServer(bytes: Uint8Array, maxBytes: number): Result<From
 }
 
 const TRACE: ReadonlySet<string> = new Set([META.traceparent, META.tracestate]);
-// We declare nothing: a server that needs sampling, roots or elicitation must say so instead of asking.
-const ENVELOPE: JsonObject = {
-  [META.protocolVersion]: MODERN,
-  [META.clientCapabilities]: {},
-  [META.clientInfo]: CLIENT_INFO,
-};
+const NOTHING: JsonObject = {};
+
+/** What a request's `_meta` carries beyond what the caller put there. */
+export interface OwnMeta {
+  /** Modern: what we can do for this request. Left out: nothing, and a server that needs something must say so instead of asking. */
+  readonly capabilities?: JsonObject | undefined;
+  readonly progressToken?: number | undefined;
+  /** Modern. */
+  readonly logLevel?: string | undefined;
+}
 
 /** Params as this hop's era wants them. Reserved `_meta` keys of an earlier hop are dropped, except trace context. */
-export function paramsFor(era: Era, params: JsonObject): JsonObject {
+export function paramsFor(era: Era, params: JsonObject, own?: OwnMeta): JsonObject {
   const given = params['_meta'];
   const kept: Record<string, Json> = {};
   if (isJsonObject(given)) {
     for (const key of Object.keys(given)) if (!isReservedKey(key) || TRACE.has(key)) kept[key] = given[key] as Json;
   }
-  if (era === 'modern') return { ...params, _meta: { ...kept, ...ENVELOPE } };
+  if (own?.progressToken !== undefined) kept[META.progressToken] = own.progressToken;
+  if (era === 'modern') {
+    kept[META.protocolVersion] = MODERN;
+    kept[META.clientCapabilities] = own?.capabilities ?? NOTHING;
+    kept[META.clientInfo] = CLIENT_INFO;
+    if (own?.logLevel !== undefined) kept[META.logLevel] = own.logLevel;
+    return { ...params, _meta: kept };
+  }
+  if (Object.keys(kept).length > 0) return { ...params, _meta: kept };
   if (given === undefined) return params;
   const { _meta: _, ...rest } = params;
-  return Object.keys(kept).length === 0 ? rest : { ...rest, _meta: kept };
+  return rest;
 }

@@ -6,14 +6,24 @@ import type { Dispatcher } from 'undici';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
-import { type Connection, UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
 import { type DialRule, dialUrl, guardedDispatcher } from './dial.ts';
 import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
 import { headerProblem } from './http-rules.ts';
-import { httpWire } from './http.ts';
-import { connectionOver } from './link.ts';
+import { type HttpOptions, httpWire } from './http.ts';
+import { type LinkedConnection, connectionOver } from './link.ts';
+import { sseWire } from './sse.ts';
 import { stdioWire } from './stdio.ts';
-import type { HttpTarget, SseTarget, SecretReference, ServerTarget, StartProcess, StdioTarget, UpstreamLog } from './target.ts';
+import type {
+  HttpTarget,
+  SecretReference,
+  ServerTarget,
+  SseTarget,
+  StartProcess,
+  StdioTarget,
+  UpstreamLog,
+} from './target.ts';
 import type { Wire } from './wire.ts';
 
 export interface OpenOptions {
@@ -31,43 +41,63 @@ export interface OpenOptions {
   readonly maxMessageBytes?: number;
 }
 
-/** @throws UpstreamFault, or the Fault of what stood in the way; `openingFault` turns either into what a caller gets. */
+/**
+ * `capabilities`: what a legacy server is told that we can do.
+ * @throws UpstreamFault, or the Fault of what stood in the way; `openingFault` turns either into what a caller gets.
+ */
 export async function openConnection(
   serverId: string,
   server: ServerTarget,
+  capabilities: JsonObject,
   eras: EraMemory,
   options: OpenOptions,
   signal: AbortSignal,
-): Promise<Connection> {
+): Promise<LinkedConnection> {
   const { upstream, timeoutMs } = server;
   const definition = digestOf(upstream);
   const remembered = upstream.era === 'auto' ? eras.recall(serverId, definition) : upstream.era;
   const opened: Wire[] = [];
+  const add = (wire: Wire): Wire => {
+    opened.push(wire);
+    return wire;
+  };
   try {
     let identity: UpstreamIdentity;
-    if (upstream.transport !== 'stdio') {
-      const wire = await httpTo(upstream, options);
-      opened.push(wire);
-      identity = await (remembered === null
-        ? agreeByAsking(wire, signal, timeoutMs)
-        : agreeIn(remembered, wire, signal, timeoutMs));
-    } else {
+    let way = remembered;
+    if (upstream.transport === 'stdio') {
       const env = await resolvedEnvironment(upstream, options);
-      const start = async (): Promise<Wire> => {
-        const wire = await processFor(serverId, upstream, env, options);
-        opened.push(wire);
-        return wire;
-      };
-      const era = remembered ?? (await eraOfSibling(await start(), signal, options.probeTimeoutMs ?? 10_000));
-      identity = await agreeIn(era, await start(), signal, options.openTimeoutMs ?? 30_000);
+      const start = async (): Promise<Wire> => add(await processFor(serverId, upstream, env, options));
+      const era =
+        remembered === null || remembered === 'sse'
+          ? await eraOfSibling(await start(), signal, options.probeTimeoutMs ?? 10_000)
+          : remembered;
+      identity = await agreeIn(era, await start(), capabilities, signal, options.openTimeoutMs ?? 30_000);
+    } else {
+      const http = await httpTo(upstream, options);
+      if (upstream.transport === 'sse') way = 'sse';
+      let agreed: UpstreamIdentity | 'sse' = 'sse';
+      if (way === null) agreed = await agreeByAsking(add(httpWire(http())), capabilities, signal, timeoutMs);
+      else if (way !== 'sse') agreed = await agreeIn(way, add(httpWire(http())), capabilities, signal, timeoutMs);
+      if (agreed === 'sse') {
+        way = 'sse';
+        await opened.pop()?.close('the server speaks HTTP+SSE');
+        agreed = await agreeIn(
+          'legacy',
+          add(await sseWire(http(), signal, timeoutMs)),
+          capabilities,
+          signal,
+          timeoutMs,
+        );
+      }
+      identity = agreed;
     }
-    if (upstream.era === 'auto') eras.remember(serverId, definition, identity.era);
+    if (upstream.era === 'auto') eras.remember(serverId, definition, way === 'sse' ? way : identity.era);
     const wire = opened.pop() as Wire;
     if (signal.aborted) {
       opened.push(wire);
       throw new UpstreamFault('upstream_closed', String(signal.reason), { dispatched: 'no' });
     }
-    return connectionOver(wire, identity, timeoutMs);
+    return connectionOver(wire, identity, { timeoutMs, capabilities });
   } catch (error) {
     // A verdict may be what was wrong; the next attempt asks again.
     eras.forget(serverId);
@@ -76,7 +106,8 @@ export async function openConnection(
   }
 }
 
-async function httpTo(target: HttpTarget | SseTarget, options: OpenOptions): Promise<Wire> {
+/** Secrets resolved once; every wire gets a dispatcher of its own, which it destroys. */
+async function httpTo(target: HttpTarget | SseTarget, options: OpenOptions): Promise<() => HttpOptions> {
   const url = dialUrl(target.url);
   const headers: Array<readonly [string, string]> = [];
   for (const { name, value } of target.headers) {
@@ -86,8 +117,12 @@ async function httpTo(target: HttpTarget | SseTarget, options: OpenOptions): Pro
     headers.push([name, text]);
   }
   const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
-  const dispatcher = (options.dispatcherFor ?? guardedDispatcher)(rule);
-  return httpWire({ url, dispatcher, headers, maxBytes: options.maxMessageBytes ?? 4 * 1024 * 1024 });
+  return () => ({
+    url,
+    dispatcher: (options.dispatcherFor ?? guardedDispatcher)(rule),
+    headers,
+    maxBytes: options.maxMessageBytes ?? 4 * 1024 * 1024,
+  });
 }
 
 async function resolvedEnvironment(

@@ -1,78 +1,114 @@
 /**
- * One live connection per server: opened when somebody needs it (single flight), closed when its definition changes,
- * opened again after it broke, with a pause that grows while it keeps failing. While it pauses every caller gets the
- * last fault at once. Owns what it opens: after `closeAll` no process, socket or timer of it is left.
- * Not done here: whether a server may be used (policy, locks), one connection per person.
+ * One live connection per server and lane: opened when somebody needs it (single flight), closed when the definition
+ * changes, when it was idle or old (`lane-book.ts`), opened again after it broke, with a pause that grows while it keeps
+ * failing. While it pauses every caller gets the last fault at once. Owns what it opens: after `closeAll` no process,
+ * socket or timer of it is left.
+ * Longer than a page because it is one closure over one table.
+ * Not done here: whether a server may be used (policy, locks), whose lane is whose.
  */
 import { digestOf } from '../lib/canonical-json.ts';
-import { type Connection, UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
+import type { JsonObject } from '../lib/json.ts';
+import { UpstreamFault } from './connection.ts';
 import { eraMemory } from './era.ts';
+import {
+  type Entry,
+  KEEP,
+  type KeepRules,
+  type Site,
+  entriesOf,
+  forgettable,
+  makesRoom,
+  newEntry,
+  outlived,
+  retired,
+} from './lane-book.ts';
+import type { LinkedConnection } from './link.ts';
 import { type OpenOptions, openConnection, openingFault } from './open-connection.ts';
-import type { ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
+import type { Lane, ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
 
-export type PoolOptions = OpenOptions;
+export interface PoolOptions extends OpenOptions {
+  /** Default: 10 min idle, lanes live 1 h, 100 lanes per server. */
+  readonly keep?: Partial<KeepRules>;
+  /** How often that is looked at, ms. */
+  readonly sweepMs?: number;
+}
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 /** A connection that held this long owes nothing to earlier failures. */
 const HELD_MS = 10_000;
-
-interface Entry {
-  readonly serverId: string;
-  server: ServerTarget;
-  definition: string;
-  state: ServerStatus['state'];
-  since: number;
-  failures: number;
-  retryAt: number | null;
-  last: { readonly code: UpstreamFaultCode; readonly message: string } | null;
-  identity: UpstreamIdentity | null;
-  /** Of the running attempt or the live connection; null when down. */
-  current: { readonly promise: Promise<Connection>; readonly abort: AbortController } | null;
-  /** Everything that was told to end and has not yet. */
-  ending: Promise<unknown>;
-}
+const NOTHING: JsonObject = {};
 
 export function upstreamPool(options: PoolOptions): UpstreamPool {
   const { clock, log } = options;
-  const entries = new Map<string, Entry>();
+  const keep: KeepRules = { ...KEEP, ...options.keep };
+  const sites = new Map<string, Site>();
+  /** Told to end and not gone yet, of servers that have no site any more too. */
+  const leaving = new Set<Promise<unknown>>();
   const eras = eraMemory(clock);
   let over = false;
+  const sweeper = setInterval(sweep, options.sweepMs ?? 15_000);
+  sweeper.unref();
 
-  function entryOf(serverId: string, server: ServerTarget): Entry {
-    const known = entries.get(serverId);
+  function siteOf(serverId: string, server: ServerTarget): Site {
+    const known = sites.get(serverId);
     // Records are frozen and replaced as a whole: the same object is the same definition, and the hot path hashes nothing.
     if (known?.server === server) return known;
     const definition = digestOf({ timeoutMs: server.timeoutMs, upstream: server.upstream });
     if (known !== undefined) {
       if (known.definition !== definition) {
-        end(known, 'its definition changed');
-        Object.assign(known, { definition, failures: 0, retryAt: null, last: null });
+        for (const entry of entriesOf(known)) {
+          end(entry, 'its definition changed');
+          Object.assign(entry, { failures: 0, retryAt: null, last: null });
+        }
+        known.lanes.clear();
+        known.definition = definition;
       }
       known.server = server;
       return known;
     }
-    const entry: Entry = {
-      serverId,
-      server,
-      definition,
-      state: 'down',
-      since: clock.now(),
-      failures: 0,
-      retryAt: null,
-      last: null,
-      identity: null,
-      current: null,
-      ending: Promise.resolve(),
-    };
-    entries.set(serverId, entry);
+    const site: Site = { server, definition, shared: null, lanes: new Map() };
+    sites.set(serverId, site);
+    return site;
+  }
+
+  function laneOf(serverId: string, site: Site, key: string): Entry {
+    const now = clock.now();
+    const known = site.lanes.get(key);
+    if (known !== undefined && !retired(known, now, keep)) {
+      known.usedAt = now;
+      return known;
+    }
+    // What is under way on the old one is let finish; it is nobody's lane any more.
+    if (known !== undefined) drain(site, key, known);
+    else if (site.lanes.size >= keep.maxLanes) {
+      const room = makesRoom(site.lanes.values());
+      if (room === null) {
+        throw new UpstreamFault(
+          'upstream_unreachable',
+          `${serverId} has ${keep.maxLanes} connections of single callers, and all are in use`,
+          { dispatched: 'no' },
+        );
+      }
+      end(room, 'another caller needs the room');
+      site.lanes.delete(room.lane as string);
+    }
+    const entry = newEntry(serverId, key, now);
+    site.lanes.set(key, entry);
     return entry;
   }
+
+  function drain(site: Site, key: string, entry: Entry): void {
+    site.lanes.delete(key);
+    if (entry.live?.inFlight() === 0) return end(entry, 'it was old');
+    site.lanes.set(`${key}\0${draining++}`, entry);
+  }
+  let draining = 0;
 
   function enter(entry: Entry, state: Entry['state']): void {
     entry.state = state;
     entry.since = clock.now();
-    if (state !== 'up') entry.identity = null;
+    if (state !== 'up') Object.assign(entry, { identity: null, live: null });
   }
 
   /** Turns away whoever waits, and lets the old connection go in the background. */
@@ -86,7 +122,9 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
       (connection) => connection.close(),
       () => {},
     );
-    entry.ending = Promise.all([entry.ending, gone]);
+    const ending = Promise.all([entry.ending, gone]).finally(() => leaving.delete(ending));
+    leaving.add(ending);
+    entry.ending = ending;
     log({ level: 'info', serverId: entry.serverId, event: 'closed', message: reason });
   }
 
@@ -106,14 +144,19 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
     });
   }
 
-  async function openFor(entry: Entry, abort: AbortController): Promise<Connection> {
-    const { serverId, server } = entry;
+  async function openFor(
+    entry: Entry,
+    server: ServerTarget,
+    capabilities: JsonObject,
+    abort: AbortController,
+  ): Promise<LinkedConnection> {
+    const { serverId } = entry;
     const late = setTimeout(() => abort.abort('deadline'), options.openTimeoutMs ?? 30_000);
     try {
       await entry.ending;
       if (abort.signal.aborted)
         throw new UpstreamFault('upstream_closed', String(abort.signal.reason), { dispatched: 'no' });
-      return await openConnection(serverId, server, eras, options, abort.signal);
+      return await openConnection(serverId, server, capabilities, eras, options, abort.signal);
     } catch (error) {
       throw openingFault(serverId, error);
     } finally {
@@ -121,12 +164,12 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
     }
   }
 
-  function came(entry: Entry, mine: Entry['current'], connection: Connection): void {
+  function came(entry: Entry, mine: Entry['current'], connection: LinkedConnection): void {
     if (entry.current !== mine) return; // `end` closes it
     const { serverId } = entry;
     const { identity } = connection;
     enter(entry, 'up');
-    Object.assign(entry, { identity, retryAt: null });
+    Object.assign(entry, { identity, live: connection, retryAt: null, usedAt: clock.now() });
     log({ level: 'info', serverId, event: 'connected', message: `${identity.era} ${identity.protocolVersion}` });
     const broke = ({ reason }: { readonly reason: string }): void => {
       if (entry.current !== mine) return;
@@ -139,10 +182,10 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
     void connection.closed.then(broke);
   }
 
-  function open(entry: Entry): Promise<Connection> {
+  function open(entry: Entry, server: ServerTarget, capabilities: JsonObject): Promise<LinkedConnection> {
     const abort = new AbortController();
     enter(entry, 'connecting');
-    const promise = openFor(entry, abort);
+    const promise = openFor(entry, server, capabilities, abort);
     const mine = { promise, abort };
     entry.current = mine;
     promise.then(
@@ -154,42 +197,79 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
     return promise;
   }
 
+  /** Ends what nobody needs any more. */
+  function sweep(): void {
+    const now = clock.now();
+    for (const site of sites.values()) {
+      for (const entry of entriesOf(site)) {
+        const reason = outlived(entry, site.server.upstream.transport, now, keep);
+        if (reason !== null) end(entry, reason);
+      }
+      for (const [key, entry] of site.lanes) if (forgettable(entry, now)) site.lanes.delete(key);
+    }
+  }
+
+  function connection(serverId: string, server: ServerTarget, lane?: Lane): Promise<LinkedConnection> {
+    if (over)
+      return Promise.reject(new UpstreamFault('upstream_closed', 'the gateway is stopping', { dispatched: 'no' }));
+    const site = siteOf(serverId, server);
+    let entry: Entry;
+    if (lane === undefined) {
+      entry = site.shared ??= newEntry(serverId, null, clock.now());
+      entry.usedAt = clock.now();
+    } else {
+      try {
+        entry = laneOf(serverId, site, lane.key);
+      } catch (fault) {
+        return Promise.reject(fault);
+      }
+    }
+    if (entry.current !== null) return entry.current.promise;
+    if (entry.retryAt !== null && clock.now() < entry.retryAt) {
+      const { code, message } = entry.last ?? { code: 'upstream_unreachable', message: 'it failed' };
+      const text = `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`;
+      return Promise.reject(new UpstreamFault(code, text, { dispatched: 'no' }));
+    }
+    return open(entry, server, lane?.capabilities ?? NOTHING);
+  }
+
   return {
     // Not async: a live connection is one promise away on every call.
-    connection: (serverId, server) => {
-      if (over)
-        return Promise.reject(new UpstreamFault('upstream_closed', 'the gateway is stopping', { dispatched: 'no' }));
-      const entry = entryOf(serverId, server);
-      if (entry.current !== null) return entry.current.promise;
-      if (entry.retryAt !== null && clock.now() < entry.retryAt) {
-        const { code, message } = entry.last ?? { code: 'upstream_unreachable', message: 'it failed' };
-        const text = `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`;
-        return Promise.reject(new UpstreamFault(code, text, { dispatched: 'no' }));
-      }
-      return open(entry);
-    },
+    connection,
     close: async (serverId, reason) => {
-      const entry = entries.get(serverId);
-      if (entry === undefined) return;
-      end(entry, reason);
-      entries.delete(serverId);
-      await entry.ending;
+      const site = sites.get(serverId);
+      if (site === undefined) return;
+      const entries = entriesOf(site);
+      for (const entry of entries) end(entry, reason);
+      sites.delete(serverId);
+      await Promise.all(entries.map((entry) => entry.ending));
     },
     closeAll: async () => {
       over = true;
-      for (const entry of entries.values()) end(entry, 'the gateway is stopping');
-      await Promise.all([...entries.values()].map((entry) => entry.ending));
+      clearInterval(sweeper);
+      for (const site of sites.values()) for (const entry of entriesOf(site)) end(entry, 'the gateway is stopping');
+      await Promise.all(leaving);
     },
-    status: () =>
-      [...entries.values()].map(({ serverId, state, since, failures, last, retryAt, identity }) => ({
-        serverId,
-        state,
-        since,
-        failures,
-        retryAt,
-        era: identity?.era ?? null,
-        protocolVersion: identity?.protocolVersion ?? null,
-        lastFault: last?.message ?? null,
-      })),
+    status: () => [...sites].map(([serverId, site]) => statusOf(serverId, site)),
+  };
+}
+
+/** Of the shared connection; of a server that has only lanes, of the one that changed last. */
+function statusOf(serverId: string, site: Site): ServerStatus {
+  const newest = [...site.lanes.values()].reduce<Entry | null>(
+    (best, entry) => (best === null || entry.since > best.since ? entry : best),
+    null,
+  );
+  const entry = site.shared ?? newest ?? newEntry(serverId, null, 0);
+  const { state, since, failures, last, retryAt, identity } = entry;
+  return {
+    serverId,
+    state,
+    since,
+    failures,
+    retryAt,
+    era: identity?.era ?? null,
+    protocolVersion: identity?.protocolVersion ?? null,
+    lastFault: last?.message ?? null,
   };
 }

@@ -1,9 +1,24 @@
 /**
- * One way to a server, before anything is agreed on it: requests go out, replies come back. Two implementations,
- * stdio and HTTP. A Connection is a wire plus what was agreed (`link.ts`).
+ * One way to a server, before anything is agreed on it: requests go out, replies come back, and what the server says
+ * besides goes to the request it belongs to or, when that cannot be told, to one place for all ("loose"). Three
+ * implementations: Streamable HTTP, HTTP+SSE, stdio. A Connection is a wire plus what was agreed (`link.ts`).
  */
 import type { JsonObject } from '../lib/json.ts';
-import { type Era, type UpstreamReply, UpstreamFault } from './connection.ts';
+import { type Ask, type Era, type UpstreamReply, UpstreamFault } from './connection.ts';
+
+export type OnNotification = (method: string, params: JsonObject) => void;
+
+/** Answers what a legacy server asks; null: nobody can. `signal`: the server took its question back. A rejection is answered as an error. */
+export type Answerer = (ask: Ask, signal: AbortSignal) => Promise<UpstreamReply> | null;
+
+/** What reaches one request before its reply. Nothing is called after the exchange has settled. */
+export interface Hearing {
+  /** Progress and log lines on its own stream; for `subscriptions/listen` everything of that subscription. */
+  readonly onNotification?: OnNotification;
+  readonly onAsk?: Answerer;
+  /** Legacy HTTP: the stream was closed and will be resumed in so many ms. */
+  readonly onPolling?: (retryMs: number) => void;
+}
 
 export interface WireRequest {
   readonly method: string;
@@ -13,7 +28,17 @@ export interface WireRequest {
   readonly headers?: ReadonlyArray<readonly [name: string, value: string]>;
   /** HTTP only: not sent again in a new session. */
   readonly once?: boolean;
+  readonly hearing?: Hearing | undefined;
 }
+
+/** What belongs to no request that the wire could name. */
+export interface Loose {
+  readonly onNotification: OnNotification;
+  readonly onAsk: Answerer;
+}
+
+/** `unsupported` ends all trying. `retryMs`: how long the server wants us to stay away, if it said so. */
+export type HearEnd = 'unsupported' | { readonly retryMs: number | null };
 
 export interface Wire {
   /**
@@ -26,12 +51,14 @@ export interface Wire {
   agree(era: Era, protocolVersion: string): void;
   /** Repeats the handshake when the server has forgotten us (legacy HTTP sessions). */
   onForgotten(restore: () => Promise<void>): void;
-  /** Where notifications outside of any answer arrive, until the stream ends. Null: they come by themselves. `unsupported` ends all trying. */
-  readonly hear: ((signal: AbortSignal) => Promise<'ended' | 'unsupported'>) | null;
-  onNotification(listener: (method: string) => void): void;
+  /** A stream on which the server may speak unasked, until it ends; `opened` when it is there. Null: the wire has one of its own. */
+  readonly hear: ((signal: AbortSignal, opened: () => void) => Promise<HearEnd>) | null;
+  onLoose(loose: Loose): void;
   readonly closed: Promise<{ readonly reason: string }>;
   close(reason: string): Promise<void>;
 }
+
+export const NOBODY: Loose = { onNotification: () => {}, onAsk: () => null };
 
 /** The fault of a request that was given up, by what its signal says. */
 export function givenUp(signal: AbortSignal, timedOut: boolean, dispatched: 'no' | 'unknown'): UpstreamFault {
