@@ -1,5 +1,5 @@
 /**
- * What may be passed on of a tool's result (CI-04, CI-06, CI-09): shape, size and depth are checked, hidden characters removed,
+ * What may be passed on of what a peer said (CI-04, CI-06, CI-09): shape, size and depth are checked, hidden characters removed,
  * credentials of known shape replaced. Pure, deterministic, one walk; the result is a new object and the given one is not touched.
  * Not done here: injected instructions, personal data, the tool's own outputSchema. Pictures, sound and binary resources are
  * passed on unread and say so in `labels` and `inspected`.
@@ -7,23 +7,14 @@
 import { withoutHidden } from '../lib/hidden-text.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
-import { secretRanges } from '../lib/secret-shapes.ts';
+import { isBase64, walkOver, withoutSecrets } from './walk.ts';
+import type { Walk, WalkLimits, WithholdReason } from './walk.ts';
 
-export interface ResultLimits {
-  /** UTF-16 code units over all texts and names, plus one per value. */
-  readonly size: number;
-  /** Levels of objects and arrays, the result itself included. */
-  readonly depth: number;
+export interface ResultLimits extends WalkLimits {
+  /** Blocks, messages or contents of one result. */
   readonly contentBlocks: number;
 }
 export const RESULT_LIMITS: ResultLimits = { size: 4_194_304, depth: 64, contentBlocks: 1000 };
-
-export type WithholdReason =
-  | 'result_too_large'
-  | 'result_too_deep'
-  | 'result_too_many_blocks'
-  | 'result_malformed'
-  | 'result_hidden_name';
 
 export type Inspection =
   | {
@@ -42,91 +33,37 @@ export type Inspection =
       readonly inspected: readonly string[];
     };
 
-/** A tools/call result, strictly parsed. ATTACKER-CONTROLLED: all of it. */
+/** A `tools/call` result, strictly parsed. ATTACKER-CONTROLLED: all of it, here and below. */
 export function inspectResult(result: JsonObject, limits: ResultLimits = RESULT_LIMITS): Inspection {
-  const labels = new Set<string>();
-  let size = 0;
-  let stop: WithholdReason | null = null;
+  const { isError } = result;
+  const sound = isError === undefined || typeof isError === 'boolean';
+  return inspectParts(result, 'content', limits, sound, (block, walk) => cleanBlock(block, 2, walk));
+}
 
-  const cleanText = (text: string): string => {
-    size += text.length;
-    if (size > limits.size) {
-      stop = 'result_too_large';
-      return '';
-    }
-    if (!text.isWellFormed()) {
-      stop = 'result_malformed';
-      return '';
-    }
-    const visible = withoutHidden(text);
-    if (visible !== text) labels.add('hidden_text');
-    return withoutSecrets(visible, labels);
-  };
-  const clean = (value: Json, depth: number): Json => {
-    if (stop) return null;
-    if (typeof value === 'string') return cleanText(value);
-    if (++size > limits.size) stop = 'result_too_large';
-    if (typeof value !== 'object' || value === null) return value;
-    if (depth >= limits.depth) stop = 'result_too_deep';
-    if (stop) return null;
-    return Array.isArray(value) ? cleanItems(value, depth) : cleanMembers(value as JsonObject, depth);
-  };
-  // What needs no change stays the object it was: most results need none.
-  const cleanItems = (items: readonly Json[], depth: number): readonly Json[] => {
-    const cleaned = items.map((item) => clean(item, depth + 1));
-    return cleaned.some((item, i) => item !== items[i]) ? cleaned : items;
-  };
-  const cleanMembers = (object: JsonObject, depth: number): JsonObject => {
-    let changed: Map<string, Json> | null = null;
-    for (const name of Object.keys(object)) {
-      // A name that would have to change cannot: it might then equal another one.
-      if (cleanText(name) !== name && !stop) stop = 'result_hidden_name';
-      const value = object[name] as Json;
-      const cleaned = clean(value, depth + 1);
-      if (cleaned !== value) (changed ??= new Map<string, Json>()).set(name, cleaned);
-    }
-    if (changed === null) return object;
-    const replaced: ReadonlyMap<string, Json> = changed;
-    return Object.fromEntries(
-      Object.entries(object).map(([name, value]) => [name, replaced.has(name) ? replaced.get(name)! : value]),
-    );
-  };
-  /** Keeps the encoded bytes of a block as they are and cleans everything else of it. */
-  const cleanAround = (block: JsonObject, member: string, depth: number): JsonObject => {
-    const { [member]: bytes, ...rest } = block;
-    size += typeof bytes === 'string' ? bytes.length : 0;
-    if (size > limits.size) stop = 'result_too_large';
-    return { ...cleanMembers(rest, depth), [member]: bytes ?? null };
-  };
-  const cleanBlock = (block: Json): Json => {
-    const kind = blockKind(block);
-    if (!kind || !isJsonObject(block)) {
-      stop ??= 'result_malformed';
-      return null;
-    }
-    if (kind === 'text' || kind === 'resource_link' || kind === 'text_resource') return clean(block, 2);
-    labels.add(`uninspected:${kind}`);
-    if (kind !== 'blob') return cleanAround(block, 'data', 2);
-    const { resource, ...rest } = block;
-    return { ...cleanMembers(rest, 2), resource: isJsonObject(resource) ? cleanAround(resource, 'blob', 3) : null };
-  };
+/** A `prompts/get` result. */
+export function inspectPrompt(result: JsonObject, limits: ResultLimits = RESULT_LIMITS): Inspection {
+  return inspectParts(result, 'messages', limits, true, (message, walk) => {
+    if (!isJsonObject(message)) return walk.refuse('result_malformed');
+    const { content = null, ...rest } = message;
+    return { ...walk.members(rest, 2), content: cleanBlock(content, 3, walk) };
+  });
+}
 
-  const { content, ...rest } = result;
-  if (!Array.isArray(content) || !wellFormedResult(result)) stop = 'result_malformed';
-  else if (content.length > limits.contentBlocks) stop = 'result_too_many_blocks';
-  const cleaned: JsonObject = stop
-    ? {}
-    : {
-        content: (content as readonly Json[]).map((block) => (stop ? null : cleanBlock(block))),
-        ...cleanMembers(rest, 0),
-      };
+/** A `resources/read` result. */
+export function inspectResource(result: JsonObject, limits: ResultLimits = RESULT_LIMITS): Inspection {
+  return inspectParts(result, 'contents', limits, true, (contents, walk) => {
+    const kind = contentsKind(contents);
+    if (kind === null || !isJsonObject(contents)) return walk.refuse('result_malformed');
+    if (kind === 'text_resource') return walk.value(contents, 2);
+    walk.labels.add('uninspected:blob');
+    return walk.around(contents, 'blob', 2);
+  });
+}
 
-  const unread = [...labels].filter((label) => label.startsWith('uninspected:'));
-  const inspected = ['size', 'shape', 'hidden-text', 'secret-shapes', ...unread.toSorted()];
-  const sorted = [...labels].toSorted();
-  if (stop) return { verdict: 'withhold', reason: stop, result: null, labels: sorted, inspected };
-  const verdict = labels.size > unread.length ? 'redact' : 'pass';
-  return { verdict, result: cleaned, labels: sorted, inspected };
+/** Any other object: completions, notifications, questions, answers, list entries. Pictures and sound in it are passed on unread. */
+export function inspectMembers(object: JsonObject, limits: ResultLimits = RESULT_LIMITS): Inspection {
+  const walk = walkOver(limits, true);
+  return verdictOf(walk, walk.members(object, 0));
 }
 
 /** One text, cleaned the same way; for errors and progress messages of a server. */
@@ -137,35 +74,50 @@ export function inspectText(text: string): { readonly text: string; readonly lab
   return { text: withoutSecrets(visible, labels), labels: [...labels].toSorted() };
 }
 
-function withoutSecrets(text: string, labels: Set<string>): string {
-  const ranges = secretRanges(text);
-  if (ranges.length === 0) return text;
-  const parts: string[] = [];
-  let from = 0;
-  for (const { kind, start, end } of ranges) {
-    labels.add(`secret:${kind}`);
-    parts.push(text.slice(from, start), `[redacted:${kind}]`);
-    from = end;
+/** A result whose `member` is an array of parts with a meaning; the rest of it is cleaned as it is. */
+function inspectParts(
+  result: JsonObject,
+  member: string,
+  limits: ResultLimits,
+  sound: boolean,
+  cleanPart: (part: Json, walk: Walk) => Json,
+): Inspection {
+  const walk = walkOver(limits);
+  const { [member]: parts, ...rest } = result;
+  const { _meta: meta, resultType } = rest;
+  const finished = resultType === undefined || resultType === 'complete';
+  if (!Array.isArray(parts) || !sound || !finished || !(meta === undefined || isJsonObject(meta))) {
+    walk.refuse('result_malformed');
+    return verdictOf(walk, {});
   }
-  parts.push(text.slice(from));
-  return parts.join('');
+  if (parts.length > limits.contentBlocks) walk.refuse('result_too_many_blocks');
+  if (walk.stop) return verdictOf(walk, {});
+  const cleaned = (parts as readonly Json[]).map((part) => (walk.stop ? null : cleanPart(part, walk)));
+  return verdictOf(walk, { [member]: cleaned, ...walk.members(rest, 0) });
 }
 
-function wellFormedResult(result: JsonObject): boolean {
-  const { isError, structuredContent, _meta, resultType } = result;
-  return (
-    (isError === undefined || typeof isError === 'boolean') &&
-    (structuredContent === undefined || isJsonObject(structuredContent)) &&
-    (_meta === undefined || isJsonObject(_meta)) &&
-    (resultType === undefined || resultType === 'complete')
-  );
+function verdictOf(walk: Walk, cleaned: JsonObject): Inspection {
+  const labels = [...walk.labels].toSorted();
+  const unread = labels.filter((label) => label.startsWith('uninspected:'));
+  const inspected = ['size', 'shape', 'hidden-text', 'secret-shapes', ...unread];
+  if (walk.stop) return { verdict: 'withhold', reason: walk.stop, result: null, labels, inspected };
+  return { verdict: labels.length > unread.length ? 'redact' : 'pass', result: cleaned, labels, inspected };
+}
+
+function cleanBlock(block: Json, depth: number, walk: Walk): Json {
+  const kind = blockKind(block);
+  if (!kind || !isJsonObject(block)) return walk.refuse('result_malformed');
+  if (kind === 'text' || kind === 'resource_link' || kind === 'text_resource') return walk.value(block, depth);
+  walk.labels.add(`uninspected:${kind}`);
+  if (kind !== 'blob') return walk.around(block, 'data', depth);
+  const { resource, ...rest } = block;
+  return {
+    ...walk.members(rest, depth),
+    resource: isJsonObject(resource) ? walk.around(resource, 'blob', depth + 1) : null,
+  };
 }
 
 type BlockKind = 'text' | 'resource_link' | 'text_resource' | 'image' | 'audio' | 'blob';
-
-/** A linear check: text smuggled where nobody reads must at least not look like text. */
-const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
-const isBase64 = (value: unknown): boolean => typeof value === 'string' && value.length % 4 === 0 && BASE64.test(value);
 
 function blockKind(block: Json): BlockKind | null {
   if (!isJsonObject(block)) return null;
@@ -175,7 +127,12 @@ function blockKind(block: Json): BlockKind | null {
     return isBase64(data) && typeof mimeType === 'string' && mimeType.startsWith(`${type}/`) ? type : null;
   }
   if (type === 'resource_link') return typeof uri === 'string' ? 'resource_link' : null;
-  if (type !== 'resource' || !isJsonObject(resource) || typeof resource['uri'] !== 'string') return null;
-  if (typeof resource['text'] === 'string') return resource['blob'] === undefined ? 'text_resource' : null;
-  return isBase64(resource['blob']) ? 'blob' : null;
+  return type === 'resource' ? contentsKind(resource ?? null) : null;
+}
+
+function contentsKind(contents: Json): 'text_resource' | 'blob' | null {
+  if (!isJsonObject(contents) || typeof contents['uri'] !== 'string') return null;
+  const { text, blob } = contents;
+  if (typeof text === 'string') return blob === undefined ? 'text_resource' : null;
+  return isBase64(blob) ? 'blob' : null;
 }

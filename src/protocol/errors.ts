@@ -17,7 +17,14 @@ export const CODES = {
   unsupportedVersion: -32022,
 } as const;
 
-export type ErrorCode = (typeof CODES)[keyof typeof CODES];
+/** Retired with 2026-07-28; never sent to a modern client (M23). */
+export const LEGACY_CODES = {
+  resourceNotFound: -32002,
+  /** 2025-11-25 only. */
+  urlElicitationRequired: -32042,
+} as const;
+
+export type ErrorCode = (typeof CODES)[keyof typeof CODES] | (typeof LEGACY_CODES)[keyof typeof LEGACY_CODES];
 export type RequestId = string | number;
 
 export interface WireError {
@@ -69,3 +76,43 @@ export const sessionNotFound = (id: RequestId | null): WireError =>
 
 export const sessionRequired = (id: RequestId | null): WireError =>
   wire(400, CODES.invalidRequest, id, 'Missing Mcp-Session-Id header: send initialize first');
+
+/** There is no such resource for this caller (M24). */
+export const resourceNotFound = (id: RequestId | null, era: Era): WireError =>
+  era === 'modern'
+    ? wire(400, CODES.invalidParams, id, 'Resource not found')
+    : wire(200, LEGACY_CODES.resourceNotFound, id, 'Resource not found');
+
+export interface UrlElicitation {
+  readonly message: string;
+  readonly url: string;
+  readonly elicitationId: string;
+}
+
+/** Ends a request until its person has visited these (L15). Only for 2025-11-25 clients that declared `elicitation.url`. */
+export const urlElicitationRequired = (id: RequestId, elicitations: readonly UrlElicitation[]): WireError =>
+  wire(200, LEGACY_CODES.urlElicitationRequired, id, 'This request needs a visit to a URL first', {
+    elicitations: elicitations.map(({ message, url, elicitationId }) => ({ mode: 'url', message, url, elicitationId })),
+  });
+
+/**
+ * A server's error code as this client may read it. What speaks of the hop between us and the server (versions, headers,
+ * capabilities, our own malformed request) is our mistake and becomes -32603; retired and undefined codes of the reserved range never
+ * pass (M22, M23, B). `isRead`: the request was `resources/read`, where eras name "not found" differently.
+ */
+export function upstreamError(
+  code: number,
+  era: Era,
+  isRead = false,
+): { readonly code: number; readonly httpStatus: number } {
+  const said = Number.isSafeInteger(code) ? code : CODES.internalError;
+  if (said === CODES.methodNotFound) return { code: said, httpStatus: inBand(era, 404) };
+  if (said === CODES.invalidParams || said === LEGACY_CODES.resourceNotFound) {
+    const legacy = isRead ? LEGACY_CODES.resourceNotFound : said;
+    return era === 'modern' ? { code: CODES.invalidParams, httpStatus: 400 } : { code: legacy, httpStatus: 200 };
+  }
+  // -32000 to -32019 are the implementation's own: a legacy client may know its server's, a modern one is told none (M23).
+  const own = said >= -32019 && said <= -32000;
+  const reserved = said >= -32768 && said <= -32000 && !(own && era === 'legacy');
+  return { code: reserved ? CODES.internalError : said, httpStatus: 200 };
+}

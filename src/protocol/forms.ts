@@ -199,7 +199,7 @@ function problemOf(field: Field, value: Json): string | null {
       if (field.choices !== null)
         return values(field.choices).includes(value) ? null : 'has a value that is not offered';
       // JSON Schema counts characters, not code units.
-      const length = field.minLength === undefined && field.maxLength === undefined ? 0 : [...value].length;
+      const length = field.minLength === undefined && field.maxLength === undefined ? 0 : Array.from(value).length;
       if (field.minLength !== undefined && length < field.minLength)
         return `needs at least ${field.minLength} characters`;
       if (field.maxLength !== undefined && length > field.maxLength) {

@@ -20,7 +20,20 @@ export const META = {
 } as const;
 
 const NAMED: ReadonlySet<string> = new Set(Object.values(META));
-const LOG_LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+/** From the least severe to the most. */
+export const LOG_LEVELS: readonly string[] = [
+  'debug',
+  'info',
+  'notice',
+  'warning',
+  'error',
+  'critical',
+  'alert',
+  'emergency',
+];
+
+/** RFC 5424 names, as MCP has them. */
+export const isLogLevel = (text: string): boolean => LOG_LEVELS.includes(text);
 
 export interface TraceContext {
   /** 32 lower-case hexadecimal digits. */

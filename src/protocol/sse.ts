@@ -18,15 +18,22 @@ export interface SseEvent {
   readonly id?: string;
 }
 
-/** @throws RangeError when `event` or `id` has a line break: that would end the field and begin another. */
-export function sseEvent({ data, event, id }: SseEvent): string {
+/**
+ * @param retryMs asks the client to wait this long before it reconnects.
+ * @throws RangeError when `event` or `id` has a line break: that would end the field and begin another.
+ */
+export function sseEvent({ data, event, id, retryMs }: SseEvent & { readonly retryMs?: number }): string {
   if (/[\r\n\0]/.test(`${event ?? ''}${id ?? ''}`))
     throw new RangeError('an SSE field cannot hold a line break or NUL');
   let text = event === undefined ? '' : `event: ${event}\n`;
   if (id !== undefined) text += `id: ${id}\n`;
+  if (retryMs !== undefined) text += `retry: ${Math.max(0, Math.trunc(retryMs))}\n`;
   for (const line of data.split(/\r\n|\r|\n/)) text += `data: ${line}\n`;
   return `${text}\n`;
 }
+
+/** The first event of a stream that can be resumed (L7): says where, and nothing else. Never for clients before 2025-11-25. */
+export const primingEvent = (id: string, retryMs: number): string => sseEvent({ data: '', id, retryMs });
 
 /** Keeps idle connections open; carries nothing. */
 export const SSE_KEEP_ALIVE = ':\n\n';

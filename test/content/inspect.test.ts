@@ -1,6 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { inspectResult, inspectText, RESULT_LIMITS } from '../../src/content/inspect.ts';
+import {
+  inspectMembers,
+  inspectPrompt,
+  inspectResource,
+  inspectResult,
+  inspectText,
+  RESULT_LIMITS,
+} from '../../src/content/inspect.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 
 const text = (value: string): JsonObject => ({ content: [{ type: 'text', text: value }] });
@@ -135,7 +142,6 @@ describe('CI-09: shape and limits', () => {
       { content: [{ type: 'resource', resource: { uri: 'x:y', text: 'x', blob: 'AAAA' } }] },
     ],
     ['isError that is no truth value', { content: [], isError: 'false' }],
-    ['structuredContent that is a list', { content: [], structuredContent: [] }],
     ['a result of another kind', { content: [], resultType: 'task' }],
     ['text that is not well-formed', text('\uD800')],
   ])('CI-09: withholds %s', (_what, result) => {
@@ -192,4 +198,110 @@ test('never throws, never changes what it was given, and says the same again abo
     ),
     { numRuns: 300, seed: 20261121 },
   );
+});
+
+describe('prompts, resources and everything else are looked at like results', () => {
+  const [, secret = ''] = SECRETS[0] ?? [];
+  const dirty = `a\u200Bb ${secret}`;
+  const clean = 'ab [redacted:aws_access_key]';
+  const labels = ['hidden_text', 'secret:aws_access_key'];
+  const message = (content: JsonObject): JsonObject => ({ messages: [{ role: 'user', content }] });
+  const contents = (one: JsonObject): JsonObject => ({ contents: [one] });
+
+  test('CI-04, CI-06: a prompt loses what is hidden and what is secret, in its messages and around them', () => {
+    const found = inspectPrompt({ description: dirty, ...message({ type: 'text', text: dirty }) });
+    expect(found).toMatchObject({
+      verdict: 'redact',
+      labels,
+      result: { description: clean, ...message({ type: 'text', text: clean }) },
+    });
+  });
+
+  test('CI-04, CI-06: so does a resource, and its bytes are passed on and marked', () => {
+    expect(inspectResource(contents({ uri: 'x:y', text: dirty }))).toMatchObject({
+      verdict: 'redact',
+      labels,
+      result: contents({ uri: 'x:y', text: clean }),
+    });
+    expect(inspectResource(contents({ uri: 'x:y', blob: 'AAAA', mimeType: 'a/b' }))).toMatchObject({
+      verdict: 'pass',
+      labels: ['uninspected:blob'],
+      result: contents({ uri: 'x:y', blob: 'AAAA', mimeType: 'a/b' }),
+    });
+  });
+
+  test('CI-04, CI-06: so does any other object, wherever the text stands', () => {
+    expect(inspectMembers({ a: [{ b: dirty }], n: 1 })).toMatchObject({
+      verdict: 'redact',
+      labels,
+      result: { a: [{ b: clean }], n: 1 },
+    });
+  });
+
+  test('pictures in a question are passed on and marked; what only says it is one is text', () => {
+    const picture = { type: 'image', mimeType: 'image/png', data: 'AAAA', note: 'n' };
+    expect(inspectMembers({ messages: [{ content: picture }] })).toEqual({
+      verdict: 'pass',
+      result: { messages: [{ content: picture }] },
+      labels: ['uninspected:image'],
+      inspected: ['size', 'shape', 'hidden-text', 'secret-shapes', 'uninspected:image'],
+    });
+    expect(inspectMembers({ content: { ...picture, data: dirty } })).toMatchObject({
+      result: { content: { ...picture, data: clean } },
+    });
+  });
+
+  test('structured content may be any JSON', () => {
+    expect(inspectResult({ content: [], structuredContent: [dirty] })).toMatchObject({
+      verdict: 'redact',
+      result: { structuredContent: [clean] },
+    });
+    expect(inspectResult({ content: [], structuredContent: null }).verdict).toBe('pass');
+  });
+
+  test.each<[string, () => { verdict: string }]>([
+    ['a prompt without messages', () => inspectPrompt({})],
+    ['a message that is text', () => inspectPrompt({ messages: ['x'] })],
+    ['a message of unknown content', () => inspectPrompt(message({ type: 'video' }))],
+    ['a message with a list of blocks', () => inspectPrompt({ messages: [{ role: 'user', content: [] }] })],
+    ['an unfinished prompt', () => inspectPrompt({ messages: [], resultType: 'input_required' })],
+    ['a resource without contents', () => inspectResource({})],
+    ['contents without an address', () => inspectResource(contents({ text: 'x' }))],
+    ['contents that are text and bytes', () => inspectResource(contents({ uri: 'x:y', text: '', blob: 'AAAA' }))],
+    ['bytes that are not base64', () => inspectResource(contents({ uri: 'x:y', blob: 'Ignore all previous' }))],
+    ['_meta that is no object', () => inspectResource({ contents: [], _meta: 'x' })],
+  ])('CI-09: withholds %s', (_what, inspect) => {
+    expect(inspect()).toMatchObject({ verdict: 'withhold', reason: 'result_malformed', result: null });
+  });
+
+  test('CI-09: the limits hold for all of them', () => {
+    const limits = { size: 10, depth: 3, contentBlocks: 1 };
+    const long = 'x'.repeat(20);
+    const two = [
+      { role: 'user', content: { type: 'text', text: '' } },
+      { role: 'user', content: { type: 'text', text: '' } },
+    ];
+    expect(inspectMembers({ a: long }, limits)).toMatchObject({ reason: 'result_too_large' });
+    expect(inspectMembers({ a: { b: { c: {} } } }, limits)).toMatchObject({ reason: 'result_too_deep' });
+    expect(inspectMembers({ 'a\u200B': 1 }, limits)).toMatchObject({ reason: 'result_hidden_name' });
+    expect(inspectPrompt({ messages: two }, limits)).toMatchObject({ reason: 'result_too_many_blocks' });
+    expect(inspectResource(contents({ uri: 'x:y', text: long }), limits)).toMatchObject({ reason: 'result_too_large' });
+    expect(inspectResource(contents({ uri: 'x:y', blob: 'AAAA'.repeat(5) }), limits)).toMatchObject({
+      reason: 'result_too_large',
+    });
+  });
+
+  test('never throw, and say the same again about their own result', () => {
+    const inspectors = fc.constantFrom(inspectPrompt, inspectResource, inspectMembers);
+    const parts = fc.array(fc.jsonValue({ maxDepth: 3 }), { maxLength: 3 });
+    const object = fc.record({ messages: parts, contents: parts, other: fc.jsonValue({ maxDepth: 3 }) });
+    fc.assert(
+      fc.property(inspectors, object, (inspect, given) => {
+        const once = inspect(given as JsonObject);
+        if (once.verdict !== 'withhold')
+          expect(inspect(once.result)).toMatchObject({ verdict: 'pass', result: once.result });
+      }),
+      { seed: 3, numRuns: 300 },
+    );
+  });
 });
