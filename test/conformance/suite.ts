@@ -1,0 +1,92 @@
+/** Runs the official conformance suite as its own process and reads what it found. Knows nothing of the gateway. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+
+const MANIFEST = createRequire(import.meta.url).resolve('@modelcontextprotocol/conformance/package.json');
+export const SUITE_VERSION = (JSON.parse(readFileSync(MANIFEST, 'utf8')) as { version: string }).version;
+const PROGRAM = join(dirname(MANIFEST), 'dist', 'index.js');
+const BEARER = join(import.meta.dirname, 'bearer.ts');
+
+/** From worst to best. Checks that only inform are left out. */
+const RANKS = ['FAILURE', 'SKIPPED', 'WARNING', 'SUCCESS'] as const;
+export type Status = (typeof RANKS)[number];
+export const isLower = (one: Status | undefined, than: Status): boolean =>
+  (one === undefined ? -1 : RANKS.indexOf(one)) < RANKS.indexOf(than);
+
+export interface Finding {
+  readonly status: Status;
+  readonly message: string;
+}
+/** Worst finding by check id. */
+export type Scenario = ReadonlyMap<string, Finding>;
+export type Report = ReadonlyMap<string, Scenario>;
+
+export interface SuiteRun {
+  readonly args: readonly string[];
+  /** Requests to this origin carry this token. */
+  readonly bearer?: { readonly origin: string; readonly token: string };
+  readonly timeoutMs: number;
+  readonly onText?: (text: string) => void;
+}
+
+interface RawCheck {
+  readonly id: string;
+  readonly status: string;
+  readonly errorMessage?: string;
+}
+
+/** @throws Error when the suite did not end in time, or left nothing to read. */
+export async function runSuite({ args, bearer, timeoutMs, onText }: SuiteRun): Promise<Report> {
+  const folder = mkdtempSync(join(tmpdir(), 'remit-conformance-'));
+  try {
+    const preload = bearer ? ['--import', BEARER] : [];
+    const child = spawn(process.execPath, [...preload, PROGRAM, ...args, '-o', folder], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        NO_COLOR: '1',
+        ...(bearer && { CONFORMANCE_ORIGIN: bearer.origin, CONFORMANCE_TOKEN: bearer.token }),
+      },
+    });
+    let last = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        last = (last + text).slice(-2_000);
+        onText?.(text);
+      });
+    const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs);
+    const signal = await new Promise<string | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (_code, by) => resolve(by));
+    });
+    clearTimeout(timer);
+    if (signal !== null) throw new Error(`the suite did not end within ${timeoutMs} ms: ${args.join(' ')}\n${last}`);
+    const report = readReport(folder);
+    if (report.size === 0) throw new Error(`the suite found nothing: ${args.join(' ')}\n${last}`);
+    return report;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function readReport(folder: string): Report {
+  const report = new Map<string, Map<string, Finding>>();
+  for (const name of readdirSync(folder).sort()) {
+    // The folder of a scenario is `[server-]<scenario>-<time>`.
+    const scenario = /^(?:server-)?(.+?)-\d{4}-\d\d-\d\dT[\d-]+Z$/.exec(name)?.[1];
+    if (scenario === undefined) continue;
+    const checks = JSON.parse(readFileSync(join(folder, name, 'checks.json'), 'utf8')) as readonly RawCheck[];
+    const found = report.get(scenario) ?? new Map<string, Finding>();
+    for (const { id, status, errorMessage = '' } of checks) {
+      const rank = RANKS.find((one) => one === status);
+      if (rank && isLower(rank, found.get(id)?.status ?? 'SUCCESS'))
+        found.set(id, { status: rank, message: errorMessage });
+      else if (rank && !found.has(id)) found.set(id, { status: rank, message: errorMessage });
+    }
+    report.set(scenario, found);
+  }
+  return report;
+}
