@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { leafHash } from '../../src/verify/merkle.ts';
+import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 
@@ -138,6 +139,19 @@ describe('on a disk that is full', () => {
     const { after } = aroundFirstRefusal(await runToEnd('state', 'large-then-small', ...SMALL_DISK));
     expect(accepted(after)).toBe(0);
     expect(new Set(after.map((ack) => ack.detail))).toEqual(new Set(['store_unavailable']));
+  });
+
+  test('after the first refusal by the disk no append to the exchange is acknowledged, and what was is there', async () => {
+    const acks = await runToEnd('exchange', 'large-then-small', ...SMALL_DISK);
+    const { before, after } = aroundFirstRefusal(acks);
+    expect(accepted(before)).toBeGreaterThan(1);
+    expect(accepted(after)).toBe(0);
+    expect(new Set(after.map((ack) => ack.detail))).toEqual(new Set(['exchange_unavailable']));
+    const exchange = await openSqliteExchange(database);
+    const items = await exchange.read('topic', 0, 1000);
+    for (const { position, detail } of before) expect(items[position! - 1]?.text.slice(0, 40)).toBe(detail);
+    expect(items).toHaveLength(accepted(before) * 2);
+    await exchange.close();
   });
 
   test('twin: without the latch the state carries on', async () => {

@@ -253,7 +253,7 @@ describe('several gateways on one exchange', () => {
     await expect.poll(left, { timeout: 10_000 }).toEqual([]);
   });
 
-  test('RL-06: after a crash of the server everything acknowledged is there, and the exchange goes on', async () => {
+  test('after a crash of the server everything acknowledged is there, and the exchange goes on', async () => {
     const exchange = await openNode();
     const promised: { seq: number; text: string }[] = [];
     const running = { on: true };

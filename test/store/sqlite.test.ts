@@ -198,7 +198,7 @@ describe('an embedded database file', () => {
     await damaged.close();
   });
 
-  test('RL-06: of an exchange that is killed in the middle keeps every acknowledged item, and of the others all or nothing', async () => {
+  test('of an exchange that is killed in the middle keeps every acknowledged item, and of the others all or nothing', async () => {
     const acks = join(folder, 'acks');
     const owner = spawn(process.execPath, [WRITER, 'exchange', file, 'endless', acks], {
       stdio: ['ignore', 'pipe', 'inherit'],
