@@ -44,6 +44,7 @@ export function compileTemplate(text: string): Result<Template, TemplateProblem>
     const open = text.indexOf('{', at);
     const literal = text.slice(at, open === -1 ? undefined : open);
     if (literal.includes('}')) return refuse('has a } without a {');
+    if (/%(?![0-9A-Fa-f]{2})/.test(literal)) return refuse('has a % that begins no escape');
     if (literal !== '') parts.push(literal);
     if (open === -1) break;
     const close = text.indexOf('}', open);

@@ -6,17 +6,19 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createCatalogue } from '../../src/gateway/catalogue.ts';
-import type { Catalogue, Drift } from '../../src/gateway/catalogue.ts';
+import { createCatalogue, itemCounts } from '../../src/gateway/catalogue.ts';
+import type { Catalogue, Drift, Sighting } from '../../src/gateway/catalogue.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import { ToolRecord } from '../../src/integrity/records.ts';
 import { approve, withdraw } from '../../src/integrity/review.ts';
+import { toolStanding } from '../../src/integrity/standing.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import type { StateStore, StoredRecord } from '../../src/store/state.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import { UpstreamFault } from '../../src/upstream/connection.ts';
-import type { Connection, UpstreamReply } from '../../src/upstream/connection.ts';
+import type { Connection, ServerChange, UpstreamReply } from '../../src/upstream/connection.ts';
+import type { Lane } from '../../src/upstream/target.ts';
 import { textTool } from '../support/rig.ts';
 import { NOW, ORG, READ, WRITE, digestOfTool, pictureOf, server } from './state.ts';
 
@@ -314,4 +316,332 @@ test('one more tool of many is one more record, not all of them again', async ()
   await looked([...many, READ.definition]);
   const changes = await state.changesAfter(head, 1_000);
   expect(changes.map(({ id }) => id)).toEqual(['notes/read_note']);
+});
+
+/** A server with everything, answered at once from what it `has`; per lane what that lane is shown. */
+describe('items of every kind', () => {
+  const PROMPT: JsonObject = { name: 'greeting', arguments: [{ name: 'who', required: true }] };
+  const TEMPLATE: JsonObject = { uriTemplate: 'docs://{+path}', name: 'docs' };
+  const resource = (uri: string, more: JsonObject = {}): JsonObject => ({ uri, name: uri, ...more });
+  interface Has {
+    tools: readonly JsonObject[];
+    prompts: readonly JsonObject[] | UpstreamReply | Error;
+    resources: readonly JsonObject[];
+    templates: readonly JsonObject[];
+    instructions: string | null;
+  }
+  let has: Has;
+  let laneHas: Partial<Has>;
+  let opened: Array<{
+    lane: Lane | undefined;
+    change: (change: ServerChange) => void;
+    drop: () => void;
+    watching: string[];
+  }>;
+  let requests: string[];
+  let all: Catalogue;
+
+  const LANE: Lane = { key: 'dana', capabilities: {} };
+  const MEMBERS = {
+    'tools/list': ['tools', 'tools'],
+    'prompts/list': ['prompts', 'prompts'],
+    'resources/list': ['resources', 'resources'],
+    'resources/templates/list': ['templates', 'resourceTemplates'],
+  } as const;
+
+  function open(lane: Lane | undefined): Connection {
+    const shown = (): Has => ({ ...has, ...(lane && laneHas) });
+    let end: (ending: { reason: string }) => void = () => undefined;
+    const closed = new Promise<{ reason: string }>((resolve) => (end = resolve));
+    const line = {
+      lane,
+      change: (() => undefined) as (change: ServerChange) => void,
+      drop: () => end({ reason: 'test' }),
+      watching: [] as string[],
+    };
+    opened.push(line);
+    return {
+      identity: {
+        era: 'legacy',
+        protocolVersion: '2025-11-25',
+        serverInfo: { name: 'notes', version: '1' },
+        instructions: shown().instructions,
+        capabilities: { tools: {}, prompts: {}, resources: { subscribe: true } },
+      },
+      request: ({ method }) => {
+        requests.push(method);
+        const [from, member] = MEMBERS[method as keyof typeof MEMBERS];
+        const items = shown()[from];
+        if (items instanceof Error) return Promise.reject(items);
+        return Promise.resolve('kind' in items ? items : { kind: 'result', result: { [member]: items } });
+      },
+      watch: (uris) => void (line.watching = [...uris]),
+      onChange: (listener) => {
+        line.change = listener;
+        return () => undefined;
+      },
+      closed,
+      close: () => Promise.resolve(),
+    };
+  }
+
+  beforeEach(() => {
+    has = {
+      tools: DEFINITIONS,
+      prompts: [PROMPT],
+      resources: [resource('docs://a'), resource('note:1')],
+      templates: [TEMPLATE],
+      instructions: 'Be kind.',
+    };
+    [laneHas, opened, requests] = [{}, [], []];
+    const live = new Map<string, Connection>();
+    all = createCatalogue({
+      org: ORG,
+      clock,
+      snapshot: () => snapshot,
+      state,
+      connect: (_server, lane) => {
+        const key = lane?.key ?? '';
+        const known = live.get(key) ?? open(lane);
+        if (!live.has(key)) void known.closed.then(() => live.delete(key));
+        live.set(key, known);
+        return Promise.resolve(known);
+      },
+      refreshTimeoutMs: 5_000,
+      onDrift: (found) => void drifts.push(...found),
+      onFault: (id, error) => void faults.push(`${id}: ${(error as { code?: string }).code ?? String(error)}`),
+    });
+  });
+  const lookAgain = async (): Promise<void> => {
+    await all.refresh(notes());
+    await reload();
+  };
+  const keys = (): string[] => [...notes().tools.keys()].toSorted();
+
+  test('one look reads tools, prompts, resources, templates and instructions', async () => {
+    await lookAgain();
+    expect(requests.toSorted()).toEqual(Object.keys(MEMBERS).toSorted());
+    expect([...all.seen('notes')!.tools.keys()]).toEqual([
+      'read_note',
+      'write_note',
+      'prompt greeting',
+      'resource docs://a',
+      'resource note:1',
+      'template docs://{+path}',
+      'server instructions',
+    ]);
+    expect(itemCounts(all.seen('notes')!)).toEqual({ tools: 2, prompts: 1, resources: 2, templates: 1 });
+    expect(faults).toEqual([]);
+  });
+
+  test('TD-03: a new prompt, template or text of the server is a record that waits for its review', async () => {
+    await lookAgain();
+    for (const key of ['prompt greeting', 'template docs://{+path}', 'server instructions', 'resource note:1']) {
+      const entry = notes().tools.get(key)!;
+      expect([key, toolStanding(entry.record), entry.facts]).toEqual([key, 'unreviewed', null]);
+    }
+    expect(drifts.map(({ tool, what }) => `${what} ${tool}`)).toContain('new prompt greeting');
+  });
+
+  test('a listed resource that a template of the server covers gets no record, approved or not; the list has it', async () => {
+    await lookAgain();
+    expect(keys()).toEqual([
+      'prompt greeting',
+      'read_note',
+      'resource note:1',
+      'server instructions',
+      'template docs://{+path}',
+      'write_note',
+    ]);
+    expect(all.seen('notes')!.resources.map(({ uri }) => uri)).toEqual(['docs://a', 'note:1']);
+  });
+
+  test('at most 200 resources have records, and those that nobody approved leave none behind', async () => {
+    has = { ...has, templates: [], resources: Array.from({ length: 230 }, (_, i) => resource(`note:${i}`)) };
+    await lookAgain();
+    expect(keys().filter((key) => key.startsWith('resource '))).toHaveLength(200);
+    expect(all.seen('notes')!.resources).toHaveLength(230);
+    has = { ...has, resources: [resource('note:229')] };
+    await lookAgain();
+    // The record of the one that is left is made with the next look: there was no room in this one.
+    await lookAgain();
+    expect(keys().filter((key) => key.startsWith('resource '))).toEqual(['resource note:229']);
+  });
+
+  test('a resource that hides something from a reader is in no list', async () => {
+    has = { ...has, resources: [resource('docs://a', { description: 'Hi\u202E' }), resource('docs://b')] };
+    await lookAgain();
+    expect(all.seen('notes')!.resources.map(({ uri }) => uri)).toEqual(['docs://b']);
+  });
+
+  test('a prompt list that is not MCP takes the prompts away and nothing else, and says so', async () => {
+    await lookAgain();
+    const head = await state.head();
+    has = { ...has, prompts: { kind: 'result', result: { prompts: 'none' } } };
+    await lookAgain();
+    expect(faults).toEqual(['notes: upstream_protocol']);
+    expect(itemCounts(all.seen('notes')!)).toEqual({ tools: 2, prompts: 0, resources: 2, templates: 1 });
+    // It is not known to be gone: the record stays as it was.
+    expect(await state.head()).toBe(head);
+  });
+
+  test('a prompt list that times out ends the look', async () => {
+    has = { ...has, prompts: new UpstreamFault('upstream_timeout', 'slow', { dispatched: 'unknown' }) };
+    await expect(all.refresh(notes())).rejects.toMatchObject({ code: 'upstream_timeout' });
+    expect(all.seen('notes')).toBeUndefined();
+  });
+
+  test('a list that is advertised and unknown is empty and reported once per connection', async () => {
+    has = { ...has, prompts: { kind: 'error', error: { code: -32601, message: 'no' } } };
+    await lookAgain();
+    await lookAgain();
+    expect(faults).toEqual(['notes: catalogue_unknown_method']);
+  });
+
+  test.each(['tools', 'prompts', 'resources'] as const)('a change of the %s is looked at again', async (what) => {
+    await lookAgain();
+    has = { ...has, tools: [], prompts: [], resources: [] };
+    opened[0]!.change({ what });
+    await turns(() => all.seen('notes')!.tools.size === 2);
+  });
+
+  test('a change is told once, and neither the first sighting nor the same again is one', async () => {
+    const told: string[] = [];
+    const stop = all.onChanged((id) => told.push(id));
+    await lookAgain();
+    await lookAgain();
+    expect(told).toEqual([]);
+    has = { ...has, prompts: [] };
+    await lookAgain();
+    // Nor is a connection that ends, when the next one shows the same.
+    opened[0]!.drop();
+    await turns(() => all.seen('notes') === undefined);
+    await lookAgain();
+    expect(told).toEqual(['notes']);
+    has = { ...has, resources: [resource('docs://a', { size: 8 }), resource('note:1')] };
+    await lookAgain();
+    expect(told).toEqual(['notes', 'notes']);
+    stop();
+    has = { ...has, resources: [] };
+    await lookAgain();
+    expect(told).toEqual(['notes', 'notes']);
+  });
+
+  describe('on a lane', () => {
+    const confirmed = (maxAgeMs = 1_000): Promise<Sighting> => all.confirm(notes(), maxAgeMs, NEVER, LANE);
+
+    test('TD-02: what a server shows one caller only is seen there, refuses there, and is told to no reviewer', async () => {
+      await lookAgain();
+      const head = await state.head();
+      const { version } = all;
+      laneHas = { tools: [READ.definition, { ...WRITE.definition, description: 'Poisoned.' }] };
+      const sighting = await confirmed();
+      expect(toolStanding(notes().tools.get('write_note')!.record, sighting.tools.get('write_note'))).toBe(
+        'unreviewed',
+      );
+      expect(sighting.tools.get('write_note')).not.toBe(digestOfTool(WRITE));
+      expect(sighting.tools.get('read_note')).toBe(digestOfTool(READ));
+      expect(all.seen('notes')!.tools.get('write_note')).toBe(digestOfTool(WRITE));
+      expect(all.seen('notes', LANE)).toBe(sighting);
+      expect([await state.head(), all.version, faults]).toEqual([head, version, ['notes: catalogue_lane_differs']]);
+    });
+
+    test('TD-02: twin: a look on the shared connection does not see it', async () => {
+      await lookAgain();
+      laneHas = { tools: [READ.definition, { ...WRITE.definition, description: 'Poisoned.' }] };
+      expect((await all.confirm(notes(), 0, NEVER)).tools.get('write_note')).toBe(digestOfTool(WRITE));
+    });
+
+    test('the same bounds hold, and one look serves all who wait', async () => {
+      const [one, two] = await Promise.all([confirmed(), confirmed()]);
+      expect(two).toBe(one);
+      clock.advance(1_000);
+      expect(await confirmed()).toBe(one);
+      clock.advance(1);
+      expect((await confirmed()).at).toBe(NOW + 1_001);
+      const before = requests.length;
+      await confirmed(0);
+      expect(requests.length).toBe(before + 4);
+    });
+
+    test('a change that the lane hears of is a doubt about the lane only', async () => {
+      await lookAgain();
+      await confirmed();
+      const shared = all.seen('notes');
+      opened[1]!.change({ what: 'tools' });
+      expect(all.seen('notes', LANE)!.at).toBe(Number.NEGATIVE_INFINITY);
+      expect(all.seen('notes')).toBe(shared);
+    });
+
+    test('its sighting ends with its connection, and with the server', async () => {
+      await lookAgain();
+      await confirmed();
+      opened[1]!.drop();
+      await turns(() => all.seen('notes', LANE) === undefined);
+      expect(all.seen('notes')).toBeDefined();
+      await confirmed();
+      all.forget('notes');
+      expect([all.seen('notes'), all.seen('notes', LANE)]).toEqual([undefined, undefined]);
+    });
+  });
+
+  describe('for lists', () => {
+    const listed = (): Promise<Sighting> => all.forLists(notes(), NEVER);
+
+    test('the last sighting serves at once for 30 s, then it serves while a look goes on behind it', async () => {
+      await lookAgain();
+      const first = all.seen('notes')!;
+      const before = requests.length;
+      clock.advance(30_000);
+      expect(await listed()).toBe(first);
+      expect(requests.length).toBe(before);
+      clock.advance(1);
+      expect(await Promise.all([listed(), listed()])).toEqual([first, first]);
+      await turns(() => all.seen('notes')!.at === NOW + 30_001);
+      expect(requests.length).toBe(before + 4);
+    });
+
+    test('beyond 5 min, after a doubt, and without a sighting, they wait', async () => {
+      expect((await listed()).at).toBe(NOW);
+      clock.advance(300_001);
+      expect((await listed()).at).toBe(NOW + 300_001);
+      has = { ...has, tools: [] };
+      opened[0]!.change({ what: 'tools' });
+      expect((await listed()).tools.has('read_note')).toBe(false);
+    });
+  });
+
+  describe('watched resources', () => {
+    let heard: string[];
+    beforeEach(() => {
+      heard = [];
+      all.onResource((id, uri) => heard.push(`${id} ${uri}`));
+    });
+
+    test('are passed on to the connection there is, and to the next one, and reported after the gap', async () => {
+      await lookAgain();
+      all.watch('notes', new Set(['docs://a']));
+      expect(opened[0]!.watching).toEqual(['docs://a']);
+      opened[0]!.change({ what: 'resource', uri: 'docs://a' });
+      opened[0]!.change({ what: 'resource', uri: 'docs://other' });
+      expect(heard).toEqual(['notes docs://a']);
+      opened[0]!.drop();
+      await turns(() => opened.length === 2 && heard.length === 2);
+      expect(opened[1]!.watching).toEqual(['docs://a']);
+      expect(heard).toEqual(['notes docs://a', 'notes docs://a']);
+    });
+
+    test('open a connection where there is none, and not to a server out of service', async () => {
+      all.watch('notes', new Set(['docs://a']));
+      await turns(() => opened[0]?.watching[0] === 'docs://a');
+      all.watch('notes', new Set());
+      expect(opened[0]!.watching).toEqual([]);
+      snapshot = pictureOf([server('notes', { state: 'suspended' })]);
+      opened[0]!.drop();
+      await turns(() => all.seen('notes') === undefined);
+      all.watch('notes', new Set(['docs://a']));
+      await new Promise((resolve) => setImmediate(resolve));
+      expect(opened).toHaveLength(1);
+    });
+  });
 });

@@ -5,9 +5,10 @@ import { snapshotIsFresh } from '../../src/gateway/guards/snapshot-is-fresh.ts';
 import { lockOn } from '../../src/gateway/standing.ts';
 import { visible } from '../../src/policy/decide.ts';
 import type { Call } from '../../src/gateway/call.ts';
+import { resolveUri } from '../../src/gateway/snapshot.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import { personFor } from '../../src/directory/standing.ts';
-import { BASE, ISSUER, NOW, READ, lock, pictureOf, policy, person, server, stored, tool } from './state.ts';
+import { BASE, ISSUER, NOW, READ, item, lock, pictureOf, policy, person, server, stored, tool } from './state.ts';
 
 const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
   snapshot.policies !== null &&
@@ -31,6 +32,7 @@ describe('a whole picture', () => {
     expect(snapshot.servers.get('notes')!.tools.get('read_note')!.facts).toEqual({
       server: 'notes',
       name: 'read_note',
+      kind: 'tool',
       risk: 'read',
       scope: 'notes:read',
       environment: 'production',
@@ -132,6 +134,67 @@ describe('what cannot be read', () => {
     expect(snapshot.organisation).toBeNull();
     expect(callerStands.decide(callOn(snapshot), NOW)).toEqual({ pass: false, denial: { reason: 'person_unknown' } });
   });
+});
+
+describe('items by key, URIs by item', () => {
+  const TEMPLATES = ['docs://{+path}', 'docs://manual/{page}', 'docs://{area}/x', 'note:{a}{b}'];
+  const picture = pictureOf([
+    ...BASE,
+    item('notes', 'prompt', { name: 'greeting', arguments: [{ name: 'who', required: true }] }),
+    item('notes', 'resource', { uri: 'docs://manual/cover', name: 'cover' }),
+    item('notes', 'resource', { uri: 'docs://manual/draft', name: 'draft' }, { approved: null }),
+    item('notes', 'resource', { uri: 'file:///etc/../odd', name: 'odd' }),
+    ...TEMPLATES.map((uriTemplate) => item('notes', 'template', { uriTemplate, name: 'x' })),
+    item('notes', 'template', { uriTemplate: 'secret://{id}', name: 'x' }, { approved: null }),
+    item('notes', 'server', { instructions: 'Be kind.', serverInfo: {} }),
+  ]);
+  const notes = picture.servers.get('notes')!;
+
+  test('an item stands under its key, with its kind, a check of its own, and facts that policies know by the key', () => {
+    expect([...picture.problems.values()].flat()).toEqual([]);
+    const prompt = notes.tools.get('prompt greeting')!;
+    expect(prompt).toMatchObject({
+      kind: 'prompt',
+      name: 'greeting',
+      key: 'prompt greeting',
+      id: 'notes/prompt greeting',
+    });
+    expect(prompt.facts).toMatchObject({ server: 'notes', name: 'prompt greeting', kind: 'prompt', risk: 'read' });
+    expect([prompt.check?.check({ who: 'x' }).ok, prompt.check?.check({}).ok]).toEqual([true, false]);
+    expect(prompt.schema).toMatchObject({ required: ['who'] });
+    expect(picture.policies!.tools.get('notes')!.has('prompt greeting')).toBe(true);
+    expect(notes.tools.get('server instructions')!.facts).not.toBeNull();
+    expect([...notes.tools.keys()].filter((key) => !key.includes(' '))).toEqual(['read_note', 'write_note']);
+  });
+
+  test('templates stand in one order: the most specific first, then by text; one that cannot be read is not among them', () => {
+    expect(notes.templates.map(({ entry }) => entry.name)).toEqual([
+      'docs://manual/{page}',
+      'docs://{+path}',
+      'docs://{area}/x',
+    ]);
+    expect(notes.tools.get('template note:{a}{b}')).toMatchObject({ check: null, schema: null });
+  });
+
+  test.each([
+    ['docs://manual/cover', 'resource docs://manual/cover', {}],
+    ['docs://manual/7', 'template docs://manual/{page}', { page: '7' }],
+    // Nobody approved it as a resource of its own.
+    ['docs://manual/draft', 'template docs://manual/{page}', { page: 'draft' }],
+    ['docs://a/b', 'template docs://{+path}', { path: 'a/b' }],
+    // An approved resource is taken at its word: the reviewer saw this URI.
+    ['file:///etc/../odd', 'resource file:///etc/../odd', {}],
+  ])('AZ-01: %s belongs to %s', (uri, key, variables) => {
+    const found = resolveUri(notes, uri)!;
+    expect([found.item.key, found.variables]).toEqual([key, variables]);
+  });
+
+  test.each(['secret://1', 'note:ab', 'docs://a/../b', 'DOCS://a', 'docs:', '', 'prompt greeting', 'read_note'])(
+    "AZ-01: %j is nobody's, and so not found",
+    (uri) => {
+      expect(resolveUri(notes, uri)).toBeNull();
+    },
+  );
 });
 
 describe('standing', () => {

@@ -2,6 +2,7 @@
 import { buildSnapshot } from '../../src/gateway/snapshot.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import { readDefinition } from '../../src/integrity/definition.ts';
+import type { ItemKind } from '../../src/integrity/records.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import type { StoredRecord } from '../../src/store/state.ts';
@@ -65,6 +66,17 @@ export function tool(serverId: string, spec: ToolSpec, more: object = {}, revisi
     ...more,
   };
   return stored('tool', `${serverId}/${name}`, body, revision);
+}
+
+/** Another item that was seen and approved as it is, as something to read. */
+export function item(serverId: string, kind: ItemKind, definition: JsonObject, more: object = {}): StoredRecord {
+  const read = readDefinition(kind, definition);
+  if (!read.ok) throw new Error(read.error.code);
+  const { name, key, digest } = read.value;
+  const seen = { digest, definition: read.value.definition };
+  const approved = { ...seen, risk: 'read', scope: 'notes:read', justification: 'test', by: 'sven', at: NOW };
+  const body = { server: serverId, kind, name, observed: { ...seen, seenAt: NOW }, approved, ...more };
+  return stored('tool', `${serverId}/${key}`, body);
 }
 
 export const lock = (id: string, kind: string, value: string, until: number | null = null): StoredRecord =>

@@ -226,6 +226,7 @@ const POOL = [
   `permit (principal, action, resource) when { context.arguments.strings.hasTag("/p") && context.arguments.strings.getTag("/p") like "/w/*" } when { context.scopeHeld };`,
   `forbid (principal, action, resource) when { context.arguments.flags.hasTag("/f") && context.arguments.flags.getTag("/f") } unless { context.approved };`,
   `forbid (principal, action, resource) when { [Remit::Tool::"mail/b"].contains(resource) };`,
+  `forbid (principal, action, resource) when { resource.kind == Remit::Kind::"prompt" } unless { context.approved };`,
   `forbid (principal, action, resource) when { [Remit::Person::"bert", Remit::Person::"anna"].contains(principal) && resource.risk == Remit::Risk::"write" };`,
   `forbid (principal, action, resource) when { context.agent != Remit::Agent::"ci" && resource.environment == Remit::Environment::"staging" };`,
   `forbid (principal, action, resource) when { context.arguments.numbers.hasTag("/n") && context.arguments.numbers.getTag("/n") + 9223372036854775800 > 9 };`,
@@ -233,14 +234,15 @@ const POOL = [
 
 test('kept answers, slices and classes change nothing: every question is answered as by the whole set, evaluated from scratch', () => {
   const tools = ['files', 'mail'].flatMap((server) =>
-    // d differs from b in nothing but its name.
-    ['a', 'b', 'c', 'd'].map((name, i) =>
+    // d differs from b in nothing but its name, e from b in name and kind.
+    ['a', 'b', 'c', 'd', 'e'].map((name, i) =>
       tool({
         server,
         name,
+        kind: i === 4 ? 'prompt' : 'tool',
         risk: i === 0 ? 'write' : 'read',
         environment: i === 2 ? 'staging' : 'production',
-        scope: i === 3 ? 's:1' : `s:${i}`,
+        scope: i > 2 ? 's:1' : `s:${i}`,
       }),
     ),
   );

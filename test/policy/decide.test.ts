@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { BASELINE } from '../../src/policy/baseline.ts';
-import { decide } from '../../src/policy/decide.ts';
+import { compilePolicies } from '../../src/policy/compile.ts';
+import { decide, visible } from '../../src/policy/decide.ts';
 import { question, setOf, tool } from './fixtures.ts';
 
 describe('verdicts', () => {
@@ -39,6 +40,41 @@ describe('verdicts', () => {
     expect(decide(set, question({ tool: removal, scopes: new Set() }))).toMatchObject({
       verdict: 'deny',
       reason: 'not_permitted',
+    });
+  });
+});
+
+describe('kinds of items', () => {
+  const prompt = tool({ name: 'prompt greeting', kind: 'prompt' });
+  const same = tool({ name: 'greeting' });
+  const scopes = new Set(['files:read']);
+
+  test('AZ-02: a tool and a prompt of the same risk, scope and server are told apart by their kind', () => {
+    const id = 'team.no-prompts';
+    const text = `forbid (principal, action == Remit::Action::"callTool", resource)
+when { resource.kind == Remit::Kind::"prompt" };`;
+    const set = setOf([...BASELINE, { id, text }], [same, prompt, tool()]);
+    // Asked in both orders: an answer kept for the one must not serve the other.
+    for (const _ of [1, 2]) {
+      expect(decide(set, question({ tool: same, scopes })).verdict).toBe('allow');
+      expect(decide(set, question({ tool: prompt, scopes }))).toMatchObject({ verdict: 'deny', rules: [id] });
+    }
+    const who = { person: question().person, agent: 'a', at: 0 };
+    expect([visible(set, who, same), visible(set, who, prompt)]).toEqual([true, false]);
+  });
+
+  test('an item is named by its key', () => {
+    const text = `forbid (principal, action == Remit::Action::"callTool", resource == Remit::Tool::"files/prompt greeting");`;
+    const set = setOf([...BASELINE, { id: 'team.one', text }], [same, prompt]);
+    expect(decide(set, question({ tool: prompt, scopes })).verdict).toBe('deny');
+    expect(decide(set, question({ tool: same, scopes })).verdict).toBe('allow');
+  });
+
+  test('a kind that does not exist is an error when it is saved', () => {
+    const text = `forbid (principal, action == Remit::Action::"callTool", resource) when { resource.kind == Remit::Kind::"toool" };`;
+    expect(compilePolicies({ policies: [{ id: 'x', text }], tools: [] })).toMatchObject({
+      ok: false,
+      error: [{ policy: 'x', code: 'policy_invalid' }],
     });
   });
 });
