@@ -56,6 +56,7 @@ export interface DecisionFacts {
 }
 
 export type OutcomeStatus =
+  | 'input_required' // the client was asked for something; `parked`: the request to the server is still open
   | 'ok'
   | 'tool_error' // the tool answered isError
   | 'protocol_error' // the server answered a JSON-RPC error
@@ -73,6 +74,8 @@ export interface OutcomeFacts {
   readonly ms: number;
   /** What looked at the result and what did not (AE-11). */
   readonly inspected: readonly string[];
+  /** Messages that left for the client before the reply: how many, and the chained digest of their canonical texts. */
+  readonly sent?: { readonly count: number; readonly digest: Digest };
   /** Id of the credential that was presented upstream, never the credential (AE-05). */
   readonly credential?: string | null;
 }

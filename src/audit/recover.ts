@@ -54,7 +54,9 @@ export async function recover(options: {
     ({ index, entry }) => {
       if (scope === 'node' && entry.node !== node) return false;
       // Outcomes stand behind their intents, so going backwards we meet them first.
-      if (entry.kind === 'outcome' && entry.prev !== undefined) finished.add(entry.prev);
+      // A parked call's request was answered, but the call itself was still open at its server.
+      const open = entry.outcome?.status === 'input_required' && entry.outcome.detail === 'parked';
+      if (entry.kind === 'outcome' && entry.prev !== undefined && !open) finished.add(entry.prev);
       return entry.kind === 'intent' && !finished.has(index);
     },
     MAX_SCAN,

@@ -1,25 +1,30 @@
 /**
- * The way of one message after it was read: the guards of its column, then what its method family does. Reads that touch no server
- * (hello, list) are recorded in one entry before the reply leaves; a tools/call goes on in call-tool.ts (DESIGN.md section 4).
+ * The way of one message after it was read: the guards of its column, then what its method family does. What touches no server
+ * (hello, lists, sessions) is recorded in one entry before the reply leaves; the use of an item goes on in use-item.ts (DESIGN.md section 4),
+ * tasks in tasks.ts, what is heard for a long time in streams.ts.
  */
 import { callEntry } from '../audit/entries.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { methodNotFound } from '../protocol/errors.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
-import { callTool } from './call-tool.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
-import { facingOf, listTools, openSession } from './greeting.ts';
+import { facingOf } from './facing.ts';
+import { listItems, openSession } from './greeting.ts';
 import { COLUMN_OF } from './pipeline.ts';
+import type { Column } from './pipeline.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
+import { setLevel, subscribe, takeAnswer } from './session-acts.ts';
+import { listen } from './streams.ts';
+import { answerTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
+import { useItem } from './use-item.ts';
 import type { Reply } from './wire.ts';
 
 /** Never throws: whatever goes wrong becomes a reply, and a refusal where there is doubt. */
@@ -36,41 +41,58 @@ export async function answer(call: Call, deps: AnswerDeps): Promise<Reply> {
   }
 }
 
-async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
-  const { rule } = call.message;
-  const column = rule ? COLUMN_OF[rule.family] : 'note';
+function columnOf({ message }: Call): Column {
+  if (message.kind === 'reply') return 'reply';
+  return message.rule ? COLUMN_OF[message.rule.family] : 'note';
+}
 
+async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
+  const column = columnOf(call);
   const denial = await deps.pipeline.admit(call, column, deps.ports);
   if (denial) return refuse(call, denial, deps, measure);
+  admitted(call);
 
-  const caller = known(call, 'caller');
-  call.inflight.facts = {
-    issuer: caller.issuer,
-    subject: caller.subject,
-    agent: caller.clientId,
-    server: call.endpoint.server,
-    tool: call.facts.tool?.name ?? null,
-    token: caller.tokenId,
-  };
   const { message } = call;
-  if (message.kind !== 'request') return note(call, deps);
+  if (message.kind === 'reply') return takeAnswer(call, message, deps);
+  if (message.kind === 'notification') return note(call, deps);
   if (call.facts.session) call.inflight.request = { session: call.facts.session.nonce, id: message.id };
 
   switch (column) {
     case 'edge':
     case 'note':
+    case 'reply':
       return { kind: 'accepted' };
-    case 'unserved':
-      return refuse(call, { reason: 'message_refused', error: methodNotFound(message.id, message.era) }, deps, measure);
     case 'ping':
       return { kind: 'result', id: message.id, result: emptyResult(facingOf(call, deps)) };
     case 'hello':
-      return recorded(call, deps, measure, () => Promise.resolve(openSession(call, message, deps)));
+      return recorded(call, message, deps, measure, () => openSession(call, message, deps));
     case 'list':
-      return recorded(call, deps, measure, () => listTools(call, deps));
+      return recorded(call, message, deps, measure, () => listItems(call, message, deps));
+    case 'level':
+      return recorded(call, message, deps, measure, () => setLevel(call, message, deps));
+    case 'watch':
+      return recorded(call, message, deps, measure, () => subscribe(call, message, deps));
+    case 'hear':
+      return listen(call, message, deps, measure);
+    case 'task':
+      return answerTask(call, message, deps, measure);
     case 'call':
-      return callTool(call, message, deps, measure);
+    case 'fill':
+      return useItem(call, message, deps, measure);
   }
+}
+
+/** From here on a lock that falls on any of these ends the call. */
+export function admitted(call: Call): void {
+  const caller = known(call, 'caller');
+  call.inflight.facts = {
+    issuer: caller.issuer,
+    subject: caller.subject,
+    agent: caller.clientId,
+    server: call.subject.server,
+    tool: call.facts.tool?.key ?? null,
+    token: caller.tokenId,
+  };
 }
 
 /** Notifications change nothing upstream. A cancellation reaches the caller's own call, nobody else's. */
@@ -87,23 +109,24 @@ function note(call: Call, deps: AnswerDeps): Reply {
   return { kind: 'accepted' };
 }
 
-/** Reads that touch no server: one entry, then the reply. */
-async function recorded(
+export interface Done {
+  readonly result: JsonObject;
+  readonly digest?: Digest;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What touches no server: one entry, then the reply. */
+export async function recorded(
   call: Call,
+  message: InboundRequest,
   deps: AnswerDeps,
   measure: CallMeasure,
-  work: () => Promise<{
-    readonly result: JsonObject;
-    readonly digest?: Digest;
-    readonly headers?: Record<string, string>;
-  }>,
+  work: () => Promise<Done | { readonly denial: Denial }>,
 ): Promise<Reply> {
-  const message = call.message as InboundRequest;
-  const done = await work().catch((fault: unknown): Denial => ({
-    reason: 'tool_unconfirmed',
-    fault: isFault(fault) ? fault.code : 'unexpected',
+  const done = await work().catch((fault: unknown) => ({
+    denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const,
   }));
-  if ('reason' in done) return refuse(call, done, deps, measure);
+  if ('denial' in done) return refuse(call, done.denial, deps, measure);
   const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
   let index: number;
   try {

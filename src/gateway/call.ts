@@ -8,14 +8,19 @@ import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Decision } from '../policy/decide.ts';
 import type { InboundMessage } from '../protocol/read-request.ts';
+import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';
+import type { Lane } from '../upstream/target.ts';
 import type { Inflight } from './inflight.ts';
+import type { Outlet } from './outlet.ts';
 import type { PersonEntry, ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
+import type { Subject } from './subject.ts';
 
 /** The protected resource that was addressed, from the request's path. */
 export interface Endpoint {
   readonly org: string;
-  readonly server: string;
+  /** Null: the aggregate of all servers of the organisation. */
+  readonly server: string | null;
   /** Canonical resource URI: the audience every token must carry. */
   readonly resource: string;
   readonly metadataUrl: string;
@@ -26,11 +31,16 @@ export interface Facts {
   person: PersonEntry;
   server: ServerEntry;
   session: SessionFacts;
+  /** What this message takes up again (modern clients): opened, theirs, and about the same item. */
+  resumed: RequestState;
+  /** The item that is used: a tool, a prompt, a resource or a template. */
   tool: ToolEntry;
+  /** What the item is given, as schemas and policies see it. */
   arguments: JsonObject;
   argumentsDigest: Digest;
-  /** What the server was seen to offer when the tool was found unchanged. */
+  /** What the server was seen to offer when the item was found unchanged, and on which of its connections. */
   seen: ReadonlyMap<string, Digest>;
+  lane: Lane | null;
   decision: Decision;
   /** The approval this call will use, and the digest of the exact call it is bound to. */
   approval: { readonly id: string; readonly call: Digest };
@@ -42,10 +52,13 @@ export interface Call {
   readonly startedAt: number;
   readonly endpoint: Endpoint;
   readonly message: InboundMessage;
+  readonly subject: Subject;
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly rawHeaders: readonly string[];
   readonly rawUrl: string;
   readonly inflight: Inflight;
+  /** The way to the client before the reply. */
+  readonly outlet: Outlet;
   /** The picture every guard reads; replaced only between whole passes over the guards. */
   snapshot: Snapshot;
   readonly facts: Partial<Facts>;

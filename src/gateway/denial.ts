@@ -2,6 +2,7 @@
  * Every way a call can be refused, as one closed union. Adding a reason without deciding what the caller sees does not compile (wire.ts).
  * The rich reason goes to the audit log and the operator; the caller gets neutral text and a reference id.
  */
+import type { JsonObject } from '../lib/json.ts';
 import type { WireError } from '../protocol/errors.ts';
 
 export type Denial =
@@ -25,7 +26,10 @@ export type Denial =
   | { readonly reason: 'server_not_enabled'; readonly state: string }
   | { readonly reason: 'session_unknown' }
   | { readonly reason: 'session_of_another'; readonly owner: string }
-  // the tool
+  | { readonly reason: 'state_invalid'; readonly error: WireError }
+  | { readonly reason: 'capability_missing'; readonly required: JsonObject }
+  | { readonly reason: 'task_unknown' }
+  // the item
   | { readonly reason: 'tool_unknown' }
   | { readonly reason: 'tool_unreviewed' }
   | { readonly reason: 'tool_changed'; readonly approved: string; readonly seen: string }

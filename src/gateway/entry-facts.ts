@@ -1,5 +1,6 @@
 /** From a call to the facts of its log entries. The members stand in canonical order: audit/entries.ts says why. */
 import type { Actor, CallFacts, DecisionFacts, OutcomeFacts, OutcomeStatus } from '../audit/entry.ts';
+import { itemKey } from '../integrity/records.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Call } from './call.ts';
 import { reasonCode, verdictOf } from './denial.ts';
@@ -26,7 +27,8 @@ export function actorOf(call: Call): Actor | undefined {
 
 export function callFacts(call: Call): CallFacts {
   const { tool } = call.facts;
-  const asked = call.message.rule?.family === 'call' ? call.message.params['name'] : null;
+  const { kind, name } = call.subject;
+  const asked = kind === null || name === null ? null : itemKey(kind, name);
   return {
     args: call.facts.argumentsDigest ?? null,
     definition: tool?.approved?.digest ?? null,
@@ -34,8 +36,8 @@ export function callFacts(call: Call): CallFacts {
     id: call.id,
     method: call.message.rule ? call.message.method : 'unknown',
     risk: tool?.facts?.risk ?? null,
-    server: call.endpoint.server,
-    tool: tool?.name ?? (typeof asked === 'string' ? asked.slice(0, 128) : null),
+    server: call.subject.server,
+    tool: tool?.key ?? asked?.slice(0, 128) ?? null,
   };
 }
 
@@ -71,7 +73,7 @@ export function finish(
 ): void {
   measure.end({
     server: call.facts.server?.id ?? '',
-    tool: call.facts.tool?.name ?? null,
+    tool: call.facts.tool?.key ?? null,
     method: call.message.rule ? call.message.method : 'unknown',
     verdict,
     reason,

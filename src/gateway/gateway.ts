@@ -8,27 +8,33 @@ import { adminEntry } from '../audit/entries.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
+import { cursors } from '../protocol/cursors.ts';
+import { requestStates } from '../protocol/request-state.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
 import type { StateStore, StoredRecord } from '../store/state.ts';
 import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { approvalDesk } from './approval-desk.ts';
+import { askDesk } from './ask-desk.ts';
 import { createCatalogue, itemCounts } from './catalogue.ts';
 import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
-import { endedSessions } from './ended-sessions.ts';
+import { sealedExchange } from './exchange-box.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import { inflightRegistry } from './inflight.ts';
 import { memoryLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
+import { laneOf } from './lanes.ts';
 import { startListener } from './listener.ts';
 import type { Listener } from './listener.ts';
 import { noiseCounter } from './noise.ts';
+import { parking } from './parking.ts';
 import { PIPELINE, pipelineOf } from './pipeline.ts';
 import type { Row } from './pipeline.ts';
 import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
+import { sessionBook } from './session-book.ts';
 import { createTelemetry } from './telemetry.ts';
 import { withdraw } from './withdraw.ts';
 
@@ -94,7 +100,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const inflight = inflightRegistry();
   const noise = noiseCounter(clock);
   const sessions = sessionSealer(deps.sessionKeys, clock);
-  const ended = endedSessions(clock);
+  const exchange = sealedExchange(deps.exchange, deps.sessionKeys);
   const limits = memoryLimits(deps.limits);
 
   const build = (previous: Snapshot | null, changed: ReadonlySet<string> | null): Snapshot => {
@@ -162,7 +168,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     }),
     snapshotAgeMs: () => view.ageMs(),
     freshnessLimitMs: deps.freshnessLimitMs,
-    endedSessions: ended,
+    book: sessionBook(exchange, clock),
+    states: requestStates(deps.sessionKeys, clock),
+    laneOf: (call) => laneOf(call, connect),
   };
 
   const stopFollowing = view.onApplied((kinds) => {
@@ -204,6 +212,13 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     ports,
     pipeline: pipelineOf(table),
     sessions,
+    cursors: cursors(deps.sessionKeys),
+    node: deps.node,
+    exchange,
+    desk: askDesk(deps.node),
+    parking: parking(inflight),
+    relayAnswer: () => Promise.resolve(false),
+    relayRetry: () => Promise.resolve(null),
     version: deps.version,
     defaultScopes: describe.defaults,
     lists: listCache(),
@@ -223,10 +238,10 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     issuers: deps.issuers,
     scopesOf: describe.all,
     serverTitle: (id) => {
+      if (id === null) return snapshot.organisation ? 'All servers' : null;
       const server = snapshot.servers.get(id)?.record;
       return server && (server.state === 'enabled' || server.state === 'suspended') ? server.title : null;
     },
-    sessionsEnded: ended,
   });
   for (const server of snapshot.servers.values()) refreshQuietly(server);
 

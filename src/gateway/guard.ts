@@ -4,12 +4,15 @@
  */
 import type { Clock } from '../lib/clock.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
+import type { RequestStates } from '../protocol/request-state.ts';
 import type { SessionSealer } from '../protocol/session.ts';
+import type { Lane } from '../upstream/target.ts';
 import type { ApprovalDesk } from './approval-desk.ts';
 import type { Call, Facts } from './call.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Denial } from './denial.ts';
 import type { Limits } from './limits.ts';
+import type { SessionBook } from './session-book.ts';
 
 export type Verdict =
   | { readonly pass: true; readonly learned?: Partial<Facts> }
@@ -30,8 +33,12 @@ export interface GuardPorts {
   /** Milliseconds since the snapshot was last confirmed to be the newest. */
   snapshotAgeMs(): number;
   readonly freshnessLimitMs: number;
-  /** Sessions that were ended by their client, until they would have expired. */
-  readonly endedSessions: { has(nonce: string): boolean };
+  /** What legacy sessions said since they were opened. */
+  readonly book: SessionBook;
+  /** Seals and opens what a modern client brings back (MRTR). */
+  readonly states: RequestStates;
+  /** The connection of its own that a call needs; null: the shared one. */
+  laneOf(call: Call): Lane | null | Promise<Lane | null>;
 }
 
 export interface Guard<F = unknown> {

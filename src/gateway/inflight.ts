@@ -7,7 +7,8 @@ export interface InflightFacts {
   readonly issuer: string;
   readonly subject: string;
   readonly agent: string;
-  readonly server: string;
+  /** Null: a message to an aggregate that is about no one server. */
+  readonly server: string | null;
   /** Without the server. */
   readonly tool: string | null;
   readonly token: string;
@@ -20,6 +21,8 @@ export interface Inflight {
   /** Legacy `notifications/cancelled` finds the call by session and request id. */
   request: { readonly session: string; readonly id: string | number } | null;
   readonly signal: AbortSignal;
+  /** Goes on after the request that began it was answered (a parked call, a task): whoever keeps it closes it. */
+  held: boolean;
   /** Why it was ended: `lock:<id>`, `client_gone`, `client_cancelled`, `shutdown`, `deadline`; null while it runs. */
   cancelledBy: string | null;
 }
@@ -28,6 +31,8 @@ export interface InflightRegistry {
   open(id: string, timeoutMs: number): Inflight;
   close(call: Inflight): void;
   cancel(call: Inflight, why: string): void;
+  /** Its deadline rests until the returned function is called, and then begins anew; pauses nest. */
+  pause(call: Inflight): () => void;
   /** Ends every call for which `why` gives a reason; null lets it run. Returns how many. */
   cancelWhere(why: (facts: InflightFacts | null) => string | null): number;
   cancelRequest(session: string, requestId: string | number): boolean;
@@ -35,7 +40,10 @@ export interface InflightRegistry {
 }
 
 export function inflightRegistry(): InflightRegistry {
-  const calls = new Map<Inflight, { controller: AbortController; timer: NodeJS.Timeout }>();
+  const calls = new Map<
+    Inflight,
+    { readonly controller: AbortController; readonly timeoutMs: number; timer: NodeJS.Timeout; pauses: number }
+  >();
 
   const cancel = (call: Inflight, why: string): void => {
     const entry = calls.get(call);
@@ -47,9 +55,16 @@ export function inflightRegistry(): InflightRegistry {
   return {
     open(id, timeoutMs) {
       const controller = new AbortController();
-      const call: Inflight = { id, facts: null, request: null, signal: controller.signal, cancelledBy: null };
+      const call: Inflight = {
+        id,
+        facts: null,
+        request: null,
+        signal: controller.signal,
+        held: false,
+        cancelledBy: null,
+      };
       const timer = setTimeout(() => cancel(call, 'deadline'), timeoutMs);
-      calls.set(call, { controller, timer });
+      calls.set(call, { controller, timeoutMs, timer, pauses: 0 });
       return call;
     },
     close(call) {
@@ -57,6 +72,19 @@ export function inflightRegistry(): InflightRegistry {
       calls.delete(call);
     },
     cancel,
+    pause(call) {
+      const entry = calls.get(call);
+      if (!entry) return () => undefined;
+      entry.pauses++;
+      clearTimeout(entry.timer);
+      let over = false;
+      return () => {
+        if (over) return;
+        over = true;
+        if (--entry.pauses === 0 && calls.has(call))
+          entry.timer = setTimeout(() => cancel(call, 'deadline'), entry.timeoutMs);
+      };
+    },
     cancelWhere(why) {
       let count = 0;
       for (const call of calls.keys()) {

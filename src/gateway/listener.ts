@@ -1,6 +1,7 @@
 /**
- * The public listener: connection and body limits, Host and Origin, routing, then one message through answer.ts and out.
- * Routes: POST and DELETE /mcp/{org}/{server}; its RFC 9728 metadata; nothing else. GET on an endpoint is 405 until streams are served.
+ * The public listener: connection and body limits, Host and Origin, routing, then one message (or one batch) through answer.ts and out.
+ * Routes: POST, GET and DELETE /mcp/{org}/{server} and /mcp/{org}; their RFC 9728 metadata; nothing else.
+ * A reply is JSON, or the last event of the response's stream if something went out before it (outlet.ts).
  * Who sends no valid token learns nothing but how to get one: even an unreadable body is answered with 401 then.
  */
 import { createServer } from 'node:http';
@@ -9,21 +10,26 @@ import type { AddressInfo } from 'node:net';
 import { metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
 import { invalidRequest } from '../protocol/errors.ts';
 import { httpGuards } from '../protocol/http-guards.ts';
 import { NO_ENVELOPE } from '../protocol/meta.ts';
-import { readBody as readPosted } from '../protocol/read-request.ts';
-import type { InboundMessage, ReadLimits } from '../protocol/read-request.ts';
+import { readBody } from '../protocol/read-request.ts';
+import type { InboundBatch, InboundMessage, ReadLimits } from '../protocol/read-request.ts';
 import { wireAccepted, wireError, wireResponse } from '../protocol/write-response.ts';
 import type { WireResponse } from '../protocol/write-response.ts';
 import { answer } from './answer.ts';
 import type { Call, Endpoint } from './call.ts';
-import { endSession, refuseUnread } from './edge.ts';
-import type { EdgeDeps } from './edge.ts';
+import type { AnswerDeps } from './deps.ts';
+import { bodiless, refuseUnread } from './edge.ts';
+import { CLOSED, httpOutlet } from './outlet.ts';
+import type { HttpOutlet, Outlet } from './outlet.ts';
 import { refuseWith } from './refuse.ts';
+import { eventLog } from './streams.ts';
+import { subjectOf } from './subject.ts';
 import type { Reply } from './wire.ts';
 
-export interface ListenerDeps extends EdgeDeps {
+export interface ListenerDeps extends AnswerDeps {
   readonly clock: Clock;
   readonly org: string;
   readonly host: string;
@@ -37,21 +43,24 @@ export interface ListenerDeps extends EdgeDeps {
   readonly issuers: readonly string[];
   /** Plain words for the scopes of a server, for metadata and consent pages. */
   readonly scopesOf: (
-    server: string,
+    server: string | null,
   ) => ReadonlyArray<{ readonly scope: string; readonly description: string; readonly risk: string }>;
-  readonly serverTitle: (server: string) => string | null;
+  /** Null: no such server, or none in service. `null` asks for the aggregate. */
+  readonly serverTitle: (server: string | null) => string | null;
 }
 
 export interface Listener {
   readonly url: string;
-  resourceUrl(server: string): string;
+  resourceUrl(server: string | null): string;
   close(): Promise<void>;
 }
 
-const PATH = /^\/mcp\/([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})$/;
+const PATH = /^\/mcp\/([a-z0-9-]{1,63})(?:\/([a-z0-9-]{1,63}))?$/;
 const METADATA_PREFIX = '/.well-known/oauth-protected-resource';
 /** Bodies under way may hold this much before who sends the next one is asked first. */
 const UNASKED_BYTES = 64 * 1_048_576;
+/** A request without an answer for so long gets a sign of life, and another one as often. */
+const SIGN_OF_LIFE_MS = 5_000;
 
 export async function startListener(deps: ListenerDeps): Promise<Listener> {
   let origin = '';
@@ -81,8 +90,15 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   /** Bytes of bodies that are not complete yet. */
   const pending = { bytes: 0 };
 
-  const endpointOf = (org: string, name: string): Endpoint => {
-    const path = `/mcp/${org}/${name}`;
+  /** Requests that may be answered by a stream, and since when they wait. */
+  const waiting = new Map<Outlet, number>();
+  const living = setInterval(() => {
+    const before = performance.now() - SIGN_OF_LIFE_MS;
+    for (const [outlet, since] of waiting) if (since <= before) outlet.keepAlive();
+  }, SIGN_OF_LIFE_MS).unref();
+
+  const endpointOf = (org: string, name: string | null): Endpoint => {
+    const path = name === null ? `/mcp/${org}` : `/mcp/${org}/${name}`;
     return { org, server: name, resource: origin + path, metadataUrl: origin + metadataPath(path) };
   };
 
@@ -100,59 +116,145 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const cors = corsHeaders(request, deps.allowedOrigins);
     if (request.method === 'OPTIONS' && cors) return write(response, { status: 204, headers: cors, body: '' });
 
-    const endpoint = endpointOf(match[1] ?? '', match[2] ?? '');
-    if (request.method !== 'POST') {
-      const reply = await endSession(callFor(endpoint, request, UNREAD), request.method ?? '', deps);
-      return write(response, toWire(reply, 'json', cors));
-    }
+    const endpoint = endpointOf(match[1] ?? '', match[2] ?? null);
+    if (request.method !== 'POST') return withoutBody(endpoint, request, response, cors);
     if (deps.ports.limits.full()) {
       return write(response, { status: 503, headers: { 'Retry-After': '1', Connection: 'close' }, body: '' });
     }
     if (pending.bytes > UNASKED_BYTES) {
       // ATTACKER-CONTROLLED: how many bodies are begun and never ended. Strangers may not have the memory of those who have a token.
-      const call = callFor(endpoint, request, UNREAD);
+      const call = callFor(endpoint, request, UNREAD, CLOSED);
       const stranger = await deps.pipeline.admit(call, 'edge', deps.ports);
       deps.inflight.close(call.inflight);
       if (stranger) return write(response, toWire(await refuseWith(call, stranger, deps), 'json', cors), true);
     }
-    const body = await readBody(request, deps.readLimits.maxBytes, pending);
+    const body = await collect(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
-    const posted = body === 'too_large' ? null : readPosted(body, request.headers, deps.readLimits);
-    if (!posted?.ok || posted.value.kind === 'batch') {
-      const error = !posted
-        ? invalidRequest(null, 'The request body is too large', 413)
-        : posted.ok
-          ? invalidRequest(null, 'Send one message per request: batches are not accepted')
-          : posted.error;
-      const reply = await refuseUnread(callFor(endpoint, request, UNREAD), error, deps);
+    const read = body === 'too_large' ? null : readBody(body, request.headers, deps.readLimits);
+    if (!read?.ok) {
+      const error = read ? read.error : invalidRequest(null, 'The request body is too large', 413);
+      const reply = await refuseUnread(callFor(endpoint, request, UNREAD, CLOSED), error, deps);
       return write(response, toWire(reply, 'json', cors), body === 'too_large');
     }
-    const message = posted.value;
-    const call = callFor(endpoint, request, message);
+    return read.value.kind === 'batch'
+      ? batch(endpoint, request, response, read.value, cors)
+      : single(endpoint, request, response, read.value, cors);
+  }
+
+  async function single(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    message: InboundMessage,
+    cors: Record<string, string> | null,
+  ): Promise<void> {
+    const streams = message.kind === 'request' && message.accepts.sse;
+    const outlet = streams ? outletFor(response, cors, () => call) : null;
+    const call = callFor(endpoint, request, message, outlet ?? CLOSED);
     // M13: for a modern client leaving is cancelling. L5: for a legacy client it is not.
     const onClose = (): void => {
       if (!response.writableFinished && message.era === 'modern') deps.inflight.cancel(call.inflight, 'client_gone');
     };
     response.on('close', onClose);
+    if (outlet) waiting.set(outlet, performance.now());
     try {
       const reply = await answer(call, deps);
-      write(response, toWire(reply, message.kind === 'request' && !message.accepts.json ? 'sse' : 'json', cors));
+      if (outlet?.streaming) return outlet.finish(asMessage(reply));
+      const form = message.kind === 'request' && !message.accepts.json ? 'sse' : 'json';
+      write(response, toWire(reply, form, cors));
     } finally {
-      deps.inflight.close(call.inflight);
+      if (outlet) waiting.delete(outlet);
+      if (!call.inflight.held) deps.inflight.close(call.inflight);
     }
   }
 
-  function callFor(endpoint: Endpoint, request: IncomingMessage, message: InboundMessage): Call {
+  /** Each element is a message of its own, with guards, decision and entries of its own; only the transport is shared (L4). */
+  async function batch(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    { elements }: InboundBatch,
+    cors: Record<string, string> | null,
+  ): Promise<void> {
+    const session = deps.sessions.open(String(request.headers['mcp-session-id'] ?? ''));
+    if (!session.ok || session.value.version !== '2025-03-26') {
+      const error = invalidRequest(null, 'Send one message per request: only version 2025-03-26 has batches');
+      const reply = await refuseUnread(callFor(endpoint, request, UNREAD, CLOSED), error, deps);
+      return write(response, toWire(reply, 'json', cors));
+    }
+    const replies: Json[] = [];
+    for (const element of elements) {
+      if (!element.ok) {
+        const reply = await refuseUnread(callFor(endpoint, request, UNREAD, CLOSED), element.error, deps);
+        if (isChallenge(reply)) return write(response, toWire(reply, 'json', cors));
+        replies.push(asMessage(reply));
+        continue;
+      }
+      const call = callFor(endpoint, request, element.value, CLOSED);
+      try {
+        const reply = await answer(call, deps);
+        if (isChallenge(reply)) return write(response, toWire(reply, 'json', cors));
+        if (reply.kind !== 'accepted') replies.push(asMessage(reply));
+      } finally {
+        if (!call.inflight.held) deps.inflight.close(call.inflight);
+      }
+    }
+    const whole =
+      replies.length === 0
+        ? wireAccepted()
+        : {
+            status: 200,
+            headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+            body: JSON.stringify(replies),
+          };
+    write(response, withHeaders(whole, cors));
+  }
+
+  async function withoutBody(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    cors: Record<string, string> | null,
+  ): Promise<void> {
+    const outlet = request.method === 'GET' ? outletFor(response, cors, () => call) : null;
+    const call = callFor(endpoint, request, UNREAD, outlet ?? CLOSED);
+    response.on('close', () => deps.inflight.cancel(call.inflight, 'client_gone'));
+    if (outlet) waiting.set(outlet, Number.POSITIVE_INFINITY);
+    try {
+      const reply = await bodiless(call, request.method ?? '', deps);
+      if (outlet?.streaming) response.end();
+      else write(response, toWire(reply, 'json', cors));
+    } finally {
+      if (outlet) waiting.delete(outlet);
+    }
+  }
+
+  /** Legacy sessions can go on with a stream elsewhere; the session is known once the guards have passed. */
+  function outletFor(response: ServerResponse, cors: Record<string, string> | null, call: () => Call): HttpOutlet {
+    return httpOutlet(response, {
+      headers: cors ?? {},
+      log: () => {
+        const { session } = call().facts;
+        return session && call().message.kind === 'request' ? eventLog(session, deps) : null;
+      },
+      primes: () => call().facts.session?.version === '2025-11-25',
+    });
+  }
+
+  function callFor(endpoint: Endpoint, request: IncomingMessage, message: InboundMessage, outlet: Outlet): Call {
     const id = newId('call', deps.clock);
+    const subject = subjectOf(endpoint, message);
     const timeoutMs = Math.min(
       deps.callTimeoutMs,
-      deps.snapshot().servers.get(endpoint.server)?.record.timeoutMs ?? deps.callTimeoutMs,
+      deps.snapshot().servers.get(subject.server ?? '')?.record.timeoutMs ?? deps.callTimeoutMs,
     );
     return {
       id,
       startedAt: deps.clock.now(),
       endpoint,
       message,
+      subject,
+      outlet,
       headers: request.headers,
       rawHeaders: request.rawHeaders,
       rawUrl: request.url ?? '/',
@@ -176,14 +278,15 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     if (request.method !== 'GET' && request.method !== 'HEAD')
       return write(response, { status: 405, headers: { Allow: 'GET, HEAD, OPTIONS' }, body: '' });
     const match = PATH.exec(resourcePath);
-    const title = match && match[1] === deps.org ? deps.serverTitle(match[2] ?? '') : null;
+    const name = match?.[2] ?? null;
+    const title = match && match[1] === deps.org ? deps.serverTitle(name) : null;
     if (!match || title === null) return plain(response, 404, 'Not found.');
     const document = resourceMetadata({
-      resource: endpointOf(match[1] ?? '', match[2] ?? '').resource,
+      resource: endpointOf(match[1] ?? '', name).resource,
       name: title,
       authorizationServers: deps.issuers,
-      scopesSupported: deps.defaultScopes(match[2] ?? ''),
-      scopes: deps.scopesOf(match[2] ?? ''),
+      scopesSupported: deps.defaultScopes(name),
+      scopes: deps.scopesOf(name),
     });
     write(response, {
       status: 200,
@@ -209,6 +312,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     resourceUrl: (name) => endpointOf(deps.org, name).resource,
     close: () =>
       new Promise((resolve) => {
+        clearInterval(living);
         server.close(() => resolve());
         server.closeIdleConnections();
         setTimeout(() => server.closeAllConnections(), 2_000).unref();
@@ -228,7 +332,7 @@ const UNREAD: InboundMessage = {
 };
 
 /** Null: the client went away. The bound is kept while the bytes come in, whatever Content-Length says. */
-function readBody(
+function collect(
   request: IncomingMessage,
   maxBytes: number,
   pending: { bytes: number },
@@ -258,6 +362,21 @@ function readBody(
   });
 }
 
+/** A refusal about the sender concerns the whole request, whatever else stood in it. */
+const isChallenge = (reply: Reply): boolean => reply.kind === 'error' && reply.error.httpStatus === 401;
+
+/** The reply as a JSON-RPC message, for a stream or a batch: there the HTTP status is past. */
+function asMessage(reply: Reply): JsonObject {
+  if (reply.kind === 'accepted') return {};
+  if (reply.kind === 'result') return { jsonrpc: '2.0', id: reply.id, result: reply.result };
+  const { id, code, message, data } = reply.error;
+  return {
+    jsonrpc: '2.0',
+    ...(id !== null && { id }),
+    error: { code, message, ...(data !== undefined && { data }) },
+  };
+}
+
 function toWire(reply: Reply, form: 'json' | 'sse', cors: Record<string, string> | null): WireResponse {
   if (reply.kind === 'accepted') return withHeaders(wireAccepted(), cors);
   const wire = reply.kind === 'error' ? wireError(reply.error, form) : wireResponse(reply.id, reply.result, form);
@@ -276,9 +395,9 @@ function corsHeaders(request: IncomingMessage, allowed: readonly string[]): Reco
   return {
     'Access-Control-Allow-Origin': origin,
     Vary: 'Origin',
-    'Access-Control-Allow-Methods': 'POST, DELETE',
+    'Access-Control-Allow-Methods': 'GET, POST, DELETE',
     'Access-Control-Allow-Headers':
-      'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id',
+      'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID',
     'Access-Control-Expose-Headers': 'WWW-Authenticate, Mcp-Session-Id',
   };
 }

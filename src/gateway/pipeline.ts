@@ -1,9 +1,12 @@
 /**
  * The way of one message, as a table: a row per guard, in order; a column per method family. An empty cell is a decision that can be seen.
  *
- *   call  tools/call        list  tools/list        hello  initialize, server/discover
- *   ping  ping              note  notifications (accepted and dropped, except cancellation), DELETE of a session
- *   edge  what never became a message: only who sent it is asked, for the record
+ *   call   tools/call, prompts/get, resources/read      fill   completion/complete      watch  resources/subscribe, unsubscribe
+ *   list   the four lists                               task   tasks/*                  hear   subscriptions/listen, GET of a session
+ *   level  logging/setLevel                             reply  a client's answer to a server's question
+ *   hello  initialize, server/discover                  ping   ping
+ *   note   notifications (accepted and dropped, except cancellation), DELETE of a session
+ *   edge   what never became a message: only who sent it is asked, for the record
  *
  * Before the table: connection and body limits, Host, Origin, strict reading (listener.ts, protocol/read-request.ts).
  * After it: intent, dispatch, inspection, outcome, reply (answer.ts).
@@ -18,16 +21,30 @@ import type { Guard, GuardPorts } from './guard.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { callerMay } from './guards/caller-may.ts';
 import { callerStands } from './guards/caller-stands.ts';
+import { itemIsTheirs } from './guards/item-is-theirs.ts';
+import { itemIsUnchanged } from './guards/item-is-unchanged.ts';
 import { personAgreed } from './guards/person-agreed.ts';
+import { sameArguments, stateIsTheirs } from './guards/state-is-theirs.ts';
 import { serverIsEnabled } from './guards/server-is-enabled.ts';
 import { sessionIsTheirs } from './guards/session-is-theirs.ts';
 import { snapshotIsFresh } from './guards/snapshot-is-fresh.ts';
 import { tokenIsOurs } from './guards/token-is-ours.ts';
-import { toolIsTheirs } from './guards/tool-is-theirs.ts';
-import { toolIsUnchanged } from './guards/tool-is-unchanged.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
-const COLUMNS = ['call', 'list', 'hello', 'ping', 'note', 'edge', 'unserved'] as const;
+const COLUMNS = [
+  'call',
+  'fill',
+  'watch',
+  'list',
+  'task',
+  'hear',
+  'level',
+  'reply',
+  'hello',
+  'ping',
+  'note',
+  'edge',
+] as const;
 export type Column = (typeof COLUMNS)[number];
 
 /** Where each family of methods runs: a new family without a column does not compile. */
@@ -37,13 +54,13 @@ export const COLUMN_OF: Readonly<Record<MethodFamily, Column>> = {
   ping: 'ping',
   list: 'list',
   call: 'call',
-  prompt: 'unserved',
-  read: 'unserved',
-  complete: 'unserved',
-  subscribe: 'unserved',
-  level: 'unserved',
-  listen: 'unserved',
-  task: 'unserved',
+  prompt: 'call',
+  read: 'call',
+  complete: 'fill',
+  subscribe: 'watch',
+  level: 'level',
+  listen: 'hear',
+  task: 'task',
   initialized: 'note',
   cancelled: 'note',
 };
@@ -54,25 +71,28 @@ export interface Row {
   readonly again: boolean;
 }
 
-const row = (guard: Guard, again: '' | 'again', ...columns: ReadonlyArray<Column | ''>): Row => ({
-  guard,
-  columns: new Set(columns.filter((column) => column !== '')),
-  again: again === 'again',
-});
+/** `cells`: one word of a column per cell, `.` for an empty one; the header above the table names them. */
+function row(guard: Guard, again: '' | 'again', cells: string): Row {
+  const words = cells.trim().split(/\s+/);
+  return { guard, again: again === 'again', columns: new Set(COLUMNS.filter((_, at) => words[at] === 'x')) };
+}
 
 // prettier-ignore
 export const PIPELINE: readonly Row[] = [
-  row(tokenIsOurs,     '',      'call', 'list', 'hello', 'ping', 'note', 'edge', 'unserved'),
-  row(snapshotIsFresh, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),
-  row(callerStands,    'again', 'call', 'list', 'hello', 'ping', 'note', ''),
-  row(serverIsEnabled, 'again', 'call', 'list', 'hello', 'ping', 'note', ''),
-  row(sessionIsTheirs, '',      'call', 'list', '',      'ping', 'note', ''),
-  row(toolIsTheirs,    'again', 'call', '',     '',      '',     '',     ''),
-  row(argumentsFit,    'again', 'call', '',     '',      '',     '',     ''),
-  row(callerMay,       'again', 'call', '',     '',      '',     '',     ''),
-  row(withinLimits,    '',      'call', 'list', 'hello', '',     '',     ''),
-  row(toolIsUnchanged, '',      'call', '',     '',      '',     '',     ''),
-  row(personAgreed,    '',      'call', '',     '',      '',     '',     ''),
+  //                            call fill watch list task hear level reply hello ping note edge
+  row(tokenIsOurs,     '',      'x    x    x     x    x    x    x     x     x     x    x    x'),
+  row(snapshotIsFresh, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
+  row(callerStands,    'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
+  row(serverIsEnabled, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
+  row(sessionIsTheirs, '',      'x    x    x     x    x    x    x     x     .     x    x    .'),
+  row(stateIsTheirs,   '',      'x    .    .     .    .    .    .     .     .     .    .    .'),
+  row(itemIsTheirs,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
+  row(argumentsFit,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
+  row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .'),
+  row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
+  row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .'),
+  row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .'),
+  row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .'),
 ];
 
 /** A table made ready to run. The product has one (`PIPELINE`); tests run copies of it with a guard taken out, to see the harm. */

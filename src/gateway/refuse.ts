@@ -9,7 +9,7 @@ import { isAnonymous, reasonCode, verdictOf } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, stamp } from './entry-facts.ts';
-import { facingOf } from './greeting.ts';
+import { facingOf } from './facing.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { toReply } from './wire.ts';
 import type { Reply } from './wire.ts';
@@ -67,7 +67,7 @@ export async function refuse(
   return toReply(shown, {
     id: call.message.kind === 'request' ? call.message.id : null,
     facing: facingOf(call, deps),
-    isCall: call.message.rule?.family === 'call',
+    family: call.message.rule?.family ?? null,
     ref: call.id,
     metadataUrl: call.endpoint.metadataUrl,
     defaultScopes: deps.defaultScopes(call.endpoint.server),

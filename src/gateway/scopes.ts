@@ -4,7 +4,7 @@
  */
 import { RISK_CLASSES } from '../integrity/records.ts';
 import type { RiskClass } from '../integrity/records.ts';
-import type { Snapshot } from './snapshot.ts';
+import type { Snapshot, ToolEntry } from './snapshot.ts';
 
 const IN_WORDS: Readonly<Record<RiskClass, string>> = {
   read: 'Read',
@@ -15,9 +15,10 @@ const IN_WORDS: Readonly<Record<RiskClass, string>> = {
 };
 
 export interface ScopeDescriptions {
-  defaults(server: string): readonly string[];
+  /** Null: of every server that is enabled, for the aggregate. */
+  defaults(server: string | null): readonly string[];
   all(
-    server: string,
+    server: string | null,
   ): ReadonlyArray<{ readonly scope: string; readonly description: string; readonly risk: RiskClass }>;
 }
 
@@ -25,22 +26,24 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
   let made: Snapshot | null = null;
   let byServer = new Map<string, Map<string, { risks: Set<RiskClass>; tools: string[] }>>();
 
-  const of = (server: string): ReadonlyMap<string, { risks: ReadonlySet<RiskClass>; tools: readonly string[] }> => {
+  const of = (
+    server: string | null,
+  ): ReadonlyMap<string, { risks: ReadonlySet<RiskClass>; tools: readonly string[] }> => {
     if (made !== snapshot()) {
       made = snapshot();
       byServer = new Map();
     }
-    let scopes = byServer.get(server);
+    let scopes = byServer.get(server ?? '');
     if (!scopes) {
       scopes = new Map();
-      for (const { facts } of made.servers.get(server)?.tools.values() ?? []) {
+      for (const { facts } of itemsOf(made, server)) {
         if (!facts) continue;
         const entry = scopes.get(facts.scope) ?? { risks: new Set<RiskClass>(), tools: [] };
         entry.risks.add(facts.risk);
         entry.tools.push(facts.name);
         scopes.set(facts.scope, entry);
       }
-      byServer.set(server, scopes);
+      byServer.set(server ?? '', scopes);
     }
     return scopes;
   };
@@ -55,11 +58,21 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
       [...of(server)]
         .map(([scope, { risks, tools }]) => ({
           scope,
-          description: sentence(snapshot().servers.get(server)?.record.title ?? server, risks, tools),
+          description: sentence(
+            server === null ? 'your servers' : (snapshot().servers.get(server)?.record.title ?? server),
+            risks,
+            tools,
+          ),
           risk: RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated',
         }))
         .sort((a, b) => (a.scope < b.scope ? -1 : 1)),
   };
+}
+
+function itemsOf(snapshot: Snapshot, server: string | null): Iterable<ToolEntry> {
+  if (server !== null) return snapshot.servers.get(server)?.tools.values() ?? [];
+  const enabled = [...snapshot.servers.values()].filter(({ record }) => record.state === 'enabled');
+  return enabled.flatMap(({ tools }) => [...tools.values()]);
 }
 
 function sentence(title: string, risks: ReadonlySet<RiskClass>, tools: readonly string[]): string {

@@ -1,109 +1,151 @@
 /**
  * From what came back of a dispatched call to what its caller gets and what the log says of it: errors told apart by whether
  * anything was sent, results inspected, withheld or put into the caller's revision. Everything in a reply is the server's word.
+ * A tool's failure is a result that a model reads; every other method's is a JSON-RPC error (M24, M25).
  */
 import type { OutcomeStatus } from '../audit/entry.ts';
-import { RESULT_LIMITS, inspectResult } from '../content/inspect.ts';
+import { RESULT_LIMITS, inspectText } from '../content/inspect.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
-import type { JsonObject } from '../lib/json.ts';
-import type { InboundRequest } from '../protocol/read-request.ts';
-import { toolError, toolsCallResult } from '../protocol/results.ts';
-import type { Facing } from '../protocol/results.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import { upstreamError } from '../protocol/errors.ts';
+import { renameResult } from '../protocol/rename.ts';
+import { toolError } from '../protocol/results.ts';
 import type { UpstreamReply } from '../upstream/connection.ts';
-import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { facingOf } from './greeting.ts';
+import { facingOf } from './facing.ts';
+import { USES } from './uses.ts';
+import type { UseFamily } from './uses.ts';
+import { REMIT_CODES } from './wire.ts';
 
 export type Sent =
   | { readonly kind: 'reply'; readonly reply: UpstreamReply }
   | { readonly kind: 'denied'; readonly denial: Denial }
   | { readonly kind: 'cancelled'; readonly by: string; readonly dispatched: boolean }
+  /** The server asked for what this client, or this server's record, does not allow. */
+  | { readonly kind: 'refused_ask' }
   | { readonly kind: 'fault'; readonly code: string; readonly dispatched: 'no' | 'unknown' };
+
+/** The answer to one request, before it has an id and a transport. */
+export type SettledReply =
+  | { readonly kind: 'result'; readonly result: JsonObject }
+  | {
+      readonly kind: 'error';
+      readonly httpStatus: number;
+      readonly code: number;
+      readonly message: string;
+      readonly data?: Json;
+    };
 
 export interface Settled {
   readonly status: OutcomeStatus;
   readonly detail: string | null;
   readonly digest: Digest | null;
   readonly inspected: readonly string[];
-  readonly reply: JsonObject;
+  readonly reply: SettledReply;
   readonly denial: Denial | null;
 }
 
-/** From what came back to what the caller gets and the log says. Pure but for the snapshot it re-reads. */
-export function settle(call: Call, message: InboundRequest, sent: Sent, deps: AnswerDeps): Settled {
-  const facing = facingOf(call, deps);
-  const told = (text: string): JsonObject => toolError(facing, `${text} Reference: ${call.id}`);
+const NOTHING: SettledReply = Object.freeze({ kind: 'result', result: {} });
+
+/** Pure but for the clock of its deps. */
+export function settle(call: Call, sent: Sent, deps: AnswerDeps): Settled {
   const bare = { digest: null, inspected: [], denial: null };
+  const tell = (text: string): SettledReply => told(call, deps, text);
 
   if (sent.kind === 'denied') {
-    return { ...bare, status: 'not_dispatched', detail: reasonCode(sent.denial), reply: {}, denial: sent.denial };
+    return { ...bare, status: 'not_dispatched', detail: reasonCode(sent.denial), reply: NOTHING, denial: sent.denial };
   }
   if (sent.kind === 'cancelled') {
     const status = sent.dispatched ? 'cancelled' : 'not_dispatched';
-    return { ...bare, status, detail: sent.by, reply: stopped(facing, call, sent.by) };
+    return { ...bare, status, detail: sent.by, reply: stopped(call, deps, sent.by) };
+  }
+  if (sent.kind === 'refused_ask') {
+    const reply = tell('The server asked for something it may not ask, or that this client cannot answer.');
+    return { ...bare, status: 'withheld', detail: 'ask_refused', reply };
   }
   if (sent.kind === 'fault') {
     const never = sent.dispatched === 'no';
     const text = never
       ? 'The server could not be reached; nothing was sent. Try again later.'
       : 'The server did not give a usable answer. Whether the call had an effect is unknown: check before you repeat it.';
-    return { ...bare, status: never ? 'not_dispatched' : 'failed', detail: sent.code, reply: told(text) };
+    return { ...bare, status: never ? 'not_dispatched' : 'failed', detail: sent.code, reply: tell(text) };
   }
   // ATTACKER-CONTROLLED from here: everything in the reply is the server's.
   const by = call.inflight.cancelledBy;
-  if (by !== null) return { ...bare, status: 'withheld', detail: by, reply: stopped(facing, call, by) };
+  if (by !== null) return { ...bare, status: 'withheld', detail: by, reply: stopped(call, deps, by) };
   if (sent.reply.kind === 'error') {
-    const detail = `rpc:${sent.reply.error.code}`;
-    return {
-      ...bare,
-      status: 'protocol_error',
-      detail,
-      reply: told(`The server answered with an error (code ${sent.reply.error.code}).`),
-    };
+    const { error } = sent.reply;
+    return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: errorFrom(call, deps, error) };
   }
-  const inspection = inspectResult(sent.reply.result, { ...RESULT_LIMITS, size: deps.maxResultBytes });
+  const family = call.message.rule!.family as UseFamily;
+  const inspection = USES[family].inspect(sent.reply.result, { ...RESULT_LIMITS, size: deps.maxResultBytes });
+  const { inspected } = inspection;
   if (inspection.verdict === 'withhold') {
-    const reply = told('The result was withheld: it does not pass inspection. The call itself was made.');
-    return {
-      ...bare,
-      status: 'withheld',
-      detail: `inspection:${inspection.reason}`,
-      inspected: inspection.inspected,
-      reply,
-    };
+    const reply = tell('The result was withheld: it does not pass inspection. The call itself was made.');
+    return { ...bare, status: 'withheld', detail: `inspection:${inspection.reason}`, inspected, reply };
   }
-  const outputSchema = known(call, 'tool').approved!.definition['outputSchema'] as JsonObject | undefined;
-  const result = toolsCallResult(facing, inspection.result, outputSchema ? { outputSchema } : {});
+  const result = USES[family].shape(call, facingOf(call, deps), inspection.result);
   if (!result.ok) {
-    const reply = told('The result was withheld: it is not one this gateway can pass on. The call itself was made.');
-    return {
-      ...bare,
-      status: 'withheld',
-      detail: `result:${result.error.reason}`,
-      inspected: inspection.inspected,
-      reply,
-    };
+    const reply = tell('The result was withheld: it is not one this gateway can pass on. The call itself was made.');
+    return { ...bare, status: 'withheld', detail: `result:${result.error.reason}`, inspected, reply };
   }
-  const status = result.value['isError'] === true ? 'tool_error' : 'ok';
-  const detail = inspection.verdict === 'redact' ? 'redacted' : null;
+  // On the aggregate every URI is one that this endpoint answers to.
+  const renamed = call.endpoint.server === null && family !== 'complete';
+  const value = renamed ? renameResult(result.value, call.subject.server ?? '') : result.value;
   return {
-    status,
-    detail,
-    digest: digestOf(result.value),
-    inspected: inspection.inspected,
-    reply: result.value,
+    status: value['isError'] === true ? 'tool_error' : 'ok',
+    detail: inspection.verdict === 'redact' ? 'redacted' : null,
+    digest: digestOf(value),
+    inspected,
+    reply: { kind: 'result', result: value },
     denial: null,
   };
 }
 
-export function stopped(facing: Facing, call: Call, by: string): JsonObject {
+const LONGEST_MESSAGE = 2_000;
+
+/** A server's error: its words, cleaned, to a model; its code, as far as it means anything on this side, to a program. */
+function errorFrom(
+  call: Call,
+  deps: AnswerDeps,
+  error: Extract<UpstreamReply, { kind: 'error' }>['error'],
+): SettledReply {
+  const said = inspectText(error.message.slice(0, LONGEST_MESSAGE)).text;
+  if (call.message.rule?.family === 'call')
+    return told(call, deps, `The server answered with an error (code ${error.code}): ${said}`);
+  const { era } = facingOf(call, deps);
+  const { code, httpStatus } = upstreamError(error.code, era, call.message.rule?.family === 'read');
+  return {
+    kind: 'error',
+    httpStatus,
+    code,
+    message: `${said} Reference: ${call.id}`,
+    data: { reference: call.id },
+  };
+}
+
+/** Our own words about what became of a call. */
+export function told(call: Call, deps: AnswerDeps, text: string): SettledReply {
+  const message = `${text} Reference: ${call.id}`;
+  const facing = facingOf(call, deps);
+  if (call.message.rule?.family === 'call') return { kind: 'result', result: toolError(facing, message) };
+  return {
+    kind: 'error',
+    httpStatus: facing.era === 'modern' ? 502 : 200,
+    code: REMIT_CODES.unavailable,
+    message,
+    data: { reference: call.id },
+  };
+}
+
+export function stopped(call: Call, deps: AnswerDeps, by: string): SettledReply {
   const why =
     by.startsWith('lock:') || by === 'standing'
       ? 'Access was withdrawn while the call ran'
       : 'The call was stopped before it ended';
-  return toolError(facing, `${why}; whether it had an effect is unknown. Reference: ${call.id}`);
+  return told(call, deps, `${why}; whether it had an effect is unknown.`);
 }

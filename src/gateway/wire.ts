@@ -6,8 +6,15 @@
 import { challenge401, challenge403 } from '../identity/protected-resource.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { invalidParams, sessionNotFound, sessionRequired } from '../protocol/errors.ts';
+import {
+  invalidParams,
+  missingCapability,
+  resourceNotFound,
+  sessionNotFound,
+  sessionRequired,
+} from '../protocol/errors.ts';
 import type { RequestId, WireError } from '../protocol/errors.ts';
+import type { MethodFamily } from '../protocol/methods.ts';
 import { toolError } from '../protocol/results.ts';
 import type { Facing } from '../protocol/results.ts';
 import type { Denial } from './denial.ts';
@@ -30,8 +37,8 @@ export interface RefusalFacts {
   /** Null for notifications and unreadable messages. */
   readonly id: RequestId | null;
   readonly facing: Facing;
-  /** True for tools/call: its refusals can be results that a model reads. */
-  readonly isCall: boolean;
+  /** Refusals of tools/call can be results that a model reads. */
+  readonly family: MethodFamily | null;
   readonly ref: string;
   readonly metadataUrl: string;
   /** Scopes to name in a 401: what a first token for this server should carry. */
@@ -53,14 +60,24 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     });
   /** A refusal the model may read, where the method has results for that. */
   const refused = (message: string): Reply =>
-    facts.isCall && id !== null
+    facts.family === 'call' && id !== null
       ? {
           kind: 'result',
           id,
           result: toolError(facts.facing, `${message} Reference: ${ref}`, { 'remit/reference': ref }),
         }
       : error(403, REMIT_CODES.refused, message);
-  const unknownTool = (): Reply => withReference(invalidParams(id, facts.facing.era, 'Unknown tool.'), ref);
+  const unknownTool = (): Reply =>
+    withReference(
+      facts.family === 'read' || facts.family === 'subscribe'
+        ? resourceNotFound(id, facts.facing.era)
+        : invalidParams(
+            id,
+            facts.facing.era,
+            facts.family === 'prompt' || facts.family === 'complete' ? 'Unknown prompt or resource.' : 'Unknown tool.',
+          ),
+      ref,
+    );
 
   switch (denial.reason) {
     case 'token_missing':
@@ -80,6 +97,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
 
     case 'message_refused':
     case 'method_unknown':
+    case 'state_invalid':
     case 'header_mismatch':
       return withReference(denial.error, ref);
 
@@ -119,6 +137,11 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'session_of_another':
       return withReference(sessionNotFound(id), ref);
 
+    case 'capability_missing':
+      return withReference(missingCapability(id, denial.required), ref);
+    case 'task_unknown':
+      return withReference(invalidParams(id, facts.facing.era, 'Unknown task.'), ref);
+
     case 'tool_unknown':
     case 'tool_unreviewed':
     case 'tool_changed':
@@ -126,7 +149,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'schema_unusable':
       return unknownTool();
     case 'tool_unconfirmed':
-      return facts.isCall
+      return facts.family === 'call'
         ? refused('The server cannot be reached, so nothing was sent. Try again later.')
         : error(
             503,

@@ -50,6 +50,7 @@ function whyNot(snapshot: Snapshot, facts: InflightFacts | null, now: number): s
   const person = personFor(snapshot.people, issuer, subject);
   const lock = lockOn(snapshot, { person: person?.id ?? null, agent, server, tool, token }, now);
   if (lock) return `lock:${lock.id}`;
-  const stands = personStanding(person) === 'active' && snapshot.servers.get(server)?.record.state === 'enabled';
+  const inService = server === null || snapshot.servers.get(server)?.record.state === 'enabled';
+  const stands = personStanding(person) === 'active' && inService;
   return stands ? null : 'standing';
 }

@@ -17,7 +17,7 @@ describe('other HTTP methods', () => {
     async (method) => {
       const answer = await rig.send(method, rig.endpoint('notes'), { authorization });
       expect(answer.status).toBe(405);
-      expect(answer.headers.allow).toBe('POST, DELETE');
+      expect(answer.headers.allow).toBe('GET, POST, DELETE');
     },
   );
 

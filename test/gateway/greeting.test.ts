@@ -27,7 +27,13 @@ describe('initialize', () => {
     expect(answer.status).toBe(200);
     expect(answer.result).toEqual({
       protocolVersion: agreed,
-      capabilities: { tools: {} },
+      capabilities: {
+        tools: { listChanged: true },
+        prompts: { listChanged: true },
+        resources: { subscribe: true, listChanged: true },
+        logging: {},
+        ...(agreed >= '2025-03-26' && { completions: {} }),
+      },
       serverInfo: { name: 'remit-gateway', version: '0.0.0-test' },
     });
     expect(answer.text).not.toContain('Everything sent here is kept');
@@ -53,7 +59,7 @@ test('server/discover names the versions spoken and tools, and no instructions',
   expect(result).toMatchObject({
     resultType: 'complete',
     supportedVersions: ['2026-07-28'],
-    capabilities: { tools: {} },
+    capabilities: { tools: { listChanged: true }, extensions: { 'io.modelcontextprotocol/tasks': {} } },
   });
   expect(result).not.toHaveProperty('instructions');
 });

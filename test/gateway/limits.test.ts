@@ -1,7 +1,6 @@
 /** Room for everybody, and what is counted of strangers. */
 import * as fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { endedSessions } from '../../src/gateway/ended-sessions.ts';
 import { memoryLimits } from '../../src/gateway/limits.ts';
 import { noiseCounter } from '../../src/gateway/noise.ts';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -106,18 +105,5 @@ describe('noise', () => {
     clock.advance(100);
     noise.count('token_missing');
     expect(noise.drain()).toEqual({ since: 1_500, until: 1_600, counts: { token_missing: 1 } });
-  });
-});
-
-describe('ended sessions', () => {
-  test.each([
-    [24 * 3_600_000 - 1, true],
-    [24 * 3_600_000 + 1, false],
-  ])('after %i ms an ended session is remembered: %s', (ms, remembered) => {
-    const clock = manualClock(1_000);
-    const ended = endedSessions(clock);
-    ended.add('n1');
-    clock.advance(ms);
-    expect([ended.has('n1'), ended.has('n2')]).toEqual([remembered, false]);
   });
 });

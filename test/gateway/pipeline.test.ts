@@ -14,32 +14,47 @@ const columnOf = (column: Column): readonly string[] =>
 
 describe('the table', () => {
   test('has these guards in this order in these columns', () => {
-    const every: readonly Column[] = ['call', 'list', 'hello', 'ping', 'note', 'edge'];
+    const every = [...new Set(Object.values(COLUMN_OF)), 'reply', 'edge'] as const;
+    const known = ['token-is-ours', 'snapshot-is-fresh', 'caller-stands', 'server-is-enabled'];
+    const inSession = [...known, 'session-is-theirs'];
     expect(Object.fromEntries(every.map((column) => [column, columnOf(column)]))).toEqual({
       call: [
-        'token-is-ours',
-        'snapshot-is-fresh',
-        'caller-stands',
-        'server-is-enabled',
-        'session-is-theirs',
-        'tool-is-theirs',
+        ...inSession,
+        'state-is-theirs',
+        'item-is-theirs',
+        'arguments-fit',
+        'same-arguments',
+        'caller-may',
+        'within-limits',
+        'item-is-unchanged',
+        'person-agreed',
+      ],
+      fill: [
+        ...inSession,
+        'item-is-theirs',
         'arguments-fit',
         'caller-may',
         'within-limits',
-        'tool-is-unchanged',
+        'item-is-unchanged',
         'person-agreed',
       ],
-      list: [
-        'token-is-ours',
-        'snapshot-is-fresh',
-        'caller-stands',
-        'server-is-enabled',
-        'session-is-theirs',
+      watch: [
+        ...inSession,
+        'item-is-theirs',
+        'arguments-fit',
+        'caller-may',
         'within-limits',
+        'item-is-unchanged',
+        'person-agreed',
       ],
-      hello: ['token-is-ours', 'snapshot-is-fresh', 'caller-stands', 'server-is-enabled', 'within-limits'],
-      ping: ['token-is-ours', 'snapshot-is-fresh', 'caller-stands', 'server-is-enabled', 'session-is-theirs'],
-      note: ['token-is-ours', 'snapshot-is-fresh', 'caller-stands', 'server-is-enabled', 'session-is-theirs'],
+      list: [...inSession, 'within-limits'],
+      task: [...inSession, 'within-limits'],
+      hear: [...inSession, 'within-limits'],
+      level: [...inSession, 'within-limits'],
+      reply: inSession,
+      hello: [...known, 'within-limits'],
+      ping: inSession,
+      note: inSession,
       edge: ['token-is-ours'],
     });
   });
@@ -50,7 +65,7 @@ describe('the table', () => {
       'snapshot-is-fresh',
       'caller-stands',
       'server-is-enabled',
-      'tool-is-theirs',
+      'item-is-theirs',
       'arguments-fit',
       'caller-may',
     ]);
@@ -66,6 +81,13 @@ describe('the table', () => {
       ping: 'ping',
       list: 'list',
       call: 'call',
+      prompt: 'call',
+      read: 'call',
+      complete: 'fill',
+      subscribe: 'watch',
+      level: 'level',
+      listen: 'hear',
+      task: 'task',
       initialized: 'note',
       cancelled: 'note',
     });

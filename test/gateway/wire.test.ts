@@ -5,14 +5,14 @@ import type { Denial, DenialReason } from '../../src/gateway/denial.ts';
 import { toReply } from '../../src/gateway/wire.ts';
 import type { RefusalFacts, Reply } from '../../src/gateway/wire.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
-import { headerMismatch, invalidRequest, methodNotFound } from '../../src/protocol/errors.ts';
+import { headerMismatch, invalidParams, invalidRequest, methodNotFound } from '../../src/protocol/errors.ts';
 
 const REF = 'call_01REF';
 const METADATA = 'https://gw.example/.well-known/oauth-protected-resource/mcp/default/notes';
 const FACTS: RefusalFacts = {
   id: 7,
   facing: { era: 'modern', version: '2026-07-28', serverInfo: { name: 'remit-gateway', version: '1' } },
-  isCall: true,
+  family: 'call',
   ref: REF,
   metadataUrl: METADATA,
   defaultScopes: ['notes:read'],
@@ -40,6 +40,7 @@ interface Row {
   /** Without the reference. */
   readonly text: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly data?: JsonObject;
   readonly verdict?: 'hold' | 'challenge';
   readonly reason?: string;
 }
@@ -111,6 +112,22 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     code: -32601,
     text: 'Method not found',
   },
+  state_invalid: {
+    denial: { reason: 'state_invalid', error: invalidParams(7, 'modern', 'requestState is not valid') },
+    as: 'error',
+    status: 400,
+    code: -32602,
+    text: 'requestState is not valid',
+  },
+  capability_missing: {
+    denial: { reason: 'capability_missing', required: { extensions: { 'io.modelcontextprotocol/tasks': {} } } },
+    as: 'error',
+    status: 400,
+    code: -32021,
+    text: 'Missing required client capability',
+    data: { requiredCapabilities: { extensions: { 'io.modelcontextprotocol/tasks': {} } } },
+  },
+  task_unknown: { denial: { reason: 'task_unknown' }, as: 'error', status: 400, code: -32602, text: 'Unknown task.' },
   header_mismatch: {
     denial: { reason: 'header_mismatch', error: headerMismatch(7, 'Mcp-Param-Region is missing') },
     as: 'error',
@@ -252,6 +269,9 @@ const ALL = Object.values(ROWS) as readonly Row[];
 const PROTOCOL_WORDS = new Set([
   'message_refused',
   'method_unknown',
+  'state_invalid',
+  'capability_missing',
+  'task_unknown',
   'header_mismatch',
   'session_unknown',
   'session_of_another',
@@ -261,7 +281,7 @@ const expectError = (reply: Reply, row: Row, status: number, code: number): void
   const suffix = PROTOCOL_WORDS.has(row.denial.reason) || code === -32602 ? '' : ` Reference: ${REF}`;
   expect(reply).toEqual({
     kind: 'error',
-    error: { httpStatus: status, id: 7, code, message: row.text + suffix, data: { reference: REF } },
+    error: { httpStatus: status, id: 7, code, message: row.text + suffix, data: { ...row.data, reference: REF } },
     ...(row.headers && { headers: row.headers }),
   });
 };
@@ -283,7 +303,7 @@ describe('a refused tools/call', () => {
 
 describe('the same refusal of any other method', () => {
   test('a server that cannot be asked is unavailable to a list', () => {
-    expect(toReply({ reason: 'tool_unconfirmed', fault: 'x' }, { ...FACTS, isCall: false })).toMatchObject({
+    expect(toReply({ reason: 'tool_unconfirmed', fault: 'x' }, { ...FACTS, family: 'list' })).toMatchObject({
       error: {
         httpStatus: 503,
         code: 5030,
@@ -297,7 +317,7 @@ describe('the same refusal of any other method', () => {
   test.each(others.map((row) => [row.denial.reason, row] as const))(
     '%s is an error, never a result',
     (_reason, row) => {
-      const reply = toReply(row.denial, { ...FACTS, isCall: false });
+      const reply = toReply(row.denial, { ...FACTS, family: 'list' });
       expectError(reply, row, row.status ?? 403, row.code ?? 4030);
     },
   );
@@ -308,8 +328,8 @@ describe('every refusal', () => {
     '%s shows the reference and nothing private, in both eras',
     (_reason, row) => {
       for (const facing of [FACTS.facing, { ...FACTS.facing, era: 'legacy', version: '2025-11-25' } as const])
-        for (const isCall of [true, false]) {
-          const text = JSON.stringify(toReply(row.denial, { ...FACTS, facing, isCall }));
+        for (const family of ['call', 'read', 'list', null] as const) {
+          const text = JSON.stringify(toReply(row.denial, { ...FACTS, facing, family }));
           expect(text).toContain(REF);
           for (const word of [...PRIVATE, 'NOT SHOWN', row.denial.reason.length > 12 ? row.denial.reason : '\0'])
             expect(text).not.toContain(word);

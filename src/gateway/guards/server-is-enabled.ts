@@ -1,15 +1,22 @@
-/** The addressed server is registered, enabled and not locked. Nothing is forwarded to anything else (NH-02). */
-import { deny, guard, learn } from '../guard.ts';
+/**
+ * The addressed server is registered, enabled and not locked. Nothing is forwarded to anything else (NH-02).
+ * On the aggregate a message that names no server passes here without one: lists ask every server, an item without a server is unknown.
+ */
+import { PASS, deny, guard, learn } from '../guard.ts';
 import { lockOn } from '../standing.ts';
 
 export const serverIsEnabled = guard<number>({
   name: 'server-is-enabled',
   gather: (_call, ports) => ports.clock.now(),
   decide(call, now) {
-    const server = call.snapshot.servers.get(call.endpoint.server);
-    if (!server || call.endpoint.org !== call.snapshot.org) return deny({ reason: 'server_unknown' });
+    const { subject, endpoint, snapshot } = call;
+    if (endpoint.org !== snapshot.org) return deny({ reason: 'server_unknown' });
+    if (subject.server === null) return PASS;
+    const server = snapshot.servers.get(subject.server);
+    // On the aggregate the prefix is part of a name: whether such a server exists is nobody's to try out.
+    if (!server) return deny({ reason: endpoint.server === null ? 'tool_unknown' : 'server_unknown' });
     if (server.record.state !== 'enabled') return deny({ reason: 'server_not_enabled', state: server.record.state });
-    const lock = lockOn(call.snapshot, { server: server.id }, now);
+    const lock = lockOn(snapshot, { server: server.id }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'server' });
     return learn({ server });
   },

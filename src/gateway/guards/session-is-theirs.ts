@@ -1,5 +1,5 @@
 /**
- * A legacy request names a session that was opened by this caller, on this server, and is neither expired nor ended.
+ * A legacy request names a session that was opened by this caller, on this endpoint, and is neither expired nor ended.
  * The session id proves nothing about who calls: the token did that. It only carries what was negotiated (PROTOCOL.md G5, L2).
  */
 import type { SessionFacts } from '../../protocol/session.ts';
@@ -12,7 +12,13 @@ export const sessionIsTheirs = guard<SessionFacts | null>({
     const id = call.headers['mcp-session-id'];
     if (typeof id !== 'string') return null;
     const opened = ports.sessions.open(id);
-    return opened.ok && !ports.endedSessions.has(opened.value.nonce) ? opened.value : null;
+    if (!opened.ok) return null;
+    const session = opened.value;
+    const { book } = ports;
+    // Whether it was ended elsewhere is asked once per session; after that this node is told.
+    const said = book.peek(session.nonce);
+    if (said) return said.ended ? null : session;
+    return book.load(session.nonce).then(({ ended }) => (ended ? null : session));
   },
   decide(call, session) {
     if (call.message.era === 'modern' || call.message.method === 'initialize') return PASS;

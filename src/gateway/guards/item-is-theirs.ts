@@ -1,29 +1,34 @@
 /**
- * The tool exists, was approved as the server shows it now, is not locked, and policy lets this person see it.
- * A tool they may not see and a tool that does not exist get the same answer at the same cost, without a word to the server (AZ-01).
+ * The item exists, was approved as the server shows it now, is not locked, and policy lets this person see it.
+ * An item they may not see and one that does not exist get the same answer at the same cost, without a word to the server (AZ-01, AZ-04).
  */
+import { itemKey } from '../../integrity/records.ts';
 import { toolStanding } from '../../integrity/standing.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
 import { visible } from '../../policy/decide.ts';
 import { known } from '../call.ts';
+import type { Call } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
+import { resolveUri } from '../snapshot.ts';
+import type { ToolEntry } from '../snapshot.ts';
 import { lockOn } from '../standing.ts';
 
-export const toolIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Digest> | undefined }>({
-  name: 'tool-is-theirs',
-  gather: (call, ports) => ({ now: ports.clock.now(), seen: ports.catalogue.seen(call.endpoint.server)?.tools }),
+export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Digest> | undefined }>({
+  name: 'item-is-theirs',
+  gather: (call, ports) => ({
+    now: ports.clock.now(),
+    seen: ports.catalogue.seen(call.subject.server ?? '', call.facts.lane ?? undefined)?.tools,
+  }),
   decide(call, { now, seen }) {
-    const server = known(call, 'server');
-    const person = known(call, 'person');
-    const name = call.message.params['name'];
-    const tool = typeof name === 'string' ? server.tools.get(name) : undefined;
+    const tool = itemOf(call);
     if (!tool?.approved || !tool.facts) return deny({ reason: tool ? 'tool_unreviewed' : 'tool_unknown' });
+    const person = known(call, 'person');
 
     const { policies } = call.snapshot;
     if (!policies || !visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, tool.facts))
       return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
-    const lock = lockOn(call.snapshot, { server: tool.server, tool: tool.name }, now);
+    const lock = lockOn(call.snapshot, { server: tool.server, tool: tool.key }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'tool' });
 
     // Asked again before dispatch: the intent, and any approval, speak of what was found the first time, not of a later review of it.
@@ -34,12 +39,19 @@ export const toolIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
     // Never seen by this node yet: the later guard that looks again decides. Once it has, nothing looks again.
     if (!seen && call.facts.seen) return deny({ reason: 'tool_unconfirmed', fault: 'sighting_lost' });
     if (seen) {
-      const standing = toolStanding(tool.record, seen.get(tool.name) ?? null);
+      const standing = toolStanding(tool.record, seen.get(tool.key) ?? null);
       if (standing === 'changed')
-        return deny({ reason: 'tool_changed', approved: tool.approved.digest, seen: seen.get(tool.name) ?? '' });
+        return deny({ reason: 'tool_changed', approved: tool.approved.digest, seen: seen.get(tool.key) ?? '' });
       if (standing !== 'approved') return deny({ reason: 'tool_gone' });
     }
     if (!tool.check) return deny({ reason: 'schema_unusable' });
     return learn({ tool });
   },
 });
+
+/** A URI belongs to the resource of exactly that URI, else to the first template that matches it (decision 0008). */
+function itemOf({ subject: { kind, name }, facts: { server } }: Call): ToolEntry | undefined {
+  if (!server || kind === null || name === null) return undefined;
+  if (kind === 'resource') return resolveUri(server, name)?.item;
+  return server.tools.get(itemKey(kind, name));
+}

@@ -1,0 +1,160 @@
+/**
+ * What a server wants to know in the middle of a call, and who answers (decision 0008). A server may ask only what its record allows
+ * and this client declared (PH-08); every question and every answer is inspected, and an answer must fit its question (PH-05).
+ * Two of the three ways to a client stand on `askBox`: a parked call and a task collect questions there until their answers come.
+ * The third is `streamAsker`: real requests on the call's own stream, for legacy sessions.
+ */
+import { inspectMembers } from '../content/inspect.ts';
+import type { AskKind } from '../inventory/records.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
+import { askForClient, askKindOf, checkAnswer, declared, declaredBySession } from '../protocol/asks.ts';
+import type { ProtocolVersion } from '../protocol/versions.ts';
+import type { Ask, OnAsk, UpstreamReply } from '../upstream/connection.ts';
+import type { AskDesk } from './ask-desk.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+import type { InflightRegistry } from './inflight.ts';
+import type { Outlet } from './outlet.ts';
+
+/** How long a person may take to answer, ms. */
+export const ANSWER_WITHIN_MS = 600_000;
+/** Questions one call may have open. */
+const MAX_OPEN = 20;
+
+const NONE: ReadonlySet<AskKind> = new Set();
+
+/** What the server of this call may ask its client. */
+export function asksOf(call: Call): ReadonlySet<AskKind> {
+  const { asks } = known(call, 'server').record;
+  const { message } = call;
+  if (asks.length === 0 || message.kind !== 'request') return NONE;
+  const { session } = call.facts;
+  const client =
+    message.era === 'modern'
+      ? declared(message.meta.clientCapabilities ?? {})
+      : session && message.accepts.sse
+        ? declaredBySession(session.capabilities)
+        : NONE;
+  return new Set(asks.filter((kind) => client.has(kind)));
+}
+
+const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'error', error: { code, message } });
+const NOT_ASKED = refusal(-32601, 'Method not found');
+const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
+
+/** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
+export function askToShow(ask: Ask, allowed: ReadonlySet<AskKind>, version: ProtocolVersion): Ask | null {
+  const kind = askKindOf(ask.method, ask.params);
+  if (kind === null || !allowed.has(kind)) return null;
+  const inspected = inspectMembers(ask.params);
+  if (inspected.verdict === 'withhold') return null;
+  return askForClient({ method: ask.method, params: inspected.result }, version);
+}
+
+/** The answer as the server may have it, or why not. ATTACKER-CONTROLLED: a client's, read like arguments. */
+export function answerFor(ask: Ask, answer: Json): UpstreamReply {
+  if (!isJsonObject(answer)) return UNANSWERED;
+  const inspected = inspectMembers(answer);
+  if (inspected.verdict === 'withhold') return UNANSWERED;
+  // What a person typed goes on as typed: a redacted answer would be another answer.
+  const checked = checkAnswer(ask, answer);
+  return checked.ok ? { kind: 'result', result: checked.value } : UNANSWERED;
+}
+
+/** Asks a legacy client on the stream of its call (L6). The call's own deadline rests while somebody thinks. */
+export function streamAsker(
+  call: Call,
+  version: ProtocolVersion,
+  outlet: Outlet,
+  desk: AskDesk,
+  inflight: InflightRegistry,
+): OnAsk {
+  const allowed = asksOf(call);
+  const session = known(call, 'session').nonce;
+
+  const askOne = async (ask: Ask, signal: AbortSignal): Promise<UpstreamReply> => {
+    const shown = askToShow(ask, allowed, version);
+    if (shown === null || !outlet.open) return NOT_ASKED;
+    const waiting = desk.put(session);
+    outlet.send({ jsonrpc: '2.0', id: waiting.id, method: shown.method, params: shown.params });
+    const outcome = await waiting.answer(signal, ANSWER_WITHIN_MS);
+    if (outcome === null) return UNANSWERED;
+    return outcome.kind === 'error'
+      ? refusal(outcome.error.code === -1 ? -1 : -32603, 'The client declined')
+      : answerFor(shown, outcome.result);
+  };
+  return async (asks, signal) => {
+    const resume = inflight.pause(call.inflight);
+    try {
+      const answers = await Promise.all([...asks].map(async ([key, ask]) => [key, await askOne(ask, signal)] as const));
+      return new Map(answers);
+    } finally {
+      resume();
+    }
+  };
+}
+
+export interface AskBox {
+  readonly ask: OnAsk;
+  /** Open questions by the key the client answers under. */
+  open(): ReadonlyMap<string, Ask>;
+  /** Resolves once at least one question is open; questions that come together are waited for a moment. */
+  asked(): Promise<void>;
+  /** Takes the answers that fit an open question. Answers with the keys taken; what fits none is ignored (M21). */
+  answer(responses: JsonObject): readonly string[];
+}
+
+/** Questions of one server that arrive within this time are shown together, ms. */
+const TOGETHER_MS = 25;
+
+export function askBox(allowed: ReadonlySet<AskKind>, version: ProtocolVersion): AskBox {
+  const open = new Map<string, { readonly ask: Ask; readonly settle: (reply: UpstreamReply) => void }>();
+  let counter = 0;
+  let waiters: Array<() => void> = [];
+  let timer: NodeJS.Timeout | null = null;
+
+  const announce = (): void => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      if (open.size === 0) return;
+      for (const waiter of waiters) waiter();
+      waiters = [];
+    }, TOGETHER_MS);
+  };
+  const askOne = (ask: Ask, signal: AbortSignal): Promise<UpstreamReply> => {
+    const shown = askToShow(ask, allowed, version);
+    if (shown === null || open.size >= MAX_OPEN || signal.aborted) return Promise.resolve(NOT_ASKED);
+    const key = `ask-${++counter}`;
+    return new Promise((resolve) => {
+      const settle = (reply: UpstreamReply): void => {
+        open.delete(key);
+        signal.removeEventListener('abort', onAbort);
+        resolve(reply);
+      };
+      const onAbort = (): void => settle(UNANSWERED);
+      signal.addEventListener('abort', onAbort, { once: true });
+      open.set(key, { ask: shown, settle });
+      announce();
+    });
+  };
+  return {
+    ask: async (asks, signal) =>
+      new Map(await Promise.all([...asks].map(async ([key, ask]) => [key, await askOne(ask, signal)] as const))),
+    open: () => new Map([...open].map(([key, { ask }]) => [key, ask])),
+    asked: () =>
+      open.size > 0 && timer === null ? Promise.resolve() : new Promise((resolve) => void waiters.push(resolve)),
+    answer(responses) {
+      const taken: string[] = [];
+      for (const [key, { ask, settle }] of open) {
+        if (!Object.hasOwn(responses, key)) continue;
+        const reply = answerFor(ask, responses[key] as Json);
+        // What does not fit is asked again, not passed on.
+        if (reply.kind === 'error') continue;
+        taken.push(key);
+        settle(reply);
+      }
+      return taken;
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/**
+ * What we declare to clients: everything this endpoint answers, whichever server stands behind it, and nothing else (M7, PH-12).
+ * A list that a server does not have is empty; a subscription that it cannot keep says so when it is made.
+ */
+import type { JsonObject } from '../lib/json.ts';
+import type { Facing } from '../protocol/results.ts';
+import { has } from '../protocol/versions.ts';
+import type { Call } from './call.ts';
+
+export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks';
+
+export function capabilitiesOf(call: Call, { era, version }: Facing): JsonObject {
+  const base: JsonObject = {
+    tools: { listChanged: true },
+    prompts: { listChanged: true },
+    resources: { subscribe: true, listChanged: true },
+    logging: {},
+    ...(has(version, 'completions') && { completions: {} }),
+  };
+  if (era === 'legacy') return base;
+  const extensions = Object.fromEntries((call.facts.server?.record.extensions ?? []).map((id) => [id, {}]));
+  return { ...base, extensions: { ...extensions, [TASKS_EXTENSION]: {} } };
+}

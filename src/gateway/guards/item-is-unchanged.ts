@@ -1,0 +1,46 @@
+/**
+ * Immediately before dispatch: what the server says about the item, looked at no longer ago than its risk class allows and on the very
+ * connection that will be used, is what was approved (TD-02). A server that cannot be asked is not called.
+ */
+import { toolStanding } from '../../integrity/standing.ts';
+import type { Digest } from '../../lib/canonical-json.ts';
+import { isFault } from '../../lib/fault.ts';
+import type { Lane } from '../../upstream/target.ts';
+import type { Call } from '../call.ts';
+import { CONFIRM_WITHIN_MS } from '../catalogue.ts';
+import { known } from '../call.ts';
+import { deny, guard, learn } from '../guard.ts';
+import type { GuardPorts } from '../guard.ts';
+
+type Seen = { readonly tools: ReadonlyMap<string, Digest>; readonly lane: Lane | null } | { readonly fault: string };
+
+export const itemIsUnchanged = guard<Seen>({
+  name: 'item-is-unchanged',
+  gather(call, ports) {
+    const lane = ports.laneOf(call);
+    const looked = lane instanceof Promise ? lane.then((found) => look(call, found, ports)) : look(call, lane, ports);
+    return looked instanceof Promise
+      ? looked.catch((error: unknown) => ({ fault: isFault(error) ? error.code : 'cancelled' }))
+      : looked;
+  },
+  decide(call, seen) {
+    if ('fault' in seen) return deny({ reason: 'tool_unconfirmed', fault: seen.fault });
+    const tool = known(call, 'tool');
+    const digest = seen.tools.get(tool.key) ?? null;
+    const standing = toolStanding(tool.record, digest);
+    if (standing === 'approved') return learn({ seen: seen.tools, lane: seen.lane });
+    if (standing === 'changed')
+      return deny({ reason: 'tool_changed', approved: tool.approved!.digest, seen: digest ?? '' });
+    return deny({ reason: 'tool_gone' });
+  },
+});
+
+function look(call: Call, lane: Lane | null, { catalogue, clock }: GuardPorts): Seen | Promise<Seen> {
+  const tool = known(call, 'tool');
+  const maxAgeMs = CONFIRM_WITHIN_MS[tool.facts!.risk];
+  const last = catalogue.seen(tool.server, lane ?? undefined);
+  if (last && maxAgeMs > 0 && clock.now() - last.at <= maxAgeMs) return { tools: last.tools, lane };
+  return catalogue
+    .confirm(known(call, 'server'), maxAgeMs, call.inflight.signal, lane ?? undefined)
+    .then(({ tools }) => ({ tools, lane }));
+}

@@ -1,0 +1,360 @@
+/**
+ * One admitted use of an item, from approval to outcome: tools/call, prompts/get, resources/read, completion/complete.
+ * One fixed sequence; every step says what is true if we crash there. Nothing leaves before its record is durable: what goes to the server
+ * of a side-effecting call waits for its intent, and so does whatever goes to the client before the reply, of any call; every reply waits
+ * for its outcome. Who listens meanwhile is not known here: use-item.ts (a request), parking.ts (nobody for a while), tasks.ts (a task).
+ */
+import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
+import { inspectMembers } from '../content/inspect.ts';
+import type { AskKind } from '../inventory/records.ts';
+import { digestOf } from '../lib/canonical-json.ts';
+import type { Digest } from '../lib/canonical-json.ts';
+import { isJsonObject } from '../lib/json.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import { checkAnswer } from '../protocol/asks.ts';
+import { log, progress } from '../protocol/notifications.ts';
+import { readInputRequired } from '../protocol/input-required.ts';
+import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
+import { UpstreamFault } from '../upstream/connection.ts';
+import { askToShow, asksOf } from './asking.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+import type { Denial } from './denial.ts';
+import type { AnswerDeps } from './deps.ts';
+import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
+import { facingOf } from './facing.ts';
+import { askCapabilities } from './lanes.ts';
+import { durableOutlet } from './outlet.ts';
+import type { Outlet } from './outlet.ts';
+import { COLUMN_OF } from './pipeline.ts';
+import { ledgerDenial } from './refuse.ts';
+import { settle, stopped } from './settle.ts';
+import type { Sent, SettledReply } from './settle.ts';
+import type { CallMeasure } from './telemetry.ts';
+import { USES } from './uses.ts';
+import type { UseFamily } from './uses.ts';
+
+/** How what happens before the reply reaches whoever uses the item. */
+export interface Ways {
+  /** Where progress and log lines go; `CLOSED` for nowhere. */
+  readonly outlet: Outlet;
+  /** The least severe log line wanted; null: none. */
+  readonly logLevel: string | null;
+  /** Answers the server's questions; made over the durable outlet. Null: it may ask nothing. */
+  readonly asker: ((outlet: Outlet) => OnAsk) | null;
+  /** A modern server's question is handed over instead of answered here. */
+  readonly handsOver: boolean;
+  readonly task: 'optional' | 'required' | null;
+}
+
+export type Performed =
+  | { readonly kind: 'denied'; readonly denial: Denial; readonly index: number | undefined }
+  /** A modern server asks; its own state, if it gave one, is for nobody but it. */
+  | {
+      readonly kind: 'asked';
+      readonly asks: ReadonlyMap<string, Ask>;
+      readonly state: string | null;
+      readonly index: number;
+    }
+  | { readonly kind: 'settled'; readonly reply: SettledReply; readonly index: number };
+
+/** Writes the intent at most once, when somebody first needs it. */
+export interface Intent {
+  readonly index: number | undefined;
+  write(): Promise<number>;
+}
+
+export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
+  let index: number | undefined;
+  let writing: Promise<number> | null = null;
+  return {
+    get index() {
+      return index;
+    },
+    write: () =>
+      (writing ??= deps.audit
+        .record(
+          intentEntry(stamp(call, deps), {
+            actor: actorOf(call)!,
+            call: callFacts(call),
+            decision: decisionFacts(call, null),
+            prev,
+          }),
+        )
+        .then((appended) => (index = appended.index))),
+  };
+}
+
+/** Never throws for what a peer does. `intent` may have been written already. */
+export async function perform(
+  call: Call,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+  ways: Ways,
+  intent: Intent = intentOf(call, deps),
+): Promise<Performed> {
+  const { ports } = deps;
+  const tool = known(call, 'tool');
+  const { approval } = call.facts;
+
+  // An approval that this request's earlier leg has spent is not spent again: the sealed state says which one it was.
+  if (
+    approval &&
+    call.facts.resumed?.approval?.id !== approval.id &&
+    !(await ports.approvals.use(approval.id, approval.call))
+  )
+    return { kind: 'denied', denial: { reason: 'approval_lost', approval: approval.id }, index: undefined };
+  // CRASH before here: nothing was promised, nothing was sent. A used approval stays used.
+
+  if (tool.facts!.risk !== 'read' || intent.index !== undefined) {
+    try {
+      await intent.write();
+    } catch (fault) {
+      return { kind: 'denied', denial: ledgerDenial(fault), index: undefined };
+    }
+    // CRASH: the intent is durable and nothing was sent; restart reports this call as "in flight, outcome unknown".
+  }
+
+  const sentEvents = { count: 0, digest: null as Digest | null };
+  const outlet = durableOutlet(ways.outlet, intent.write, (message) => {
+    sentEvents.count++;
+    sentEvents.digest = digestOf([sentEvents.digest, message]);
+  });
+  const sent = await dispatch(call, deps, measure, ways, outlet);
+  await outlet.flushed();
+
+  const asked = sent.kind === 'asked' ? sent : null;
+  const settled = asked ? null : settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps);
+  const stoppedBefore = call.inflight.cancelledBy;
+  const outcome = {
+    ...(settled
+      ? outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, settled.inspected)
+      : outcomeFacts(call, deps, 'input_required', null, null, [])),
+    ...(sentEvents.digest !== null && { sent: { count: sentEvents.count, digest: sentEvents.digest } }),
+  };
+  const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
+  let index: number;
+  try {
+    const entry =
+      intent.index === undefined
+        ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, settled?.denial ?? null) })
+        : outcomeEntry(stamp(call, deps), { ...facts, prev: intent.index });
+    index = (await deps.audit.record(entry)).index;
+  } catch (fault) {
+    // The effect may have happened; its intent, if any, says so. The answer is withheld because its record is not durable.
+    const denial = ledgerDenial(fault, settled?.status !== 'not_dispatched');
+    return { kind: 'denied', denial, index: intent.index };
+  }
+  // CRASH: the outcome is durable and the caller did not hear it; the log says what happened.
+  if (settled?.denial) return { kind: 'denied', denial: settled.denial, index };
+
+  // What stopped the call earlier stands in that outcome already.
+  const late = stoppedBefore === null ? call.inflight.cancelledBy : null;
+  if (late) {
+    // A lock fell while the outcome was being written: the answer stays here, and the log gets that too. If it cannot, it still stays.
+    const withheld = {
+      ...facts,
+      outcome: { ...outcome, status: 'withheld' as const, detail: late, result: null },
+      prev: index,
+    };
+    await deps.audit.record(outcomeEntry(stamp(call, deps), withheld)).catch(() => undefined);
+  }
+  finish(call, measure, 'allow', late ?? settled?.detail ?? null, deps);
+  if (late) return { kind: 'settled', reply: stopped(call, deps, late), index };
+  return asked
+    ? { kind: 'asked', asks: asked.asks, state: asked.state, index }
+    : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
+}
+
+type Dispatched =
+  | Sent
+  | { readonly kind: 'asked'; readonly asks: ReadonlyMap<string, Ask>; readonly state: string | null };
+
+/**
+ * Connects, asks the reading guards again if the state or what the server shows moved meanwhile, and sends.
+ * Between that last look and the first byte there is no await. A server that forgot our session may be another one now:
+ * it is looked at and the guards are asked once more, and only then, once, the call is sent again.
+ */
+async function dispatch(
+  call: Call,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+  ways: Ways,
+  outlet: Outlet,
+  retry = false,
+): Promise<Dispatched> {
+  const tool = known(call, 'tool');
+  const { catalogue } = deps.ports;
+  const lane = call.facts.lane ?? undefined;
+  try {
+    const connection = await deps.connect(known(call, 'server'), lane);
+    if (retry) {
+      const looked = await catalogue.confirm(known(call, 'server'), 0, call.inflight.signal, lane).catch(() => null);
+      if (looked === null) return { kind: 'denied', denial: { reason: 'tool_unconfirmed', fault: 'session_lost' } };
+    }
+    let { seen } = call.facts;
+    for (
+      let tries = 0;
+      deps.snapshot() !== call.snapshot || catalogue.seen(tool.server, lane)?.tools !== seen;
+      tries++
+    ) {
+      if (tries === 5)
+        return {
+          kind: 'denied',
+          denial: { reason: 'guard_failed', guard: 'readmission', fault: 'state_keeps_moving' },
+        };
+      call.snapshot = deps.snapshot();
+      seen = catalogue.seen(tool.server, lane)?.tools;
+      const denial = await deps.pipeline.readmit(call, COLUMN_OF[familyOf(call)], deps.ports);
+      if (denial) return { kind: 'denied', denial };
+    }
+    if (deps.ports.snapshotAgeMs() > deps.ports.freshnessLimitMs) {
+      return { kind: 'denied', denial: { reason: 'snapshot_stale', ageMs: deps.ports.snapshotAgeMs() } };
+    }
+    if (call.inflight.cancelledBy !== null)
+      return { kind: 'cancelled', by: call.inflight.cancelledBy, dispatched: false };
+
+    const request = requestOf(call, measure, ways, outlet);
+    const { resumed } = call.facts;
+    const presented = call.message.params['inputResponses'];
+    const answers = isJsonObject(presented) ? presented : null;
+    // Answers to a question of this server, with the state it gave; `answersFor` has checked them against what was asked.
+    const again =
+      resumed && resumed.park === null ? answersTo(new Map(Object.entries(resumed.asked)), answers ?? {}) : null;
+    let reply = await connection.request(
+      again === null ? request : withAnswers(request, again.fitting, resumed!.upstream),
+      call.inflight.signal,
+    );
+    if (!ways.handsOver || reply.kind === 'error' || reply.result['resultType'] !== 'input_required')
+      return { kind: 'reply', reply };
+
+    let question = questionOf(call, reply.result, deps);
+    if (question !== null && answers !== null && !resumed) {
+      // Answers that came before the question are used only for what is asked now, and only if they answer all of it.
+      const { fitting, missing } = answersTo(question.asks, answers);
+      if (missing.length === 0 && question.asks.size > 0) {
+        reply = await connection.request(withAnswers(request, fitting, question.state), call.inflight.signal);
+        if (reply.kind === 'error' || reply.result['resultType'] !== 'input_required') return { kind: 'reply', reply };
+        question = questionOf(call, reply.result, deps);
+      }
+    }
+    return question === null ? { kind: 'refused_ask' } : { kind: 'asked', ...question };
+  } catch (error) {
+    // What is no fault of the upstream room is a mistake of ours, and then nobody knows how far the call came.
+    const { code, dispatched } =
+      error instanceof UpstreamFault ? error : ({ code: 'unexpected', dispatched: 'unknown' } as const);
+    if (code === 'unexpected') deps.log('error', { ref: call.id, error: String(error) }, 'dispatch failed');
+    const by = call.inflight.cancelledBy;
+    if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
+    if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, outlet, true);
+    return { kind: 'fault', code, dispatched };
+  }
+}
+
+const familyOf = (call: Call): UseFamily => call.message.rule!.family as UseFamily;
+
+function requestOf(call: Call, measure: CallMeasure, ways: Ways, outlet: Outlet): UpstreamRequest {
+  const { message } = call;
+  const family = familyOf(call);
+  const tool = known(call, 'tool');
+  const inputSchema =
+    family === 'call' ? (tool.approved!.definition['inputSchema'] as JsonObject | undefined) : undefined;
+  // The caller's own `_meta` goes along; what the protocol reserves is set anew on this hop (G7).
+  const meta = { ...message.meta.rest, ...(measure.traceparent && { traceparent: measure.traceparent }) };
+  const base: UpstreamRequest = {
+    method: message.method,
+    params: { ...USES[family].params(call), ...(Object.keys(meta).length > 0 && { _meta: meta }) },
+    once: true,
+    ...(inputSchema && { inputSchema }),
+  };
+  const asks: ReadonlySet<AskKind> = USES[family].asks && (ways.asker || ways.handsOver) ? asksOf(call) : new Set();
+  const token = message.meta.progressToken;
+  const listens = ways.outlet.open && (token !== null || ways.logLevel !== null);
+  if (asks.size === 0 && !listens && ways.task === null && !ways.handsOver) return base;
+  return {
+    ...base,
+    ...(asks.size > 0 && { capabilities: askCapabilities(call, asks) }),
+    ...(ways.asker && asks.size > 0 && { onAsk: ways.asker(outlet) }),
+    ...(ways.handsOver && { inputRequired: 'return' as const }),
+    ...(listens && { onNotification: relay(call, token, ways.logLevel, outlet) }),
+    ...(listens && ways.logLevel !== null && { logLevel: ways.logLevel }),
+    ...(ways.outlet.open && { onPolling: (retryMs: number) => outlet.release(retryMs) }),
+    ...(ways.task && { task: ways.task }),
+  };
+}
+
+/** Notifications one call may pass on in a second: a server cannot use its caller's line to flood it (PROG, LOG). */
+const NOTIFICATIONS_PER_SECOND = 100;
+
+/** Progress with the caller's own token, rising (M15); log lines if they were asked for (M14); each inspected (PH-07). */
+function relay(
+  call: Call,
+  token: string | number | null,
+  logLevel: string | null,
+  outlet: Outlet,
+): (notification: ServerNotification) => void {
+  let reached = Number.NEGATIVE_INFINITY;
+  let second = 0;
+  let count = 0;
+  return ({ method, params }) => {
+    const now = Math.trunc(performance.now() / 1000);
+    if (now !== second) [second, count] = [now, 0];
+    if (++count > NOTIFICATIONS_PER_SECOND || call.inflight.cancelledBy !== null) return;
+    const inspected = inspectMembers(params);
+    if (inspected.verdict === 'withhold') return;
+    if (method === 'notifications/progress' && token !== null) {
+      const value = inspected.result['progress'];
+      if (typeof value !== 'number' || !(value > reached)) return;
+      reached = value;
+      outlet.send(progress(token, inspected.result));
+    } else if (method === 'notifications/message' && logLevel !== null) outlet.send(log(inspected.result));
+  };
+}
+
+/** What a modern server asks, as far as it may; null: it asks what this client cannot be asked. */
+function questionOf(
+  call: Call,
+  result: JsonObject,
+  deps: AnswerDeps,
+): { asks: ReadonlyMap<string, Ask>; state: string | null } | null {
+  const read = readInputRequired(result);
+  if (!read.ok || !USES[familyOf(call)].asks) return null;
+  const allowed = asksOf(call);
+  const { version } = facingOf(call, deps);
+  const asks = new Map<string, Ask>();
+  for (const [key, ask] of read.value.inputRequests) {
+    const shown = askToShow(ask, allowed, version);
+    if (shown === null) return null;
+    asks.set(key, shown);
+  }
+  return { asks, state: read.value.requestState };
+}
+
+/** The answers that fit their questions, and the keys of questions without one. Keys that were not asked are ignored (M21). */
+function answersTo(
+  asks: ReadonlyMap<string, Ask>,
+  answers: JsonObject,
+): { fitting: JsonObject; missing: readonly string[] } {
+  const fitting: Record<string, Json> = {};
+  const missing: string[] = [];
+  for (const [key, ask] of asks) {
+    const checked = Object.hasOwn(answers, key) ? checkAnswer(ask, answers[key] as Json) : null;
+    if (checked?.ok) fitting[key] = checked.value;
+    else missing.push(key);
+  }
+  return { fitting, missing };
+}
+
+function withAnswers(request: UpstreamRequest, inputResponses: JsonObject, state: string | null): UpstreamRequest {
+  return {
+    ...request,
+    params: { ...request.params, inputResponses, ...(state !== null && { requestState: state }) },
+  };
+}
+
+function withMeta(reply: SettledReply, call: Call, index: number, deps: AnswerDeps): SettledReply {
+  if (reply.kind === 'error') return reply;
+  const own = reply.result['_meta'];
+  const meta = { 'remit/receipt': { log: deps.audit.origin, index }, 'remit/reference': call.id };
+  return { kind: 'result', result: { ...reply.result, _meta: { ...(isJsonObject(own) ? own : {}), ...meta } } };
+}
