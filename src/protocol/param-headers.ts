@@ -107,6 +107,25 @@ function findDeclarations(inputSchema: JsonObject): Declarations {
   return problem === null ? ok(declarations) : err(problem);
 }
 
+/** The schema without the keyword, for clients that know nothing of it. A property of that name stays. */
+export function withoutDeclarations(schema: JsonObject): JsonObject {
+  return without(schema, 0) as JsonObject;
+}
+
+function without(node: Json, depth: number): Json {
+  if (typeof node !== 'object' || node === null || depth > MAX_DEPTH) return node;
+  if (Array.isArray(node)) return (node as readonly Json[]).map((one) => without(one, depth + 1));
+  const kept: Record<string, Json> = {};
+  for (const [key, child] of Object.entries(node as JsonObject)) {
+    if (key === KEYWORD) continue;
+    if (DATA.has(key)) kept[key] = child;
+    else if ((key === 'properties' || NAMED.has(key)) && isJsonObject(child)) {
+      kept[key] = Object.fromEntries(Object.entries(child).map(([name, one]) => [name, without(one, depth + 1)]));
+    } else kept[key] = without(child, depth + 1);
+  }
+  return kept;
+}
+
 const SENSITIVE =
   /pass(?:word|wd|phrase)?|secret|token|credential|api[-_]?key|private[-_]?key|auth|session|cookie|ssn|pin$/i;
 

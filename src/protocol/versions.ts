@@ -36,12 +36,13 @@ const SINCE = {
   /** Defaults of every primitive, choices with titles, several choices. */
   richForms: '2025-11-25',
   samplingTools: '2025-11-25',
-  taskExecution: '2025-11-25',
   /** `structuredContent` and `outputSchema` may be any JSON, not only objects. */
   anyJsonOutput: '2026-07-28',
   /** `resultType` on every result, `serverInfo` in its `_meta`. */
   resultType: '2026-07-28',
   cacheHints: '2026-07-28',
+  /** `x-mcp-header` in input schemas. */
+  paramHeaders: '2026-07-28',
 } as const satisfies Record<string, ProtocolVersion>;
 
 export type Feature = keyof typeof SINCE;

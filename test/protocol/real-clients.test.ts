@@ -13,7 +13,7 @@ import { type JsonObject, isJsonObject } from '../../src/lib/json.ts';
 import { methodNotFound, sessionNotFound } from '../../src/protocol/errors.ts';
 import { type InboundRequest, READ_LIMITS, readBody } from '../../src/protocol/read-request.ts';
 import { checkParamHeaders } from '../../src/protocol/param-headers.ts';
-import { republish } from '../../src/protocol/republish.ts';
+import { republishItem } from '../../src/protocol/republish.ts';
 import {
   type Facing,
   discoverResult,
@@ -61,7 +61,9 @@ function answer(request: InboundRequest, session: string | undefined): [WireResp
       return reply(discoverResult(facing, CARD, 0));
     case 'list':
       if (request.method !== 'tools/list') return [wireError(methodNotFound(id, era))];
-      return reply(listResult(facing, 'tools', [republish(TOOL, facing.version)], { nextCursor: null, ttlMs: 0 }));
+      return reply(
+        listResult(facing, 'tools', [republishItem('tool', TOOL, facing.version)], { nextCursor: null, ttlMs: 0 }),
+      );
     case 'call': {
       calls.push({ era, name: request.name, args: params['arguments'] });
       const result = toolsCallResult(
