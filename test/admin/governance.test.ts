@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requestApproval } from '../../src/approvals/machine.ts';
 import { definitionDigest } from '../../src/integrity/definition.ts';
+import type { ItemKind } from '../../src/integrity/records.ts';
+import type { JsonObject } from '../../src/lib/json.ts';
 import { READ_FILE, SERVER, seenTool, startPlane, type Plane } from './plane.ts';
 
 let plane: Plane;
@@ -230,6 +232,85 @@ describe('tools', () => {
     await plane.seed([plane.put('tool', tool.id, tool.body)]);
     const seen = await plane.as('sven', 'GET', `/servers/docs/tools/${encodeURIComponent('a/b %2f?#')}`);
     expect([seen.status, seen.body['name']]).toEqual([200, 'a/b %2f?#']);
+  });
+});
+
+describe('items of every kind', () => {
+  const LONG = `file:///${'%2F'.repeat(660)}`;
+  const ITEMS: ReadonlyArray<readonly [ItemKind, string, JsonObject]> = [
+    ['prompt', 'prompt two words', { name: 'two words', arguments: [{ name: 'who', required: true }] }],
+    ['resource', 'resource file:///a%2Fb%20c/../d?x=1&y=2#z', { uri: 'file:///a%2Fb%20c/../d?x=1&y=2#z', name: 'odd' }],
+    ['resource', 'resource docs://größe/文', { uri: 'docs://größe/文', name: 'wide' }],
+    ['resource', `resource ${LONG}`, { uri: LONG, name: 'long' }],
+    ['template', 'template docs://{+path}', { uriTemplate: 'docs://{+path}', name: 'docs' }],
+    ['server', 'server instructions', { instructions: 'Be kind.', serverInfo: { name: 'x' } }],
+  ];
+  const at = (key: string): string => `/servers/kinds/tools/${encodeURIComponent(key)}`;
+  let digests: readonly string[];
+  beforeAll(async () => {
+    await plane.as('omar', 'PUT', '/servers/kinds', { reason: 'x', server: SERVER }, ABSENT);
+    const items = ITEMS.map(([kind, , definition]) => seenTool('kinds', definition, kind));
+    digests = items.map(({ digest }) => digest);
+    await plane.seed(items.map(({ id, body }) => plane.put('tool', id, body)));
+  });
+
+  test.each(ITEMS.map((item, i) => [...item, i] as const))(
+    'TD-03: a %s is read, approved, locked and withdrawn by its key, whatever stands in it: %s',
+    async (kind, key, definition, i) => {
+      const seen = await plane.as('sven', 'GET', at(key));
+      expect([seen.status, seen.body['kind'], seen.body['key'], seen.body['standing']]).toEqual([
+        200,
+        kind,
+        key,
+        'unreviewed',
+      ]);
+      expect(seen.body['observed']).toMatchObject({ digest: digests[i], definition });
+      expect(seen.body['suggestion']).toMatchObject({ risk: 'read' });
+      expect(seen.body['diff']).toHaveLength(1);
+      const review = { digest: digests[i], risk: 'read', scope: 'kinds:read', justification: 'x' };
+      expect((await plane.as('sven', 'POST', `${at(key)}/approve`, review)).body).toMatchObject({
+        tool: `kinds/${key}`,
+        standing: 'approved',
+      });
+      expect(plane.snapshot().servers.get('kinds')!.tools.get(key)!.facts).toMatchObject({ name: key, kind });
+      const locked = await plane.as('omar', 'POST', '/locks', { kind: 'tool', value: `kinds/${key}`, reason: 'x' });
+      expect([locked.status, locked.body['subject']]).toEqual([201, { kind: 'tool', value: `kinds/${key}` }]);
+      const asked = { person: 'dana', server: 'kinds', tool: key };
+      expect((await plane.as('sven', 'POST', '/access/explain', asked)).body).toMatchObject({ reason: 'locked:tool' });
+      await plane.as('sven', 'DELETE', `/locks/${String(locked.body['id'])}`, { reason: 'x' });
+      expect((await plane.as('sven', 'POST', '/access/explain', asked)).body).toMatchObject({ reason: 'server_draft' });
+      const gone = await plane.as('omar', 'POST', `${at(key)}/withdraw`, { reason: 'x' });
+      expect(gone.body).toMatchObject({ tool: `kinds/${key}`, standing: 'unreviewed' });
+    },
+  );
+
+  test('are listed together, and by kind', async () => {
+    const listed = async (query: string) =>
+      (
+        (await plane.as('sven', 'GET', `/servers/kinds/tools${query}`)).body['tools'] as ReadonlyArray<{
+          key: string;
+          digest: string;
+        }>
+      ).map(({ key }) => key);
+    expect((await listed('')).toSorted()).toEqual(ITEMS.map(([, key]) => key).toSorted());
+    expect((await listed('?kind=resource')).toSorted()).toEqual(
+      ITEMS.filter(([kind]) => kind === 'resource')
+        .map(([, key]) => key)
+        .toSorted(),
+    );
+    expect(await listed('?kind=tool')).toEqual([]);
+    expect((await plane.as('sven', 'GET', '/servers/kinds/tools?kind=planet')).status).toBe(400);
+  });
+
+  test('TD-03: a template that cannot be read backwards is refused with the reason', async () => {
+    const bad = seenTool('kinds', { uriTemplate: 'x:{a}{b}', name: 'x' }, 'template');
+    await plane.seed([plane.put('tool', bad.id, bad.body)]);
+    const review = { digest: bad.digest, risk: 'read', scope: 'kinds:read', justification: 'x' };
+    const refused = await plane.as('sven', 'POST', `${at('template x:{a}{b}')}/approve`, review);
+    expect([refused.status, refused.body.error?.['message']]).toEqual([
+      422,
+      'What callers send could not be checked: the URI template has two variables with nothing between them.',
+    ]);
   });
 });
 

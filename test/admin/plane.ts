@@ -14,6 +14,8 @@ import { personKey, type Role } from '../../src/directory/records.ts';
 import { buildSnapshot, type Snapshot } from '../../src/gateway/snapshot.ts';
 import { createTokenVerifier } from '../../src/identity/access-token.ts';
 import { definitionDigest } from '../../src/integrity/definition.ts';
+import { itemKey, toolId } from '../../src/integrity/records.ts';
+import type { ItemKind } from '../../src/integrity/records.ts';
 import type { Lock } from '../../src/inventory/records.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -259,13 +261,15 @@ export const SERVER = {
 export function seenTool(
   server: string,
   definition: JsonObject,
+  kind: ItemKind = 'tool',
 ): { readonly id: string; readonly digest: string; readonly body: object } {
   const digest = definitionDigest(definition);
-  const name = definition['name'] as string;
+  const member = { tool: 'name', prompt: 'name', resource: 'uri', template: 'uriTemplate', server: '' }[kind];
+  const name = kind === 'server' ? 'instructions' : (definition[member] as string);
   return {
-    id: `${server}/${name}`,
+    id: toolId(server, itemKey(kind, name)),
     digest,
-    body: { server, name, observed: { digest, definition, seenAt: 1_790_000_000_000 }, approved: null },
+    body: { server, kind, name, observed: { digest, definition, seenAt: 1_790_000_000_000 }, approved: null },
   };
 }
 

@@ -106,6 +106,98 @@ describe('governing', () => {
     });
   });
 
+  test(
+    'items of every kind: one by its key, the rest of a kind at once, each by the digest in the list',
+    { timeout: 60_000 },
+    async () => {
+      const page = (i: number, more: object = {}) =>
+        seenTool('docs', { uri: `docs://a b/${i}`.replace(' ', '%20'), name: `page ${i}`, ...more }, 'resource');
+      const greeting = seenTool('docs', { name: 'greeting' }, 'prompt');
+      const [one, two, hiding] = [page(1), page(2), page(3, { description: 'Hi\u202e' })];
+      const { id: _, ...server } = { id: 'docs', ...SERVER };
+      await plane.seed([
+        plane.put('server', 'docs', { ...server, state: 'draft' }),
+        ...[greeting, one, two, hiding].map(({ id, body }) => plane.put('tool', id, body)),
+      ]);
+      const listed = await as('sven', ['tool', 'list', 'docs', '--kind', 'resource']);
+      expect(listed.out).toMatch(/^KIND +NAME +STANDING/);
+      expect(listed.out).toMatch(/^resource +docs:\/\/a%20b\/1 +unreviewed +\(read\?\)/m);
+      expect(listed.out).not.toContain('greeting');
+      expect((await as('sven', ['tool', 'show', 'docs/prompt greeting'])).out).toMatch(
+        /^item: +docs\/prompt greeting$/m,
+      );
+
+      const review = ['--risk', 'read', '--scope', 'docs:read', '--justification', 'the public manual'];
+      const all = await as('sven', ['tool', 'approve', 'docs', '--all', '--kind', 'resource', ...review, '--json']);
+      expect([all.code, all.json()]).toEqual([
+        1,
+        {
+          server: 'docs',
+          kind: 'resource',
+          items: [
+            {
+              tool: 'docs/resource docs://a%20b/1',
+              digest: one.digest,
+              findings: '',
+              standing: 'approved',
+              problem: null,
+            },
+            {
+              tool: 'docs/resource docs://a%20b/2',
+              digest: two.digest,
+              findings: '',
+              standing: 'approved',
+              problem: null,
+            },
+            {
+              tool: 'docs/resource docs://a%20b/3',
+              digest: hiding.digest,
+              findings: 'block:hidden_bidi',
+              standing: 'unreviewed',
+              problem: expect.stringContaining('hides something'),
+            },
+          ],
+        },
+      ]);
+      const stands = (await done('sven', 'tool', 'list', 'docs'))['tools'] as ReadonlyArray<{
+        key: string;
+        standing: string;
+      }>;
+      expect(stands.filter(({ standing }) => standing === 'approved').map(({ key }) => key)).toEqual([
+        'resource docs://a%20b/1',
+        'resource docs://a%20b/2',
+      ]);
+      const shown = await as('omar', ['server', 'show', 'docs']);
+      expect(shown.out).toMatch(/^may ask: +nothing$/m);
+      expect(shown.out).toMatch(/^connections: +shared$/m);
+    },
+  );
+
+  test(
+    'what a server may ask, its extensions and its connections are set with the record and shown',
+    { timeout: 60_000 },
+    async () => {
+      const record = {
+        id: 'asking',
+        ...SERVER,
+        asks: ['elicitation.form', 'sampling'],
+        extensions: ['io.modelcontextprotocol/ui'],
+        connections: 'person',
+        clientsOverSse: true,
+      };
+      writeFileSync(join(dir, 'asking.json'), JSON.stringify(record));
+      await done('omar', 'server', 'add', '-f', 'asking.json', '--reason', 'x');
+      const { out } = await as('omar', ['server', 'show', 'asking']);
+      expect(out).toMatch(/^may ask: +elicitation\.form, sampling$/m);
+      expect(out).toMatch(/^extensions: +io\.modelcontextprotocol\/ui$/m);
+      expect(out).toMatch(/^connections: +one per person and agent$/m);
+      expect(out).toMatch(/^clients over HTTP\+SSE: +yes/m);
+      writeFileSync(join(dir, 'asking.json'), JSON.stringify({ ...record, asks: ['roots', 'roots'] }));
+      const twice = await as('omar', ['server', 'add', '-f', 'asking.json', '--replace', '--reason', 'x']);
+      expect([twice.code, twice.err]).toEqual([1, expect.stringContaining('asks names one thing twice')]);
+    },
+  );
+
   test('policies by two people, roles by an administrator', { timeout: 60_000 }, async () => {
     const text =
       'permit (principal in Remit::Role::"developer", action == Remit::Action::"callTool", resource)\nwhen { resource.risk == Remit::Risk::"destructive" } when { context.scopeHeld };';
@@ -215,6 +307,22 @@ describe('how commands fail', () => {
     ['bad duration', ['lock', 'add', 'agent', 'x', '--reason', 'x', '--for', 'soon'], 2],
     ['bad lock kind', ['lock', 'add', 'planet', 'x', '--reason', 'x'], 2],
     ['bad tool name', ['tool', 'show', 'files'], 2],
+    [
+      'one approval without a digest',
+      ['tool', 'approve', 'a/b', '--risk', 'read', '--scope', 's', '--justification', 'x'],
+      2,
+    ],
+    [
+      'all approvals without a kind',
+      ['tool', 'approve', 'a', '--all', '--risk', 'read', '--scope', 's', '--justification', 'x'],
+      2,
+    ],
+    [
+      'all approvals of one item',
+      ['tool', 'approve', 'a/b', '--all', '--kind', 'tool', '--risk', 'read', '--scope', 's', '--justification', 'x'],
+      2,
+    ],
+    ['bad kind', ['tool', 'list', 'a', '--kind', 'planet'], 2],
     ['missing file', ['server', 'add', '-f', 'nowhere.yaml', '--reason', 'x'], 2],
     ['address with a path', ['server', 'list', '--url', 'http://127.0.0.1:1/api'], 2],
     ['plain http elsewhere', ['server', 'list', '--url', 'http://admin.example.com'], 2],
