@@ -20,7 +20,7 @@ export interface Finding {
   readonly status: Status;
   readonly message: string;
 }
-/** Worst finding by check id. */
+/** Worst finding by id and name of the check: several checks share an id, the same check may be made several times. */
 export type Scenario = ReadonlyMap<string, Finding>;
 export type Report = ReadonlyMap<string, Scenario>;
 
@@ -34,6 +34,7 @@ export interface SuiteRun {
 
 interface RawCheck {
   readonly id: string;
+  readonly name: string;
   readonly status: string;
   readonly errorMessage?: string;
 }
@@ -80,11 +81,12 @@ function readReport(folder: string): Report {
     if (scenario === undefined) continue;
     const checks = JSON.parse(readFileSync(join(folder, name, 'checks.json'), 'utf8')) as readonly RawCheck[];
     const found = report.get(scenario) ?? new Map<string, Finding>();
-    for (const { id, status, errorMessage = '' } of checks) {
+    for (const { id, name: checkName, status, errorMessage = '' } of checks) {
       const rank = RANKS.find((one) => one === status);
-      if (rank && isLower(rank, found.get(id)?.status ?? 'SUCCESS'))
-        found.set(id, { status: rank, message: errorMessage });
-      else if (rank && !found.has(id)) found.set(id, { status: rank, message: errorMessage });
+      if (!rank) continue;
+      const check = checkName === id ? id : `${id} ${checkName}`;
+      const known = found.get(check);
+      if (!known || isLower(rank, known.status)) found.set(check, { status: rank, message: errorMessage });
     }
     report.set(scenario, found);
   }
