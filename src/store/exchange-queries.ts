@@ -36,8 +36,6 @@ interface OpenTopic {
   changed: boolean;
 }
 
-export type ExchangeWrites = ReturnType<typeof exchangeWrites>;
-
 export function exchangeWrites(db: Kysely<ExchangeTables>) {
   const topicRow: TopicRow = { topic: '', last: 0, expires_at: 0 };
   const itemRow = { topic: '', seq: 0, size: 0, text: '' };
