@@ -1,7 +1,7 @@
 /**
  * The two sample servers of `remit up`: the published filesystem server over stdio in the sandbox, on a folder of its own,
- * and the published "everything" server over Streamable HTTP on loopback. Their tools were reviewed: samples/*.review.yaml holds the digest of each
- * definition that was read, its risk class, scope and why. A tool that says anything else today stays unreviewed and uncallable.
+ * and the published "everything" server over Streamable HTTP on loopback. What they offer was reviewed: samples/*.review.yaml holds, by key, the
+ * digest of each definition that was read, its risk class, scope and why. What says anything else today stays unreviewed and unusable.
  */
 import { existsSync, lchownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,7 +27,10 @@ export interface SampleServer {
   readonly id: string;
   readonly title: string;
   readonly url: string;
+  /** Approved ones. */
   readonly tools: number;
+  /** Approved prompts, resources, templates. */
+  readonly others: number;
   readonly problem: string | null;
 }
 
@@ -99,18 +102,18 @@ export async function approveSamples(
     samples.map(async ({ id, record }) => {
       const base = { id, title: record.title, url: gateway.gateway.listener.resourceUrl(id) };
       const known = problems.get(id);
-      if (known !== undefined) return { ...base, tools: 0, problem: known };
+      if (known !== undefined) return { ...base, tools: 0, others: 0, problem: known };
       try {
         await gateway.gateway.refresh(id);
         await gateway.view.advanceTo(await gateway.state.head());
         await approveReviewed(gateway, org, id);
-        const tools = [...gateway.gateway.snapshot().servers.get(id)!.tools.values()].filter(
-          ({ approved }) => approved !== null,
-        ).length;
-        return { ...base, tools, problem: null };
+        const items = [...gateway.gateway.snapshot().servers.get(id)!.tools.values()];
+        const approved = items.filter((item) => item.approved !== null);
+        const tools = approved.filter(({ kind }) => kind === 'tool').length;
+        return { ...base, tools, others: approved.length - tools, problem: null };
       } catch (error) {
         if (!isFault(error)) throw error;
-        return { ...base, tools: 0, problem: `${error.code}: ${error.message}` };
+        return { ...base, tools: 0, others: 0, problem: `${error.code}: ${error.message}` };
       }
     }),
   );
@@ -119,11 +122,11 @@ export async function approveSamples(
 async function approveReviewed(gateway: RunningGateway, org: string, server: string): Promise<void> {
   const reviews = Reviews.parse(parse(readFileSync(reviewFile(server), 'utf8')));
   const writes: Write[] = [];
-  for (const [name, { digest, ...decision }] of Object.entries(reviews)) {
-    const entry = gateway.gateway.snapshot().servers.get(server)?.tools.get(name);
+  for (const [key, { digest, ...decision }] of Object.entries(reviews)) {
+    const entry = gateway.gateway.snapshot().servers.get(server)?.tools.get(key);
     if (!entry || entry.approved || entry.record.observed?.digest !== digest) continue;
     // Once is enough: what somebody withdrew must not come back with the next start.
-    if ((await gateway.state.history('tool', org, toolId(server, name))).some(({ body }) => body?.['approved'] != null))
+    if ((await gateway.state.history('tool', org, toolId(server, key))).some(({ body }) => body?.['approved'] != null))
       continue;
     const reviewed = approve(entry.record, {
       ...decision,
@@ -135,7 +138,7 @@ async function approveReviewed(gateway: RunningGateway, org: string, server: str
       writes.push({
         kind: 'tool',
         org,
-        id: toolId(server, name),
+        id: toolId(server, key),
         body: ToolRecord.parse(reviewed.value),
         expectedRevision: entry.revision,
       });
@@ -143,7 +146,7 @@ async function approveReviewed(gateway: RunningGateway, org: string, server: str
   if (writes.length === 0) return;
   const { revision } = await gateway.state.commit({
     actor: 'remit:samples',
-    reason: 'tools reviewed with this release',
+    reason: 'reviewed with this release',
     writes,
   });
   await gateway.view.advanceTo(revision);

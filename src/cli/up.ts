@@ -53,6 +53,7 @@ export interface RunningUp {
     readonly title: string;
     readonly url: string;
     readonly tools: number;
+    readonly others: number;
     readonly problem: string | null;
   }>;
   readonly users: readonly EvaluationUser[];
@@ -155,7 +156,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
     closers.unshift(() => gateway.close());
     gateway.failed.catch(fail);
 
-    progress('looking at the tools of the sample servers');
+    progress('looking at what the sample servers offer');
     const servers = await approveSamples(
       gateway,
       config.organisation,

@@ -86,8 +86,8 @@ function describeUp(up: Omit<RunningUp, 'close' | 'failed'>): string {
     'Remit is running. Ctrl-C stops everything.',
     '',
     table(
-      ['SERVER', 'TOOLS', 'URL'],
-      up.servers.map(({ id, url, tools, problem }) => [id, problem === null ? tools : 'down', url]),
+      ['SERVER', 'TOOLS', 'OTHER', 'URL'],
+      up.servers.map(({ id, url, tools, others, problem }) => [id, problem === null ? tools : 'down', others, url]),
       'No servers.',
     ),
     ...troubled.map(({ id, problem }) => `\n${oneLine(id)} is down: ${oneLine(problem ?? '')}`),
