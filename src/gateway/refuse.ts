@@ -68,6 +68,7 @@ export async function refuse(
     id: call.message.kind === 'request' ? call.message.id : null,
     facing: facingOf(call, deps),
     family: call.message.rule?.family ?? null,
+    uri: typeof call.message.params['uri'] === 'string' ? call.message.params['uri'] : null,
     ref: call.id,
     metadataUrl: call.endpoint.metadataUrl,
     defaultScopes: deps.defaultScopes(call.endpoint.server),

@@ -7,8 +7,9 @@ import type { OutcomeStatus } from '../audit/entry.ts';
 import { RESULT_LIMITS, inspectText } from '../content/inspect.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { upstreamError } from '../protocol/errors.ts';
+import { CODES, upstreamError } from '../protocol/errors.ts';
 import { renameResult } from '../protocol/rename.ts';
 import { toolError } from '../protocol/results.ts';
 import type { UpstreamReply } from '../upstream/connection.ts';
@@ -79,6 +80,8 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps): Settled {
   if (by !== null) return { ...bare, status: 'withheld', detail: by, reply: stopped(call, deps, by) };
   if (sent.reply.kind === 'error') {
     const { error } = sent.reply;
+    const denial = lacking(call, error);
+    if (denial) return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: NOTHING, denial };
     return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: errorFrom(call, deps, error) };
   }
   const family = call.message.rule!.family as UseFamily;
@@ -104,6 +107,23 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps): Settled {
     reply: { kind: 'result', result: value },
     denial: null,
   };
+}
+
+/** Capabilities a client can declare and we can pass on. */
+const CLIENT_CAPABILITIES = ['elicitation', 'sampling', 'roots'] as const;
+
+/**
+ * A server that cannot go on without a capability speaks of our hop (M22). If it is one that this client did not declare either, the client
+ * is told so in its own terms; if the client has it, this gateway withheld it, and then the error is like any other.
+ */
+function lacking({ message }: Call, { code, data }: { code: number; data?: unknown }): Denial | null {
+  if (code !== CODES.missingCapability || message.era !== 'modern' || !isJsonObject(data)) return null;
+  const { requiredCapabilities } = data;
+  if (!isJsonObject(requiredCapabilities)) return null;
+  const has = message.meta.clientCapabilities ?? {};
+  const missing = CLIENT_CAPABILITIES.filter((name) => name in requiredCapabilities && !(name in has));
+  if (missing.length === 0) return null;
+  return { reason: 'capability_missing', required: Object.fromEntries(missing.map((name) => [name, {}])) };
 }
 
 const LONGEST_MESSAGE = 2_000;

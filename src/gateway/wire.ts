@@ -39,6 +39,8 @@ export interface RefusalFacts {
   readonly facing: Facing;
   /** Refusals of tools/call can be results that a model reads. */
   readonly family: MethodFamily | null;
+  /** The resource that was asked for, as the caller named it; null when the method has none. */
+  readonly uri: string | null;
   readonly ref: string;
   readonly metadataUrl: string;
   /** Scopes to name in a 401: what a first token for this server should carry. */
@@ -70,7 +72,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
   const unknownTool = (): Reply =>
     withReference(
       facts.family === 'read' || facts.family === 'subscribe'
-        ? resourceNotFound(id, facts.facing.era)
+        ? { ...resourceNotFound(id, facts.facing.era), ...(facts.uri !== null && { data: { uri: facts.uri } }) }
         : invalidParams(
             id,
             facts.facing.era,

@@ -13,6 +13,7 @@ const FACTS: RefusalFacts = {
   id: 7,
   facing: { era: 'modern', version: '2026-07-28', serverInfo: { name: 'remit-gateway', version: '1' } },
   family: 'call',
+  uri: null,
   ref: REF,
   metadataUrl: METADATA,
   defaultScopes: ['notes:read'],
