@@ -1,8 +1,9 @@
 /** The connection contract on real servers: both eras over both transports, and the oracle in its four ways of speaking. */
 import { connectionContract } from '../contracts/connection.ts';
-import { startLegacy } from '../support/upstreams/legacy-server.ts';
+import { ALL, conversationContract } from '../contracts/conversation.ts';
+import { startLegacy, startSseServer } from '../support/upstreams/legacy-server.ts';
 import { startModern } from '../support/upstreams/modern-server.ts';
-import { httpServer, stdioServer, testPool } from '../support/upstreams/open.ts';
+import { httpServer, sseServer, stdioServer, testPool } from '../support/upstreams/open.ts';
 import { type SinkOptions, startSink } from '../support/upstreams/sink.ts';
 
 for (const [name, start] of [
@@ -39,6 +40,58 @@ for (const [name, start] of [
       close: () => pool.closeAll(),
     };
   });
+}
+
+connectionContract('SDK server, HTTP+SSE', { era: 'legacy', name: 'legacy' }, async (timeoutMs) => {
+  const server = await startSseServer();
+  const pool = testPool();
+  return {
+    connection: await pool.connection('sse', sseServer(server.url, {}, timeoutMs)),
+    changeTools: () => server.changeTools(),
+    close: async () => {
+      await pool.closeAll();
+      await server.close();
+    },
+  };
+});
+
+for (const [name, era, start, target] of [
+  ['modern, HTTP', 'modern', startModern, httpServer],
+  ['legacy, HTTP', 'legacy', startLegacy, httpServer],
+  ['legacy, HTTP+SSE', 'legacy', startSseServer, sseServer],
+] as const) {
+  const open = async (timeoutMs: number) => {
+    const server = await start();
+    const pool = testPool();
+    return {
+      connection: await pool.connection(name, target(server.url, {}, timeoutMs), { key: 'ada', capabilities: ALL }),
+      changeTools: () => server.changeTools(),
+      changeResource: () => server.changeResource(),
+      close: async () => {
+        await pool.closeAll();
+        await server.close();
+      },
+    };
+  };
+  conversationContract(`SDK server, ${name}`, { era, ownStreams: !name.endsWith('SSE'), open });
+}
+
+for (const era of ['modern', 'legacy'] as const) {
+  const open = async (timeoutMs: number) => {
+    const pool = testPool();
+    const server = stdioServer(`test/support/upstreams/${era}-server.ts`, { era }, timeoutMs);
+    const connection = await pool.connection(era, server, { key: 'ada', capabilities: ALL });
+    const use = async (name: string): Promise<void> => {
+      await connection.request({ method: 'tools/call', params: { name, arguments: {} } }, AbortSignal.timeout(5_000));
+    };
+    return {
+      connection,
+      changeTools: () => use('grow'),
+      changeResource: () => use('touch'),
+      close: () => pool.closeAll(),
+    };
+  };
+  conversationContract(`SDK server, ${era}, stdio in the sandbox`, { era, ownStreams: false, open });
 }
 
 const SINKS: readonly SinkOptions[] = [

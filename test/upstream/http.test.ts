@@ -548,7 +548,11 @@ describe('listItems', () => {
           ? { tools: [tool('b')], nextCursor: 'z' }
           : { tools: [tool('c')] },
     );
-    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toEqual(['a', 'b', 'c']);
+    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toEqual([
+      'a',
+      'b',
+      'c',
+    ]);
   });
 
   test.each<[what: string, page: (cursor: unknown) => JsonObject, code: string, message: string]>([

@@ -8,6 +8,7 @@ import { resolveSecret } from '../../../src/upstream/secrets.ts';
 import type {
   HttpTarget,
   ServerTarget,
+  SseTarget,
   StdioTarget,
   UpstreamEvent,
   UpstreamPool,
@@ -38,6 +39,11 @@ export function testPool(options: Partial<PoolOptions> = {}): TestPool {
 export const httpServer = (url: string, upstream: Partial<HttpTarget> = {}, timeoutMs = 10_000): ServerTarget => ({
   timeoutMs,
   upstream: { transport: 'http', url, era: 'auto', allowedNetworks: ['127.0.0.1/32'], headers: [], ...upstream },
+});
+
+export const sseServer = (url: string, upstream: Partial<SseTarget> = {}, timeoutMs = 10_000): ServerTarget => ({
+  timeoutMs,
+  upstream: { transport: 'sse', url, era: 'legacy', allowedNetworks: ['127.0.0.1/32'], headers: [], ...upstream },
 });
 
 export const LIMITS = { memoryMb: 512, processes: 64, cpuSeconds: 60, outputBytes: 1_000_000, openFiles: 256 };
