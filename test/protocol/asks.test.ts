@@ -256,7 +256,12 @@ describe('an answer against its question', () => {
     ['roots that are none', ROOTS, { roots: {} }, 'roots is not an array'],
     ['a root elsewhere', ROOTS, { roots: [{ uri: 'https://a/' }] }, 'a root has no file:// URI'],
     ['a root without a URI', ROOTS, { roots: [{}] }, 'a root has no file:// URI'],
-    ['101 roots', ROOTS, { roots: Array(101).fill({ uri: 'file:///' }) }, 'roots has more than 100 entries'],
+    [
+      '101 roots',
+      ROOTS,
+      { roots: Array.from({ length: 101 }, () => ({ uri: 'file:///' })) },
+      'roots has more than 100 entries',
+    ],
     ['anything to no question', { method: 'ping', params: {} }, {}, 'the question is none'],
   ])('PH-05: refuses %s', (_title, ask, answer, error) => {
     expect(checkAnswer(ask, answer)).toEqual({ ok: false, error });

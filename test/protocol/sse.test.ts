@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type SseEvent, SSE_KEEP_ALIVE, sseEvent, sseReader } from '../../src/protocol/sse.ts';
+import { type SseEvent, SSE_KEEP_ALIVE, primingEvent, sseEvent, sseReader } from '../../src/protocol/sse.ts';
 
 function collect(options: { maxEventBytes?: number; maxStreamBytes?: number } = {}) {
   const events: SseEvent[] = [];
@@ -17,6 +17,14 @@ function collect(options: { maxEventBytes?: number; maxStreamBytes?: number } = 
 describe('writing', () => {
   test('one event, with name and id', () => {
     expect(sseEvent({ event: 'message', id: '1', data: '{"a":1}' })).toBe('event: message\nid: 1\ndata: {"a":1}\n\n');
+  });
+
+  test('how long to wait before coming back, and the event that only says where to come back to', () => {
+    expect(sseEvent({ data: 'x', retryMs: 1500.7 })).toBe('retry: 1500\ndata: x\n\n');
+    expect(primingEvent('s-1', -1)).toBe('id: s-1\nretry: 0\ndata: \n\n');
+    const { events, retries, reader } = collect();
+    reader.feed(Buffer.from(primingEvent('s-1', 500)));
+    expect([events, retries]).toEqual([[{ id: 's-1', data: '' }], [500]]);
   });
 
   test('data of several lines keeps its lines and cannot end the event', () => {
@@ -61,6 +69,23 @@ describe('PH-07: reading', () => {
         expect(events).toEqual(expected);
       }),
       { seed: 7, numRuns: 300 },
+    );
+  });
+
+  test('whatever is written, split at every byte offset, is what is read', () => {
+    const data = fc.string({ unit: 'grapheme', maxLength: 20 });
+    fc.assert(
+      fc.property(fc.array(data, { minLength: 1, maxLength: 3 }), (texts) => {
+        const written = Buffer.from(texts.map((one) => sseEvent({ data: one, event: 'message' })).join(SSE_KEEP_ALIVE));
+        const wanted = texts.map((one) => ({ data: one.replaceAll(/\r\n|\r/g, '\n'), event: 'message' }));
+        for (let at = 0; at <= written.length; at++) {
+          const { events, reader } = collect();
+          reader.feed(written.subarray(0, at));
+          reader.feed(written.subarray(at));
+          expect(events).toEqual(wanted);
+        }
+      }),
+      { seed: 8, numRuns: 40 },
     );
   });
 

@@ -47,6 +47,14 @@ describe('errors', () => {
     ['unsupported version', errors.unsupportedVersion(7, '1', ['2']), 400, -32022],
     ['unknown session', errors.sessionNotFound(7), 404, -32600],
     ['no session', errors.sessionRequired(7), 400, -32600],
+    ['no resource, modern', errors.resourceNotFound(7, 'modern'), 400, -32602],
+    ['no resource, legacy', errors.resourceNotFound(7, 'legacy'), 200, -32002],
+    [
+      'a visit to a URL',
+      errors.urlElicitationRequired(7, [{ message: 'm', url: 'https://a/', elicitationId: 'e' }]),
+      200,
+      -32042,
+    ],
   ])('%s has its status and code, and is a message to both SDKs', (_title, error, status, code) => {
     const { status: written, body } = wireError(error);
     const message = JSON.parse(body) as { id?: unknown; error: { code: number } };
@@ -69,5 +77,41 @@ describe('errors', () => {
     expect(wire.headers['content-type']).toBe('application/json');
     expect(JSON.parse(wire.body)).toMatchObject({ error: { data: { supported: ['2026-07-28'], requested: 'old' } } });
     expect(wireError(errors.methodNotFound(1, 'legacy'), 'sse').headers['content-type']).toBe('text/event-stream');
+  });
+
+  // M22, M23, B "Errors": code of the server, modern client, legacy client, legacy client that read a resource.
+  test.each([
+    [-32700, -32603, -32603, -32603],
+    [-32600, -32603, -32603, -32603],
+    [-32601, -32601, -32601, -32601],
+    [-32602, -32602, -32602, -32002],
+    [-32603, -32603, -32603, -32603],
+    [-32002, -32602, -32002, -32002],
+    [-32042, -32603, -32603, -32603],
+    [-32020, -32603, -32603, -32603],
+    [-32021, -32603, -32603, -32603],
+    [-32022, -32603, -32603, -32603],
+    [-32099, -32603, -32603, -32603],
+    [-32000, -32603, -32000, -32000],
+    [-32019, -32603, -32019, -32019],
+    [-32768, -32603, -32603, -32603],
+    [-1, -1, -1, -1],
+    [404, 404, 404, 404],
+    [1.5, -32603, -32603, -32603],
+    [Number.NaN, -32603, -32603, -32603],
+  ])('a server’s %d is read as %d by modern, %d by legacy clients, %d after a read', (code, modern, legacy, read) => {
+    expect(errors.upstreamError(code, 'modern').code).toBe(modern);
+    expect(errors.upstreamError(code, 'modern', true).code).toBe(modern);
+    expect(errors.upstreamError(code, 'legacy').code).toBe(legacy);
+    expect(errors.upstreamError(code, 'legacy', true).code).toBe(read);
+  });
+
+  test('M23: whatever a server sends, a modern client never sees a retired or an undefined code', () => {
+    for (let code = -32_800; code < -31_900; code++) {
+      const shown = errors.upstreamError(code, 'modern', code % 2 === 0);
+      if (shown.code >= -32_768 && shown.code <= -32_000) expect([-32601, -32602, -32603]).toContain(shown.code);
+      expect([200, 400, 404]).toContain(shown.httpStatus);
+      expect(errors.upstreamError(code, 'legacy').httpStatus).toBe(200);
+    }
   });
 });
