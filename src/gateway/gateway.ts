@@ -89,6 +89,8 @@ export interface Gateway {
   refresh(server: string): Promise<ItemCounts>;
   /** Reason codes why this node should get no traffic; empty when ready. */
   notReady(): readonly string[];
+  /** Messages under way, parked calls and tasks included. */
+  inflight(): number;
   close(): Promise<void>;
 }
 
@@ -254,6 +256,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       if (!server) throw new Fault('server_unknown', `there is no server ${id}`);
       return itemCounts(await catalogue.refresh(server));
     },
+    inflight: () => inflight.size,
     notReady() {
       const reasons: string[] = [];
       if (audit.status().fatal) reasons.push('ledger');
