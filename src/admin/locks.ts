@@ -3,7 +3,8 @@
  * A lock on something that does not exist would be false comfort, so users, servers and tools must be known; agents and tokens cannot be.
  */
 import { z } from 'zod';
-import { toolId } from '../integrity/records.ts';
+import { resolveUri } from '../gateway/snapshot.ts';
+import { itemKey, toolId } from '../integrity/records.ts';
 import { Lock, LOCK_KINDS, LockValue } from '../inventory/records.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok } from '../lib/result.ts';
@@ -79,9 +80,12 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
     server: () => view.servers.has(value),
     tool: () => {
       const slash = value.indexOf('/');
-      return (
-        ctx.follower.records.get('tool', ctx.org, toolId(value.slice(0, slash), value.slice(slash + 1))) !== undefined
-      );
+      const [server, key] = [value.slice(0, slash), value.slice(slash + 1)];
+      if (ctx.follower.records.get('tool', ctx.org, toolId(server, key)) !== undefined) return true;
+      // One URI of a template has no record and can be locked all the same.
+      const entry = view.servers.get(server);
+      const prefix = itemKey('resource', '');
+      return entry !== undefined && key.startsWith(prefix) && resolveUri(entry, key.slice(prefix.length)) !== null;
     },
     agent: () => true,
     token: () => true,

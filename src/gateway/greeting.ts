@@ -212,6 +212,7 @@ export function visibleItems(
   facing: Facing,
 ): readonly Entry[] {
   const entries: Entry[] = [];
+  const now = deps.ports.clock.now();
   for (const { server, sighting } of sighted) {
     const add = (name: string, definition: JsonObject): void => {
       const published = republishItem(kind, definition, facing.version, { extensions: server.record.extensions });
@@ -227,7 +228,8 @@ export function visibleItems(
       const uri = resource['uri'] as string;
       if (server.tools.has(itemKey('resource', uri))) continue;
       const found = resolveUri(server, uri);
-      if (found && shows(call, deps, found.item, sighting)) add(uri, resource);
+      const locked = lockOn(call.snapshot, { server: server.id, tool: itemKey('resource', uri) }, now) !== null;
+      if (found && !locked && shows(call, deps, found.item, sighting)) add(uri, resource);
     }
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));

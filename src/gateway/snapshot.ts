@@ -165,6 +165,15 @@ function templatesOf(tools: ReadonlyMap<string, ToolEntry>): readonly TemplateEn
 }
 
 /**
+ * The item that a request names. ATTACKER-CONTROLLED: the name. A key is looked up, so `tools/call` of "prompt greeting" would find the
+ * prompt, pass as approved and reach the tool "greeting" that nobody reviewed: the kind must be the one that was asked for.
+ */
+export function itemNamed(server: ServerEntry, kind: ItemKind, name: string): ToolEntry | undefined {
+  const item = server.tools.get(itemKey(kind, name));
+  return item?.kind === kind ? item : undefined;
+}
+
+/**
  * Whose a URI is: of the approved resource of exactly that URI, else of the first approved template that it fits. Null: nobody's, "not found".
  * `variables` are the values in the template, for the policy. Says nothing about standing, locks or who asks: the guards do.
  */
@@ -172,7 +181,7 @@ export function resolveUri(
   server: ServerEntry,
   uri: string,
 ): { readonly item: ToolEntry; readonly variables: JsonObject } | null {
-  const exact = server.tools.get(itemKey('resource', uri));
+  const exact = itemNamed(server, 'resource', uri);
   if (exact?.facts) return { item: exact, variables: {} };
   for (const { entry, match } of server.templates) {
     const variables = match(uri);

@@ -9,7 +9,7 @@ import { visible } from '../../policy/decide.ts';
 import { known } from '../call.ts';
 import type { Call } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
-import { resolveUri } from '../snapshot.ts';
+import { itemNamed, resolveUri } from '../snapshot.ts';
 import type { ToolEntry } from '../snapshot.ts';
 import { lockOn } from '../standing.ts';
 
@@ -28,7 +28,12 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
     if (!policies || !visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, tool.facts))
       return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
-    const lock = lockOn(call.snapshot, { server: tool.server, tool: tool.key }, now);
+    // A lock on one URI counts although a template answers for it.
+    const lock =
+      lockOn(call.snapshot, { server: tool.server, tool: tool.key }, now) ??
+      (call.subject.kind === 'resource' && tool.kind === 'template'
+        ? lockOn(call.snapshot, { server: tool.server, tool: itemKey('resource', call.subject.name ?? '') }, now)
+        : null);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'tool' });
 
     // Asked again before dispatch: the intent, and any approval, speak of what was found the first time, not of a later review of it.
@@ -53,5 +58,5 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
 function itemOf({ subject: { kind, name }, facts: { server } }: Call): ToolEntry | undefined {
   if (!server || kind === null || name === null) return undefined;
   if (kind === 'resource') return resolveUri(server, name)?.item;
-  return server.tools.get(itemKey(kind, name));
+  return itemNamed(server, kind, name);
 }
