@@ -28,7 +28,7 @@ import { PIPELINE } from '../../src/gateway/pipeline.ts';
 import type { Row } from '../../src/gateway/pipeline.ts';
 import type { Guard } from '../../src/gateway/guard.ts';
 import { createTokenVerifier } from '../../src/identity/access-token.ts';
-import { ToolRecord, toolId } from '../../src/integrity/records.ts';
+import { ToolRecord, itemKey, toolId } from '../../src/integrity/records.ts';
 import type { RiskClass } from '../../src/integrity/records.ts';
 import { approve } from '../../src/integrity/review.ts';
 import { Lock, Server } from '../../src/inventory/records.ts';
@@ -107,6 +107,11 @@ export interface ServerSpec {
   readonly record?: Partial<Server>;
   /** Members of its upstream, for example `headers`. */
   readonly upstream?: Readonly<Record<string, unknown>>;
+  /** A server that runs elsewhere instead of a sink; everything it offers is approved as `risk` with scope `notes:read`. */
+  readonly url?: string;
+  readonly risk?: RiskClass;
+  /** Scripts the sink before it is looked at; whatever it then offers besides `tools` is approved, too. */
+  readonly script?: (sink: Sink) => void;
 }
 
 export interface RigOptions {
@@ -486,10 +491,12 @@ export async function startRig(options: RigOptions = {}) {
     }
 
     async function addServer(id: string, spec: ServerSpec = {}): Promise<Sink> {
-      const sink = await startSink({ era: spec.era ?? 'modern', answer: spec.answer ?? 'json' });
+      const { era = 'modern', answer = 'json' } = spec;
+      const sink = await startSink({ era, answer });
       closers.push(() => sink.close());
       const tools = spec.tools ?? TOOLS;
       sink.setTools(tools.map(({ definition }) => definition));
+      spec.script?.(sink);
       sinks.set(id, sink);
       const record = Server.parse({
         title: `The ${id}`,
@@ -502,8 +509,8 @@ export async function startRig(options: RigOptions = {}) {
         ...spec.record,
         upstream: {
           transport: 'http',
-          url: sink.url,
-          era: spec.era ?? 'modern',
+          url: spec.url ?? sink.url,
+          era,
           allowedNetworks: ['127.0.0.1/32'],
           headers: [],
           ...spec.upstream,
@@ -512,7 +519,16 @@ export async function startRig(options: RigOptions = {}) {
       await commit([{ kind: 'server', org: ORG, id, body: record }]);
       if (record.state !== 'enabled') return sink;
       await look(id);
-      await commit(tools.map(({ definition, risk, scope }) => reviewed(id, definition['name'] as string, risk, scope)));
+      const written = spec.url
+        ? []
+        : tools.map(({ definition, risk, scope }) => reviewed(id, definition['name'] as string, risk, scope));
+      const named = new Set(written.map((write) => write.id));
+      for (const { id: item, body } of spec.url || spec.script ? view.records('tool', ORG) : []) {
+        const record = ToolRecord.parse(body);
+        if (record.server === id && !named.has(item))
+          written.push(reviewed(id, itemKey(record.kind, record.name), spec.risk ?? 'read', 'notes:read'));
+      }
+      await commit(written);
       return sink;
     }
 

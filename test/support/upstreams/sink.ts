@@ -1,6 +1,7 @@
 /**
  * The oracle of the control tests: an MCP server on loopback that keeps every byte it receives, headers included.
- * Speaks modern (2026-07-28) or legacy (sessions). What it answers is scripted: `setTools`, `onCall`, `intercept`.
+ * Speaks modern (2026-07-28) or legacy (sessions). What it answers is scripted: `setTools`, `onCall`, `on`, `intercept`;
+ * what it says and asks before it answers, too: `SinkCall.notify`, `SinkCall.ask`.
  * It is written on node:http and shares no code with the product, so that a mistake there is not repeated here.
  */
 import { randomUUID } from 'node:crypto';
@@ -27,7 +28,13 @@ export interface SinkCall {
   readonly request: SinkRequest;
   /** Fires when the gateway goes away before the answer. */
   readonly gone: Promise<void>;
+  /** One notification on the stream of this call, which becomes one with the first. */
+  notify(method: string, params: Json): void;
+  /** A request of ours to the client on the same stream (legacy): its whole response. */
+  ask(method: string, params: Json): Promise<Json>;
 }
+
+export type SinkAnswer = (call: SinkCall) => Json | Promise<Json>;
 
 /** A whole HTTP answer, or `hang` (never answer), or `drop` (cut the connection). `null`: answer as usual. */
 export type Intercepted =
@@ -42,6 +49,13 @@ export interface SinkOptions {
   readonly answer?: 'json' | 'sse';
 }
 
+/** What it offers besides tools. A kind that is not named is not advertised. */
+export interface SinkOffer {
+  readonly prompts?: readonly Json[];
+  readonly resources?: readonly Json[];
+  readonly resourceTemplates?: readonly Json[];
+}
+
 export interface Sink {
   readonly url: string;
   readonly era: 'modern' | 'legacy';
@@ -53,8 +67,14 @@ export interface Sink {
   wire(): string;
   /** Also tells open listeners that the list changed. */
   setTools(tools: readonly Json[]): void;
+  /** Before the first connection: what is advertised is read once. `prompts/get` and `resources/read` answer with what they were sent. */
+  offer(offer: SinkOffer): void;
+  /** Requests of this method among those received. */
+  requests(method: string): readonly SinkRequest[];
   /** What tools/call answers. Default: echoes the arguments as text. */
-  onCall(fn: (call: SinkCall) => Json | Promise<Json>): void;
+  onCall(fn: SinkAnswer): void;
+  /** What another method answers; a result of the form `{ error }` is an error. `name` is the name or URI asked for. */
+  on(method: string, fn: SinkAnswer): void;
   intercept(fn: ((request: SinkRequest) => Intercepted) | null): void;
   /** Forgets all legacy sessions, as a restart would. */
   dropSessions(): void;
@@ -81,9 +101,16 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
   const sessions = new Set<string>();
   const listeners = new Map<ServerResponse, unknown>();
   let tools: readonly Json[] = [ECHO_TOOL];
-  let answerCall: (call: SinkCall) => Json | Promise<Json> = (call) => ({
-    content: [{ type: 'text', text: JSON.stringify(call.arguments) }],
+  let offered: SinkOffer = {};
+  const capabilities = (): Json => ({
+    tools: { listChanged: true },
+    ...(offered.prompts && { prompts: {} }),
+    ...((offered.resources ?? offered.resourceTemplates) && { resources: {} }),
   });
+  const asked = new Map<string, (response: Json) => void>();
+  const answers = new Map<string, SinkAnswer>([
+    ['tools/call', (call) => ({ content: [{ type: 'text', text: JSON.stringify(call.arguments) }] })],
+  ]);
   let intercept: ((request: SinkRequest) => Intercepted) | null = null;
 
   const stamp = (result: Json): Json =>
@@ -97,7 +124,8 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
 
   function send(response: ServerResponse, id: unknown, payload: Json, headers: Record<string, string> = {}): void {
     const text = JSON.stringify({ jsonrpc: '2.0', id, ...payload });
-    if (options.answer === 'sse') {
+    if (response.headersSent) response.end(`data: ${text}\n\n`);
+    else if (options.answer === 'sse') {
       response.writeHead(200, { 'content-type': 'text/event-stream', ...headers });
       response.end(`: keep-alive\n\nevent: message\ndata: ${text}\n\n`);
     } else {
@@ -160,6 +188,11 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
 
     if (message === null) return fail(response, 400, null, -32700, 'not JSON');
     if (id === undefined) return void response.writeHead(202).end();
+    if (method === undefined) {
+      asked.get(String(id))?.(message);
+      asked.delete(String(id));
+      return void response.writeHead(202).end();
+    }
 
     if (era === 'modern') {
       const meta = (params['_meta'] ?? {}) as Json;
@@ -172,13 +205,15 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
         return fail(response, 400, id, -32020, 'Mcp-Method differs from the body');
     }
 
+    const answer = answers.get(String(method));
+    if (answer) return scripted(answer, request, response);
     switch (method) {
       case 'server/discover':
         if (era === 'legacy') return fail(response, 200, id, -32601, 'Method not found');
         return send(response, id, {
           result: stamp({
             supportedVersions: ['2026-07-28'],
-            capabilities: { tools: { listChanged: true } },
+            capabilities: capabilities(),
             ttlMs: 0,
             cacheScope: 'private',
           }),
@@ -188,7 +223,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
         sessions.add(minted);
         const result = {
           protocolVersion: '2025-11-25',
-          capabilities: { tools: { listChanged: true } },
+          capabilities: capabilities(),
           serverInfo: { name: 'sink', version: '1' },
           instructions: 'Everything sent here is kept.',
         };
@@ -202,21 +237,57 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
         return send(response, id, {
           result: stamp({ tools, ...(era === 'modern' && { ttlMs: 0, cacheScope: 'private' }) }),
         });
-      case 'tools/call': {
-        const gone = new Promise<void>((resolve) => response.once('close', resolve));
-        const result = await answerCall({
-          name: params['name'] as string,
-          arguments: (params['arguments'] ?? {}) as Json,
-          message,
-          request,
-          gone,
+      case 'prompts/list':
+      case 'resources/list':
+      case 'resources/templates/list': {
+        const member = { 'prompts/list': 'prompts', 'resources/list': 'resources' }[method as string] ?? 'resourceTemplates';
+        const items = offered[member as keyof SinkOffer] ?? [];
+        return send(response, id, {
+          result: stamp({ [member]: items, ...(era === 'modern' && { ttlMs: 0, cacheScope: 'private' }) }),
         });
-        if (!response.destroyed) send(response, id, { result: stamp(result) });
-        return;
+      }
+      case 'prompts/get': {
+        const text = JSON.stringify(params['arguments'] ?? {});
+        return send(response, id, { result: stamp({ messages: [{ role: 'user', content: { type: 'text', text } }] }) });
+      }
+      case 'resources/read': {
+        const contents = [{ uri: params['uri'], mimeType: 'text/plain', text: `the text of ${String(params['uri'])}` }];
+        return send(response, id, {
+          result: stamp({ contents, ...(era === 'modern' && { ttlMs: 0, cacheScope: 'private' }) }),
+        });
       }
       default:
         return fail(response, era === 'modern' ? 404 : 200, id, -32601, 'Method not found');
     }
+  }
+
+  async function scripted(answer: SinkAnswer, request: SinkRequest, response: ServerResponse): Promise<void> {
+    const message = request.message!;
+    const params = (message['params'] ?? {}) as Json;
+    const say = (text: Json): void => {
+      if (response.destroyed) return;
+      if (!response.headersSent) response.writeHead(200, { 'content-type': 'text/event-stream' });
+      response.write(`data: ${JSON.stringify({ jsonrpc: '2.0', ...text })}\n\n`);
+    };
+    const result = await answer({
+      name: String(params['name'] ?? params['uri'] ?? ''),
+      arguments: (params['arguments'] ?? {}) as Json,
+      message,
+      request,
+      gone: new Promise<void>((resolve) => response.once('close', resolve)),
+      notify: (method, more) => say({ method, params: more }),
+      ask: (method, more) => {
+        const id = randomUUID();
+        say({ id, method, params: more });
+        return new Promise((resolve) => asked.set(id, resolve));
+      },
+    });
+    if (response.destroyed) return;
+    send(
+      response,
+      message['id'],
+      result['error'] === undefined ? { result: stamp(result) } : { error: result['error'] },
+    );
   }
 
   async function handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -257,13 +328,16 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     received,
     sessions,
     calls: () => received.filter(({ message }) => message?.['method'] === 'tools/call'),
+    offer: (offer) => void (offered = offer),
+    requests: (method) => received.filter(({ message }) => message?.['method'] === method),
     wire: () => received.map(({ path, rawHeaders, body }) => [path, ...rawHeaders, body].join('\n')).join('\n'),
     setTools: (next) => {
       tools = next;
       for (const [response, subscription] of listeners)
         notify(response, 'notifications/tools/list_changed', {}, subscription);
     },
-    onCall: (fn) => void (answerCall = fn),
+    onCall: (fn) => void answers.set('tools/call', fn),
+    on: (method, fn) => void answers.set(method, fn),
     intercept: (fn) => void (intercept = fn),
     dropSessions: () => {
       sessions.clear();
