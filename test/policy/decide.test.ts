@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import { compilePolicies } from '../../src/policy/compile.ts';
 import { decide, visible } from '../../src/policy/decide.ts';
@@ -76,5 +78,18 @@ when { resource.kind == Remit::Kind::"prompt" };`;
       ok: false,
       error: [{ policy: 'x', code: 'policy_invalid' }],
     });
+  });
+
+  test("the guide's example reads the variables of a template", () => {
+    const guide = readFileSync(new URL('../../docs/guides/policy.md', import.meta.url), 'utf8');
+    const text = /```cedar\n(@description\("Everybody else[^`]+)```/.exec(guide)?.[1] ?? '';
+    const docs = tool({ server: 'docs', name: 'template docs://{+path}', kind: 'template' });
+    const set = setOf([...BASELINE, { id: 'team.docs', text }], [docs]);
+    const verdict = (args: JsonObject, roles = ['developer']): string =>
+      decide(set, question({ tool: docs, scopes, arguments: args, person: { id: 'p', roles } })).verdict;
+    expect(verdict({ uri: 'docs://public/a', path: 'public/a' })).toBe('allow');
+    expect(verdict({ uri: 'docs://board/a', path: 'board/a' })).toBe('deny');
+    expect(verdict({ uri: 'docs://board/a' })).toBe('deny');
+    expect(verdict({ uri: 'docs://board/a', path: 'board/a' }, ['operator'])).toBe('allow');
   });
 });
