@@ -14,7 +14,7 @@ const MAX_OPEN = 32;
 const RELATED_TASK = 'io.modelcontextprotocol/related-task';
 
 export interface AskDesk {
-  /** `legacy`: only then may a server ask at all. */
+  /** `legacy`: not known to be modern; only then may a server ask at all. */
   take(request: Extract<FromServer, { kind: 'request' }>, legacy: boolean, answerer: Answerer | undefined): void;
   /** The server says `notifications/cancelled` of one of its questions. */
   takenBack(params: JsonObject): void;

@@ -69,7 +69,7 @@ export function channel({ send, refusal }: ChannelOptions): Channel {
         takeNotification(message.method, message.params);
         return null;
       case 'request':
-        desk.take(message, era === 'legacy', loose.onAsk);
+        desk.take(message, era !== 'modern', loose.onAsk);
         return era === 'modern' ? 'a modern server sent a request' : null;
       case 'reply': {
         const one = typeof message.id === 'number' ? waiting.get(message.id) : undefined;

@@ -9,7 +9,11 @@
  * - The reply is strictly parsed plain JSON within the size limits; it is not otherwise inspected here. The same holds for
  *   notifications and asks, which are handed over only while their request is unsettled, in order.
  * - Cancelling: HTTP closes the response stream, legacy HTTP and stdio send `notifications/cancelled` (PROTOCOL.md C10).
- * - Nothing is retried that may have reached the server.
+ * - Nothing is retried that may have reached the server. A legacy event stream that broke is resumed, which sends nothing again.
+ * - A task of the server is bounded by the caller's signal, each step of it by the server's own limit.
+ * - A question or log line that came on no request's own stream (stdio, HTTP+SSE, a GET stream) goes to the only request that can be
+ *   meant; a log line of a legacy server that came there goes to nobody.
+ * Listeners that are handed in must not throw.
  */
 import type { JsonObject } from '../lib/json.ts';
 import { Fault } from '../lib/fault.ts';
@@ -39,6 +43,8 @@ export interface UpstreamRequest {
   readonly params: JsonObject;
   /** For tools/call: the pinned input schema, from which `Mcp-Param-*` headers are mirrored. */
   readonly inputSchema?: JsonObject;
+  /** Instead of the server's own time limit. */
+  readonly timeoutMs?: number;
   /** Never sent in another session than the one it was meant for: `upstream_session_lost`, not dispatched, once there is a new one. */
   readonly once?: boolean;
   /** Modern servers: what to declare for this request. Legacy servers were told when the lane was opened. Default: nothing. */

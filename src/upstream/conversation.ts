@@ -52,7 +52,8 @@ export interface Shared {
 
 /** @throws UpstreamFault */
 export async function converse(request: UpstreamRequest, signal: AbortSignal, shared: Shared): Promise<UpstreamReply> {
-  const { wire, identity, timeoutMs, declared } = shared;
+  const { wire, identity, declared } = shared;
+  const timeoutMs = request.timeoutMs ?? shared.timeoutMs;
   const { method, inputSchema, onAsk } = request;
   const modern = identity.era === 'modern';
   const asTask = request.task !== undefined && method === 'tools/call' && keepsTasks(identity);

@@ -138,7 +138,7 @@ export function httpWire(options: HttpOptions): Wire {
       }
       case 'request':
         if (era === 'modern') throw violation('a modern server sent a request');
-        desk.take(message, era === 'legacy', exchange === null ? loose.onAsk : exchange.hearing?.onAsk);
+        desk.take(message, true, exchange === null ? loose.onAsk : exchange.hearing?.onAsk);
         return false;
       case 'reply':
         if (exchange === null || message.id !== exchange.id) throw violation('an answer belongs to another request');

@@ -62,6 +62,9 @@ export const entriesOf = (site: Site): Entry[] => [...(site.shared ? [site.share
 
 const inFlight = ({ live }: Entry): number => live?.inFlight() ?? 0;
 
+/** Whoever just asked for a connection may not have used it yet. */
+const JUST_ASKED_MS = 1_000;
+
 /** Nothing is under way on it, and nobody waits for what it may say. */
 const idle = (entry: Entry): boolean =>
   entry.state !== 'connecting' && inFlight(entry) === 0 && entry.live?.watching() !== true;
@@ -73,7 +76,8 @@ export function outlived(entry: Entry, transport: string, now: number, rules: Ke
   if (entry.lane === null && transport !== 'stdio') return null;
   if (idle(entry) && now - entry.usedAt >= rules.idleMs) return 'it was idle';
   // New callers get a new one (`retired`); this one only waits for what is under way.
-  return entry.lane !== null && inFlight(entry) === 0 && now - entry.since >= rules.lifeMs ? 'it was old' : null;
+  const unused = inFlight(entry) === 0 && now - entry.usedAt >= JUST_ASKED_MS;
+  return unused && retired(entry, now, rules) ? 'it was old' : null;
 }
 
 /** A lane too old to take anybody new. */

@@ -87,13 +87,13 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: 
 
   /** A question and its reply: most requests. */
   async function plain(
-    { method, params, inputSchema, once = false, capabilities, inputRequired }: UpstreamRequest,
+    { method, params, inputSchema, once = false, capabilities, inputRequired, timeoutMs: limitMs }: UpstreamRequest,
     signal: AbortSignal,
   ): Promise<UpstreamReply> {
     const headers = modern ? mirrored(method, params, inputSchema) : [];
     const own = capabilities && { capabilities };
     const message = { method, params: paramsFor(identity.era, params, own), headers, once };
-    const reply = await wire.exchange(message, signal, timeoutMs);
+    const reply = await wire.exchange(message, signal, limitMs ?? timeoutMs);
     if (!modern || reply.kind === 'error') return reply;
     const { resultType } = reply.result;
     if (resultType === 'complete' || (resultType === 'input_required' && inputRequired === 'return')) return reply;

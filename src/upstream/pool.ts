@@ -46,6 +46,7 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
   /** Told to end and not gone yet, of servers that have no site any more too. */
   const leaving = new Set<Promise<unknown>>();
   const eras = eraMemory(clock);
+  let draining = 0;
   let over = false;
   const sweeper = setInterval(sweep, options.sweepMs ?? 15_000);
   sweeper.unref();
@@ -80,7 +81,7 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
       return known;
     }
     // What is under way on the old one is let finish; it is nobody's lane any more.
-    if (known !== undefined) drain(site, key, known);
+    if (known !== undefined) site.lanes.set(`${key}\0${draining++}`, known);
     else if (site.lanes.size >= keep.maxLanes) {
       const room = makesRoom(site.lanes.values());
       if (room === null) {
@@ -97,13 +98,6 @@ export function upstreamPool(options: PoolOptions): UpstreamPool {
     site.lanes.set(key, entry);
     return entry;
   }
-
-  function drain(site: Site, key: string, entry: Entry): void {
-    site.lanes.delete(key);
-    if (entry.live?.inFlight() === 0) return end(entry, 'it was old');
-    site.lanes.set(`${key}\0${draining++}`, entry);
-  }
-  let draining = 0;
 
   function enter(entry: Entry, state: Entry['state']): void {
     entry.state = state;

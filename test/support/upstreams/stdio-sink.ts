@@ -21,6 +21,16 @@ function call(id: unknown, params: Json): void {
     case 'crash':
       process.exit(7);
       return;
+    case 'moody': {
+      // Exits before, after or instead of its answer, as told.
+      const { mood } = args as { mood: string };
+      if (mood === 'silent-exit') process.exit(3);
+      answer('moody');
+      if (mood === 'late-exit') process.exit(4);
+      if (mood === 'half') process.stdout.write('{"jsonrpc":"2.0","id":');
+      if (mood === 'half') process.exit(5);
+      return;
+    }
     case 'banner':
       process.stdout.write('Listening for requests!\n');
       return answer('after a banner');
