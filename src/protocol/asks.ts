@@ -11,7 +11,7 @@ import { checkSample, samplingFor } from './sampling.ts';
 import { type SessionCapability, sessionCapabilities } from './session.ts';
 import { type ProtocolVersion, has } from './versions.ts';
 
-export const ASK_KINDS = ['elicitation.form', 'elicitation.url', 'sampling', 'roots'] as const;
+const ASK_KINDS = ['elicitation.form', 'elicitation.url', 'sampling', 'roots'] as const;
 export type AskKind = (typeof ASK_KINDS)[number];
 
 export interface Ask {

@@ -116,3 +116,8 @@ export function upstreamError(
   const reserved = said >= -32768 && said <= -32000 && !(own && era === 'legacy');
   return { code: reserved ? CODES.internalError : said, httpStatus: 200 };
 }
+
+/** A name from outside, fit to stand in an error message: short, printable, quoted. */
+export function shown(key: string): string {
+  return JSON.stringify(key.slice(0, 64)).replace(/[^\x20-\x7e]/g, '?');
+}

@@ -19,12 +19,14 @@ import {
   invalidRequest,
   methodNotFound,
   parseError,
+  shown,
   unsupportedVersion,
 } from './errors.ts';
-import { decodeHeaderValue, trimOws } from './header-codec.ts';
 import { lookalikesOf } from './key-fold.ts';
-import { type Envelope, META, NO_ENVELOPE, readEnvelope } from './meta.ts';
+import { type Envelope, META, readEnvelope } from './meta.ts';
 import { type MemberRule, type MethodRule, methodRule, methodRules } from './methods.ts';
+import { type InboundReply, readReply } from './read-reply.ts';
+import { type Accepts, acceptable, checkMediaType, checkNameHeader, header } from './request-headers.ts';
 import { type Era, MODERN, MODERN_VERSIONS, isLegacyVersion, isModernVersion } from './versions.ts';
 
 export interface ReadLimits {
@@ -51,12 +53,6 @@ export interface InboundRequest {
   readonly accepts: Accepts;
 }
 
-/** What the client can take as an answer; at least one of them. Without an Accept header that is JSON (L8). */
-export interface Accepts {
-  readonly json: boolean;
-  readonly sse: boolean;
-}
-
 export interface InboundNotification {
   readonly kind: 'notification';
   readonly era: Era;
@@ -67,27 +63,6 @@ export interface InboundNotification {
   readonly meta: Envelope;
   readonly protocolVersion: string | null;
 }
-
-/** A posted response: what somebody behind a legacy client says to a question of ours. Modern clients send none (M1). */
-export interface InboundReply {
-  readonly kind: 'reply';
-  readonly era: 'legacy';
-  /** Ours are strings. Whether we gave it out, and to this session, is for the gateway to find. */
-  readonly id: string;
-  readonly outcome: ReplyOutcome;
-  readonly method: 'response';
-  readonly rule: null;
-  readonly params: JsonObject;
-  readonly meta: Envelope;
-  readonly protocolVersion: string | null;
-}
-
-export type ReplyOutcome =
-  | { readonly kind: 'result'; readonly result: JsonObject }
-  | {
-      readonly kind: 'error';
-      readonly error: { readonly code: number; readonly message: string; readonly data?: Json };
-    };
 
 export type InboundMessage = InboundRequest | InboundNotification | InboundReply;
 
@@ -106,8 +81,6 @@ const MAX_MEMBERS = 100;
 /** Messages in one batch. */
 const MAX_BATCH = 50;
 const TOP_LEVEL: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params']);
-const REPLY_LEVEL: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'result', 'error']);
-const ERROR_LEVEL: ReadonlySet<string> = new Set(['code', 'message', 'data']);
 const NO_MEMBERS: JsonObject = Object.freeze({});
 
 /**
@@ -215,56 +188,6 @@ function readMessage(message: Json, headers: IncomingHttpHeaders, accepts: Accep
   return ok({ kind: 'request', era, id: id as RequestId, method, rule, params, meta, name, protocolVersion, accepts });
 }
 
-/** A response, by the same rules: nothing in it that we do not read, and headers that do not say otherwise. */
-function readReply(
-  message: JsonObject,
-  id: RequestId | null,
-  headers: IncomingHttpHeaders,
-): Result<InboundReply, WireError> {
-  const refused = (problem: string): Result<never, WireError> => err(invalidRequest(id, problem));
-  const versionHeader = header(headers, 'mcp-protocol-version');
-  if (versionHeader !== null && isModernVersion(versionHeader)) {
-    return refused('Responses are not accepted: in this version the server sends no requests');
-  }
-  if (versionHeader !== null && !isLegacyVersion(versionHeader)) {
-    return refused('MCP-Protocol-Version names no version this server supports');
-  }
-  if (header(headers, 'mcp-method') !== null || header(headers, 'mcp-name') !== null) {
-    return err(headerMismatch(id, 'Mcp-Method and Mcp-Name were sent with a response'));
-  }
-  const unknown = Object.keys(message).find((key) => !REPLY_LEVEL.has(key));
-  if (unknown !== undefined) {
-    return refused(`Unknown member ${shown(unknown)}: a response has jsonrpc, id, and result or error`);
-  }
-  if (message['jsonrpc'] !== '2.0') return refused('jsonrpc must be "2.0"');
-  if (typeof id !== 'string') return refused('The id of a response must be the one of a request of this server');
-  const outcome = readOutcome(message);
-  if (typeof outcome === 'string') return refused(outcome);
-  return ok({
-    kind: 'reply',
-    era: 'legacy',
-    id,
-    outcome,
-    method: 'response',
-    rule: null,
-    params: NO_MEMBERS,
-    meta: NO_ENVELOPE,
-    protocolVersion: versionHeader,
-  });
-}
-
-function readOutcome({ result, error }: JsonObject): ReplyOutcome | string {
-  if ((result === undefined) === (error === undefined)) return 'A response has either a result or an error';
-  if (result !== undefined) return isJsonObject(result) ? { kind: 'result', result } : 'result must be an object';
-  if (!isJsonObject(error)) return 'error must be an object';
-  const { code, message, data } = error;
-  const unknown = Object.keys(error).find((key) => !ERROR_LEVEL.has(key));
-  if (unknown !== undefined) return `Unknown member ${shown(unknown)}: an error has code, message and data`;
-  if (!Number.isSafeInteger(code)) return 'error.code must be an integer';
-  if (typeof message !== 'string') return 'error.message must be a string';
-  return { kind: 'error', error: { code: code as number, message, ...(data === undefined ? {} : { data }) } };
-}
-
 interface Entry {
   readonly era: Era;
   readonly id: RequestId | null;
@@ -323,24 +246,6 @@ function enterLegacy({ id, isRequest, method, headers }: Entry, rawMeta: JsonObj
   return ok({ meta: envelope.value, protocolVersion: versionHeader });
 }
 
-function checkMediaType(headers: IncomingHttpHeaders): WireError | null {
-  const [type = '', ...parameters] = (headers['content-type'] ?? '')
-    .split(';')
-    .map((part) => part.trim().toLowerCase());
-  const charset = parameters
-    .find((parameter) => parameter.startsWith('charset='))
-    ?.slice(8)
-    .replaceAll('"', '');
-  if (type !== 'application/json' || (charset !== undefined && charset !== 'utf-8' && charset !== 'utf8')) {
-    return invalidRequest(null, 'Content-Type must be application/json in UTF-8', 415);
-  }
-  // Two readers of a compressed body can disagree on what it says; nobody in the field sends one.
-  if ((headers['content-encoding'] ?? 'identity').trim().toLowerCase() !== 'identity') {
-    return invalidRequest(null, 'Content-Encoding is not accepted: send the body as it is', 415);
-  }
-  return null;
-}
-
 const JSON_TEXT: Readonly<Record<Exclude<JsonProblem['tag'], 'too_large'>, string>> = {
   not_utf8: 'is not well-formed UTF-8 text',
   syntax: 'is not valid JSON',
@@ -376,29 +281,6 @@ function checkShape(message: JsonObject): string | null {
   return null;
 }
 
-const BOTH: Accepts = { json: true, sse: true };
-const JSON_ONLY: Accepts = { json: true, sse: false };
-
-function acceptable(accept: string | undefined): Accepts {
-  if (accept === undefined) return JSON_ONLY;
-  if (accept === 'application/json, text/event-stream') return BOTH;
-  let json = false;
-  let sse = false;
-  for (const range of accept.toLowerCase().split(',')) {
-    const [type = '', ...parameters] = range.split(';').map((part) => part.trim());
-    if (parameters.some((parameter) => /^q=0(?:\.0{0,3})?$/.test(parameter))) continue;
-    if (type === 'application/json' || type === '*/*' || type === 'application/*') json = true;
-    if (type === 'text/event-stream' || type === '*/*' || type === 'text/*') sse = true;
-  }
-  return { json, sse };
-}
-
-function header(headers: IncomingHttpHeaders, name: string): string | null {
-  const value = headers[name];
-  if (value === undefined) return null;
-  return trimOws(Array.isArray(value) ? value.join(', ') : value);
-}
-
 const metaLookalike = lookalikesOf(Object.values(META));
 const MEMBER_LOOKALIKES = new Map(
   methodRules().map(([method, rule]) => [method, lookalikesOf(['_meta', ...Object.keys(rule.members)])]),
@@ -425,19 +307,4 @@ function fits(value: Json, type: MemberRule['type']): boolean {
   if (type === 'string') return typeof value === 'string';
   if (type === 'object') return isJsonObject(value);
   return type === 'id' && readableId(value) !== null;
-}
-
-/** `Mcp-Name` equals the body. Required of modern requests that have a name; whoever sends it otherwise must not lie either. */
-function checkNameHeader(headers: IncomingHttpHeaders, name: string | null, rule: MethodRule, era: Era): string | null {
-  const value = header(headers, 'mcp-name');
-  if (value === null) return era === 'modern' && name !== null ? 'Mcp-Name is missing' : null;
-  const decoded = decodeHeaderValue(value);
-  if (decoded === null) return 'Mcp-Name has invalid characters or invalid Base64';
-  if (name === null) return 'Mcp-Name was sent for a method that has no name';
-  return decoded === name ? null : `Mcp-Name does not equal params.${rule.name}`;
-}
-
-/** A name from outside, fit to stand in an error message: short, printable, quoted. */
-function shown(key: string): string {
-  return JSON.stringify(key.slice(0, 64)).replace(/[^\x20-\x7e]/g, '?');
 }
