@@ -18,6 +18,7 @@ const CLAIMED = [
   'AZ-05',
   'AZ-06',
   'AZ-12',
+  'CI-01',
   'NH-02',
   ...range('TD', 1, 3),
   ...range('EX', 1, 3),

@@ -111,7 +111,7 @@ describe('AZ-01: role and risk class decide', () => {
         if (expected[i] === 'deny') {
           expect(sink.received).toHaveLength(before.received);
           expect(bare(answer)).toEqual(bare(absent));
-          expect(entry?.decision).toMatchObject({ reason: 'policy_denied:not_visible', guard: 'tool-is-theirs' });
+          expect(entry?.decision).toMatchObject({ reason: 'policy_denied:not_visible', guard: 'item-is-theirs' });
         }
       }
     },
@@ -152,7 +152,7 @@ describe('AZ-01: role and risk class decide', () => {
   test('AZ-01 twin: a gateway that filters lists and not calls lets the hidden tool run', async () => {
     const open = await startRig({
       table: tableWith({
-        'tool-is-theirs': (call) =>
+        'item-is-theirs': (call) =>
           learn({ tool: call.facts.server!.tools.get(call.message.params['name'] as string)! }),
         'caller-may': () => learn({ decision: { verdict: 'allow', reason: null, rules: [], errors: [] } }),
       }),

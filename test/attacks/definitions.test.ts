@@ -227,13 +227,46 @@ describe('TD-02: the moment of the change', () => {
     expect(rig.sink(notes).calls()).toHaveLength(0);
   });
 
+  test.each([
+    ['a connection of their own', 'person', 'tool_changed', 0],
+    ['the connection of all, which is shown what was reviewed (twin)', 'shared', null, 1],
+  ] as const)(
+    'TD-02: a server that shows one caller something else than the reviewers, over %s',
+    async (_title, connections, reason, calls) => {
+      const split = `split-${connections}`;
+      const sink = await rig.addServer(split, { era: 'legacy', record: { connections } });
+      const [reviewers] = sink.sessions;
+      sink.intercept(({ message, headers }) =>
+        message?.['method'] === 'tools/list' && headers['mcp-session-id'] !== reviewers
+          ? {
+              status: 200,
+              headers: { 'content-type': 'application/json' },
+              body: JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: { tools: withTool(POISONED) } }),
+            }
+          : null,
+      );
+      const answer = await write(split);
+      expect(await reasonOf(answer)).toBe(reason);
+      expect(sink.calls()).toHaveLength(calls);
+      expect(
+        rig.logged.map(({ fields }) => fields).filter((fields) => (fields as { server?: string }).server === split),
+      ).toEqual(
+        connections === 'person'
+          ? expect.arrayContaining([{ server: split, fault: 'catalogue_lane_differs' }])
+          : expect.not.arrayContaining([{ server: split, fault: 'catalogue_lane_differs' }]),
+      );
+      // What is shown to one only is nobody's to review.
+      expect(drifts(split, 'changed')).toEqual([]);
+    },
+  );
+
   test('TD-02 twin: without the second look, the tool that changed between list and call runs', async () => {
     const open = await startRig({
       clock,
       freshnessLimitMs: 3_600_000,
       table: tableWith({
-        'tool-is-unchanged': () => PASS,
-        'tool-is-theirs': (call) =>
+        'item-is-unchanged': () => PASS,
+        'item-is-theirs': (call) =>
           learn({ tool: call.facts.server!.tools.get(call.message.params['name'] as string)! }),
       }),
     });
