@@ -1,27 +1,21 @@
 /**
  * The way of one message after it was read: the guards of its column, then what its method family does. What touches no server
  * (hello, lists, sessions) is recorded in one entry before the reply leaves; the use of an item goes on in use-item.ts (DESIGN.md section 4),
- * tasks in tasks.ts, what is heard for a long time in streams.ts.
+ * tasks in tasks.ts, what is heard for a long time in listen.ts.
  */
-import { callEntry } from '../audit/entries.ts';
-import { digestOf } from '../lib/canonical-json.ts';
-import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
-import type { JsonObject } from '../lib/json.ts';
-import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import { listItems, openSession } from './greeting.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import type { Column } from './pipeline.ts';
-import { ledgerDenial, refuse } from './refuse.ts';
+import { recorded } from './recorded.ts';
+import { refuse } from './refuse.ts';
 import { setLevel, subscribe, takeAnswer } from './session-acts.ts';
-import { listen } from './streams.ts';
+import { listen } from './listen.ts';
 import { answerTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { useItem } from './use-item.ts';
@@ -61,6 +55,7 @@ async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promis
     case 'edge':
     case 'note':
     case 'reply':
+    case 'kept':
       return { kind: 'accepted' };
     case 'ping':
       return { kind: 'result', id: message.id, result: emptyResult(facingOf(call, deps)) };
@@ -107,45 +102,4 @@ function note(call: Call, deps: AnswerDeps): Reply {
     deps.inflight.cancelRequest(call.facts.session.nonce, requestId);
   }
   return { kind: 'accepted' };
-}
-
-export interface Done {
-  readonly result: JsonObject;
-  readonly digest?: Digest;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-
-/** What touches no server: one entry, then the reply. */
-export async function recorded(
-  call: Call,
-  message: InboundRequest,
-  deps: AnswerDeps,
-  measure: CallMeasure,
-  work: () => Promise<Done | { readonly denial: Denial }>,
-): Promise<Reply> {
-  const done = await work().catch((fault: unknown) => ({
-    denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const,
-  }));
-  if ('denial' in done) return refuse(call, done.denial, deps, measure);
-  const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
-  let index: number;
-  try {
-    const entry = callEntry(stamp(call, deps), {
-      actor: actorOf(call)!,
-      call: callFacts(call),
-      decision: decisionFacts(call, null),
-      outcome,
-    });
-    index = (await deps.audit.record(entry)).index;
-  } catch (fault) {
-    return refuse(call, ledgerDenial(fault), deps, measure);
-  }
-  if (deps.snapshot() !== call.snapshot) {
-    // Who lost standing while this was made and recorded does not get it any more.
-    call.snapshot = deps.snapshot();
-    const denial = await deps.pipeline.readmit(call, COLUMN_OF[message.rule.family], deps.ports);
-    if (denial) return refuse(call, denial, deps, measure, index);
-  }
-  finish(call, measure, 'allow', null, deps);
-  return { kind: 'result', id: message.id, result: done.result, ...(done.headers && { headers: done.headers }) };
 }

@@ -103,6 +103,8 @@ export interface AskBox {
   asked(): Promise<void>;
   /** Takes the answers that fit an open question. Answers with the keys taken; what fits none is ignored (M21). */
   answer(responses: JsonObject): readonly string[];
+  /** Tells the server that this question, if it is still open, gets no answer. */
+  decline(key: string): void;
 }
 
 /** Questions of one server that arrive within this time are shown together, ms. */
@@ -156,5 +158,6 @@ export function askBox(allowed: ReadonlySet<AskKind>, version: ProtocolVersion):
       }
       return taken;
     },
+    decline: (key) => open.get(key)?.settle(UNANSWERED),
   };
 }

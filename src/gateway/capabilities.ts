@@ -4,10 +4,13 @@
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { Facing } from '../protocol/results.ts';
+import { TASKS_EXTENSION } from '../protocol/tasks.ts';
 import { has } from '../protocol/versions.ts';
 import type { Call } from './call.ts';
 
-export const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks';
+const LEGACY_TASKS: JsonObject = { list: {}, cancel: {}, requests: { tools: { call: {} } } };
+/** Tasks were part of this revision alone; the next one has them as an extension. */
+export const keepsTasks = (version: string): boolean => version === '2025-11-25';
 
 export function capabilitiesOf(call: Call, { era, version }: Facing): JsonObject {
   const base: JsonObject = {
@@ -17,7 +20,7 @@ export function capabilitiesOf(call: Call, { era, version }: Facing): JsonObject
     logging: {},
     ...(has(version, 'completions') && { completions: {} }),
   };
-  if (era === 'legacy') return base;
+  if (era === 'legacy') return keepsTasks(version) ? { ...base, tasks: LEGACY_TASKS } : base;
   const extensions = Object.fromEntries((call.facts.server?.record.extensions ?? []).map((id) => [id, {}]));
   return { ...base, extensions: { ...extensions, [TASKS_EXTENSION]: {} } };
 }

@@ -13,6 +13,8 @@ import type { NoiseCounter } from './noise.ts';
 import type { Parking } from './parking.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
+import type { Streams } from './streams.ts';
+import type { TaskBook } from './task-book.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -29,6 +31,8 @@ export interface AnswerDeps extends GreetingDeps {
   readonly exchange: SealedExchange;
   readonly desk: AskDesk;
   readonly parking: Parking;
+  readonly streams: Streams;
+  readonly tasks: TaskBook;
   readonly connect: (server: ServerEntry, lane?: Lane) => Promise<Connection>;
   readonly maxResultBytes: number;
   /** Hands an answer to the node that asked; false: nobody there, or not in time. */

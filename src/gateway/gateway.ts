@@ -18,7 +18,9 @@ import { approvalDesk } from './approval-desk.ts';
 import { askDesk } from './ask-desk.ts';
 import { createCatalogue, itemCounts } from './catalogue.ts';
 import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
+import { eventLogs } from './event-log.ts';
 import { sealedExchange } from './exchange-box.ts';
+import { fanOut } from './fan-out.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import { inflightRegistry } from './inflight.ts';
@@ -30,11 +32,13 @@ import type { Listener } from './listener.ts';
 import { noiseCounter } from './noise.ts';
 import { parking } from './parking.ts';
 import { PIPELINE, pipelineOf } from './pipeline.ts';
+import { places } from './places.ts';
 import type { Row } from './pipeline.ts';
 import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { sessionBook } from './session-book.ts';
+import { TASK_SETTINGS, taskBook } from './task-book.ts';
 import { createTelemetry } from './telemetry.ts';
 import { withdraw } from './withdraw.ts';
 
@@ -73,7 +77,11 @@ export interface GatewayDeps {
   readonly limits: LimitSettings & {
     readonly maxBodyBytes: number;
     readonly maxResultBytes: number;
+    /** Long streams open on this node. */
+    readonly openStreams?: number;
     readonly callTimeoutMs: number;
+    /** How long a task may run. Default: an hour. */
+    readonly taskTimeoutMs?: number;
   };
   readonly freshnessLimitMs: number;
   readonly catalogueRefreshMs: number;
@@ -87,6 +95,8 @@ export interface Gateway {
   snapshot(): Snapshot;
   /** Looks at one server now. @throws the upstream's fault, or Fault when there is no such server. */
   refresh(server: string): Promise<ItemCounts>;
+  /** Long streams open on this node now. */
+  readonly openStreams: number;
   /** Reason codes why this node should get no traffic; empty when ready. */
   notReady(): readonly string[];
   /** Messages under way, parked calls and tasks included. */
@@ -104,6 +114,8 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const sessions = sessionSealer(deps.sessionKeys, clock);
   const exchange = sealedExchange(deps.exchange, deps.sessionKeys);
   const limits = memoryLimits(deps.limits);
+  const { taskTimeoutMs = TASK_SETTINGS.timeLimitMs } = deps.limits;
+  const tasks = taskBook(exchange, clock, log, { ...TASK_SETTINGS, timeLimitMs: taskTimeoutMs });
 
   const build = (previous: Snapshot | null, changed: ReadonlySet<string> | null): Snapshot => {
     const next = buildSnapshot({
@@ -175,10 +187,18 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     laneOf: (call) => laneOf(call, connect),
   };
 
+  const pipeline = pipelineOf(table);
+  const streams = {
+    fanOut: fanOut({ ports, pipeline, snapshot: () => snapshot, version: deps.version }),
+    logs: eventLogs(exchange, clock),
+    places: places(deps.limits.openStreams),
+  };
+
   const stopFollowing = view.onApplied((kinds) => {
     const before = snapshot;
     snapshot = build(before, kinds);
     withdraw(before, snapshot, kinds, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
+    streams.fanOut.stateChanged();
     for (const [id, server] of snapshot.servers)
       if (before.servers.get(id)?.revision !== server.revision) refreshQuietly(server);
   });
@@ -212,13 +232,15 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const describe = describeScopes(() => snapshot);
   const listener = await startListener({
     ports,
-    pipeline: pipelineOf(table),
+    pipeline,
     sessions,
     cursors: cursors(deps.sessionKeys),
     node: deps.node,
     exchange,
     desk: askDesk(deps.node),
     parking: parking(inflight),
+    streams,
+    tasks,
     relayAnswer: () => Promise.resolve(false),
     relayRetry: () => Promise.resolve(null),
     version: deps.version,
@@ -257,6 +279,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       return itemCounts(await catalogue.refresh(server));
     },
     inflight: () => inflight.size,
+    get openStreams() {
+      return streams.places.size;
+    },
     notReady() {
       const reasons: string[] = [];
       if (audit.status().fatal) reasons.push('ledger');
@@ -271,7 +296,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       const closed = listener.close();
       inflight.cancelWhere(() => 'shutdown');
       await closed;
+      await tasks.close();
       stopFollowing();
+      streams.fanOut.close();
       await pool.closeAll();
       await recordNoise();
     },

@@ -45,6 +45,8 @@ export interface Ways {
   /** A modern server's question is handed over instead of answered here. */
   readonly handsOver: boolean;
   readonly task: 'optional' | 'required' | null;
+  /** Nobody waits for the reply: the server may take this long, and an error of its stays one instead of becoming words for a model. */
+  readonly background?: { readonly timeoutMs: number };
 }
 
 export type Performed =
@@ -124,7 +126,9 @@ export async function perform(
   await outlet.flushed();
 
   const asked = sent.kind === 'asked' ? sent : null;
-  const settled = asked ? null : settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps);
+  const settled = asked
+    ? null
+    : settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps, ways.background !== undefined);
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
@@ -266,6 +270,7 @@ function requestOf(call: Call, measure: CallMeasure, ways: Ways, outlet: Outlet)
     params: { ...USES[family].params(call), ...(Object.keys(meta).length > 0 && { _meta: meta }) },
     once: true,
     ...(inputSchema && { inputSchema }),
+    ...ways.background,
   };
   const asks: ReadonlySet<AskKind> = USES[family].asks && (ways.asker || ways.handsOver) ? asksOf(call) : new Set();
   const token = message.meta.progressToken;

@@ -6,6 +6,7 @@
  *   level  logging/setLevel                             reply  a client's answer to a server's question
  *   hello  initialize, server/discover                  ping   ping
  *   note   notifications (accepted and dropped, except cancellation), DELETE of a session
+ *   kept   what a task holds, before any of it leaves to whom it belongs
  *   edge   what never became a message: only who sent it is asked, for the record
  *
  * Before the table: connection and body limits, Host, Origin, strict reading (listener.ts, protocol/read-request.ts).
@@ -43,6 +44,7 @@ const COLUMNS = [
   'hello',
   'ping',
   'note',
+  'kept',
   'edge',
 ] as const;
 export type Column = (typeof COLUMNS)[number];
@@ -79,20 +81,20 @@ function row(guard: Guard, again: '' | 'again', cells: string): Row {
 
 // prettier-ignore
 export const PIPELINE: readonly Row[] = [
-  //                            call fill watch list task hear level reply hello ping note edge
-  row(tokenIsOurs,     '',      'x    x    x     x    x    x    x     x     x     x    x    x'),
-  row(snapshotIsFresh, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
-  row(callerStands,    'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
-  row(serverIsEnabled, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .'),
-  row(sessionIsTheirs, '',      'x    x    x     x    x    x    x     x     .     x    x    .'),
-  row(stateIsTheirs,   '',      'x    .    .     .    .    .    .     .     .     .    .    .'),
-  row(itemIsTheirs,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
-  row(argumentsFit,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
-  row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .'),
-  row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .'),
-  row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .'),
-  row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .'),
-  row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .'),
+  //                            call fill watch list task hear level reply hello ping note kept edge
+  row(tokenIsOurs,     '',      'x    x    x     x    x    x    x     x     x     x    x    .    x'),
+  row(snapshotIsFresh, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .    .'),
+  row(callerStands,    'again', 'x    x    x     x    x    x    x     x     x     x    x    .    .'),
+  row(serverIsEnabled, 'again', 'x    x    x     x    x    x    x     x     x     x    x    x    .'),
+  row(sessionIsTheirs, '',      'x    x    x     x    x    x    x     x     .     x    x    .    .'),
+  row(stateIsTheirs,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
+  row(itemIsTheirs,    'again', 'x    x    x     .    .    .    .     .     .     .    .    x    .'),
+  row(argumentsFit,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
+  row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
+  row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
+  row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .    .'),
+  row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
+  row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
 ];
 
 /** A table made ready to run. The product has one (`PIPELINE`); tests run copies of it with a guard taken out, to see the harm. */

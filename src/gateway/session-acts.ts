@@ -5,14 +5,15 @@
 import { inspectText } from '../content/inspect.ts';
 import { invalidParams, invalidRequest } from '../protocol/errors.ts';
 import { isLogLevel } from '../protocol/meta.ts';
-import type { InboundReply, InboundRequest } from '../protocol/read-request.ts';
+import type { InboundReply } from '../protocol/read-reply.ts';
+import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
-import type { Done } from './answer.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
+import type { Done } from './recorded.ts';
 import { refuseWith } from './refuse.ts';
 import { MAX_WATCHED } from './session-book.ts';
 import type { Reply } from './wire.ts';

@@ -52,8 +52,8 @@ export interface Settled {
 
 const NOTHING: SettledReply = Object.freeze({ kind: 'result', result: {} });
 
-/** Pure but for the clock of its deps. */
-export function settle(call: Call, sent: Sent, deps: AnswerDeps): Settled {
+/** Pure but for the clock of its deps. `keepsErrors`: a server's error stays one, whatever the method (a task that `failed`). */
+export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = false): Settled {
   const bare = { digest: null, inspected: [], denial: null };
   const tell = (text: string): SettledReply => told(call, deps, text);
 
@@ -82,7 +82,12 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps): Settled {
     const { error } = sent.reply;
     const denial = lacking(call, error);
     if (denial) return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: NOTHING, denial };
-    return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: errorFrom(call, deps, error) };
+    return {
+      ...bare,
+      status: 'protocol_error',
+      detail: `rpc:${error.code}`,
+      reply: errorFrom(call, deps, error, keepsErrors),
+    };
   }
   const family = call.message.rule!.family as UseFamily;
   const inspection = USES[family].inspect(sent.reply.result, { ...RESULT_LIMITS, size: deps.maxResultBytes });
@@ -133,9 +138,10 @@ function errorFrom(
   call: Call,
   deps: AnswerDeps,
   error: Extract<UpstreamReply, { kind: 'error' }>['error'],
+  keepsErrors: boolean,
 ): SettledReply {
   const said = inspectText(error.message.slice(0, LONGEST_MESSAGE)).text;
-  if (call.message.rule?.family === 'call')
+  if (call.message.rule?.family === 'call' && !keepsErrors)
     return told(call, deps, `The server answered with an error (code ${error.code}): ${said}`);
   const { era } = facingOf(call, deps);
   const { code, httpStatus } = upstreamError(error.code, era, call.message.rule?.family === 'read');

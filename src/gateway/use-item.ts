@@ -22,7 +22,8 @@ import type { Intent, Performed, Ways } from './perform.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import { told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
-import { beginTask, runsAsTask } from './tasks.ts';
+import { beginTask } from './task-run.ts';
+import { runsAsTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -40,7 +41,10 @@ export async function useItem(
     if (resumed?.park) return await takeUp(call, message, resumed.park, deps, measure);
     const task = runsAsTask(call, deps);
     if (task.kind === 'refused') return await refuse(call, task.denial, deps, measure);
-    if (task.kind === 'task') return await beginTask(call, message, task, deps, measure);
+    if (task.kind === 'task') {
+      const begun = await beginTask(call, message, task, deps, measure);
+      return begun.kind === 'asked' ? await replyTo(call, message, begun, deps, measure) : begun;
+    }
     const ways = waysOf(call, message, deps, task.upstream);
     if (message.era === 'modern' && call.facts.lane && asksOf(call).size > 0)
       return await performParkable(call, message, ways, deps, measure, person);

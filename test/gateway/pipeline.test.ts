@@ -14,7 +14,7 @@ const columnOf = (column: Column): readonly string[] =>
 
 describe('the table', () => {
   test('has these guards in this order in these columns', () => {
-    const every = [...new Set(Object.values(COLUMN_OF)), 'reply', 'edge'] as const;
+    const every = [...new Set(Object.values(COLUMN_OF)), 'reply', 'kept', 'edge'] as const;
     const known = ['token-is-ours', 'snapshot-is-fresh', 'caller-stands', 'server-is-enabled'];
     const inSession = [...known, 'session-is-theirs'];
     expect(Object.fromEntries(every.map((column) => [column, columnOf(column)]))).toEqual({
@@ -55,6 +55,7 @@ describe('the table', () => {
       hello: [...known, 'within-limits'],
       ping: inSession,
       note: inSession,
+      kept: ['server-is-enabled', 'item-is-theirs'],
       edge: ['token-is-ours'],
     });
   });

@@ -1,0 +1,419 @@
+/**
+ * Tasks as they are kept (decision 0008): the newest item of `task/<id>` is the task, sealed. The node that runs one writes it, each time
+ * expecting to be the last who wrote; any node may end it (cancelled; failed, when its node is gone), and the runner then finds out.
+ * A node says that it still runs a task by a lease: the topic `task-lease/<id>`, which expires unless it is renewed.
+ * Answers for a task that runs elsewhere go to `task-inbox/<id>`. Old-style lists read `tasks-of/<owner>/<day>`.
+ * Not here: who may see a task (tasks.ts), what a task does (task-run.ts). Losing all of this loses conversations, never a record.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+import { sha256Hex } from '../lib/bytes.ts';
+import type { Clock } from '../lib/clock.ts';
+import { isFault } from '../lib/fault.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
+import type { TaskFacts, TaskPayload, TaskStatus } from '../protocol/tasks.ts';
+import type { SealedExchange, TopicItem } from './exchange-box.ts';
+import { REMIT_CODES } from './wire.ts';
+
+// Sealed by us from parsed JSON: only the outer shape can differ, between releases.
+const Members = z.custom<JsonObject>((value) => isJsonObject(value));
+
+const Owner = z.strictObject({
+  issuer: z.string(),
+  subject: z.string(),
+  client: z.string(),
+  org: z.string(),
+  /** Where it was begun, and where it is answered: a server's own endpoint or (null) the aggregate. */
+  endpoint: z.string().nullable(),
+  /** The results of one era mean nothing in the other. */
+  era: z.enum(['modern', 'legacy']),
+});
+export type TaskOwner = z.infer<typeof Owner>;
+
+const Kept = z.strictObject({
+  owner: Owner,
+  server: z.string(),
+  /** The tool, as its server calls it. */
+  tool: z.string(),
+  status: z.enum(['working', 'input_required', 'completed', 'failed', 'cancelled']),
+  statusMessage: z.string().nullable(),
+  /** ms since the epoch. */
+  createdAt: z.number().int(),
+  lastUpdatedAt: z.number().int(),
+  ttlMs: z.number().int(),
+  /** How long it stays after its end, at least. */
+  restMs: z.number().int(),
+  result: Members.nullable(),
+  error: Members.nullable(),
+  inputRequests: Members.nullable(),
+});
+export type KeptTask = Readonly<z.infer<typeof Kept>>;
+
+const Answers = z.strictObject({
+  responses: Members,
+  /** Questions that, if `responses` does not settle them, get no answer. */
+  declined: z.array(z.string()),
+});
+export type TaskAnswers = Readonly<z.infer<typeof Answers>>;
+
+/** What changed; everything that goes with a status is set anew with it. */
+export type TaskChange =
+  | { readonly status: 'working'; readonly statusMessage?: string }
+  | { readonly status: 'input_required'; readonly inputRequests: JsonObject }
+  | { readonly status: 'completed'; readonly result: JsonObject }
+  | {
+      readonly status: 'failed';
+      readonly error: { readonly code: number; readonly message: string; readonly data?: Json };
+    }
+  | { readonly status: 'cancelled'; readonly statusMessage: string };
+
+/** What the book can do with a task that runs here. */
+export interface TaskHands {
+  /** It was ended by somebody else, or may have been: nothing of it is written any more. */
+  stop(why: string): void;
+  answer(answers: TaskAnswers): Promise<void>;
+}
+
+export interface RunningTask {
+  readonly id: string;
+  /** As last written. */
+  readonly kept: KeptTask;
+  /** False: it is over already, and this changes nothing. Changes are written in the order they were asked for. */
+  change(change: TaskChange): Promise<boolean>;
+  /** Nobody was told of it: it never was. */
+  forget(): Promise<void>;
+}
+
+export interface TaskBook {
+  readonly timeLimitMs: number;
+  /** Takes a place among this person's tasks; false when there is none. Every true needs one `leave`. */
+  enter(person: string): boolean;
+  leave(person: string): void;
+  /** Durable when it resolves. `askedTtlMs`: how long the client wants it kept from its beginning; null: it does not say. */
+  begin(
+    owner: TaskOwner,
+    item: { readonly server: string; readonly tool: string },
+    askedTtlMs: number | null,
+    hands: TaskHands,
+  ): Promise<RunningTask>;
+  /** Null: not there, or no longer. A task whose node is gone is failed by this. */
+  read(id: string): Promise<KeptTask | null>;
+  /** Cancels it, wherever it runs, if it is not over. @returns it as it is then. */
+  cancel(id: string): Promise<KeptTask | null>;
+  /** Resolves when the task has them, or a node that runs it elsewhere will. */
+  answer(id: string, answers: TaskAnswers): Promise<void>;
+  watch(id: string, listener: () => void): () => void;
+  /** Ids of an owner's old-style tasks, oldest first, from after `place`; with the place of each. */
+  list(owner: TaskOwner, place: string): AsyncIterable<{ readonly id: string; readonly place: string }>;
+  /** Keeps the end of the node waiting until `run` is over. */
+  follow(run: Promise<unknown>): void;
+  /** Resolves when everything that ran here has ended, which is for others to bring about. */
+  close(): Promise<void>;
+}
+
+export interface TaskSettings {
+  /** How long a task may run, without the time it waits for answers. */
+  readonly timeLimitMs: number;
+  readonly perPerson: number;
+}
+export const TASK_SETTINGS: TaskSettings = { timeLimitMs: 3_600_000, perPerson: 50 };
+
+/** How long a task stays after its end when its client does not say. */
+const REST_MS = 3_600_000;
+/** Whoever asks for less or more than this, from the beginning, gets this. */
+const TTL_MS = { least: 60_000, most: 86_400_000 };
+/** After the end of a task that was to live for a time its client chose: time enough to fetch the result. */
+const LEAST_REST_MS = 60_000;
+const LEASE_MS = 45_000;
+const RENEW_EVERY_MS = 10_000;
+const DAY_MS = 86_400_000;
+const POLL_INTERVAL_MS = 1_000;
+
+const ID = /^task_[A-Za-z0-9_-]{32}$/;
+const OVER: ReadonlySet<TaskStatus> = new Set(['completed', 'failed', 'cancelled']);
+export const isOver = ({ status }: { readonly status: TaskStatus }): boolean => OVER.has(status);
+
+export const factsOf = (taskId: string, task: KeptTask): TaskFacts => ({
+  taskId,
+  status: task.status,
+  statusMessage: task.statusMessage,
+  createdAt: task.createdAt,
+  lastUpdatedAt: task.lastUpdatedAt,
+  ttlMs: task.ttlMs,
+  pollIntervalMs: POLL_INTERVAL_MS,
+  isError: task.result?.['isError'] === true,
+});
+
+export const payloadOf = ({ result, error, inputRequests }: KeptTask): TaskPayload => ({
+  ...(result && { result }),
+  ...(error && { error: error as NonNullable<TaskPayload['error']> }),
+  ...(inputRequests && { inputRequests }),
+});
+
+interface Running {
+  readonly id: string;
+  readonly hands: TaskHands;
+  item: TopicItem<KeptTask>;
+  writing: Promise<unknown>;
+  /** When the lease was last renewed, by our clock. */
+  leasedAt: number;
+  over: boolean;
+  readonly unwatch: Array<() => void>;
+}
+
+export function taskBook(
+  exchange: SealedExchange,
+  clock: Clock,
+  log: (level: 'warn' | 'error', fields: object, message: string) => void,
+  { timeLimitMs, perPerson }: TaskSettings = TASK_SETTINGS,
+): TaskBook {
+  const running = new Map<string, Running>();
+  const places = new Map<string, number>();
+  const runs = new Set<Promise<unknown>>();
+
+  const taskTopic = (id: string) => exchange.topicOf(`task/${id}`, Kept);
+  const leaseTopic = (id: string) => exchange.topicOf(`task-lease/${id}`, z.literal('running'));
+  const inboxTopic = (id: string) => exchange.topicOf(`task-inbox/${id}`, Answers);
+  const indexTopic = (owner: TaskOwner, day: number) =>
+    exchange.topicOf(`tasks-of/${sha256Hex(JSON.stringify(Owner.parse(owner)))}/${day}`, z.string());
+  const write = (id: string, task: KeptTask, expect: number): Promise<number | null> =>
+    taskTopic(id).append([task], { expiresAt: task.createdAt + task.ttlMs, expect });
+
+  const renewing = setInterval(() => {
+    for (const task of running.values()) void renew(task);
+  }, RENEW_EVERY_MS).unref();
+
+  async function renew(task: Running): Promise<void> {
+    const now = clock.now();
+    try {
+      // Once it has expired it is not there any more, and somebody may have said that this task is lost.
+      const last = await leaseTopic(task.id).append([], { expiresAt: now + LEASE_MS });
+      if (last !== null && last > 0) task.leasedAt = now;
+      else drop(task, 'lease_lost');
+      // A long task must not expire under its runner.
+      if (!task.over && task.item.value.createdAt + task.item.value.ttlMs < now + LEAST_REST_MS)
+        await rewrite(task, {});
+    } catch (fault) {
+      if (now - task.leasedAt > LEASE_MS) drop(task, 'lease_lost');
+      log('warn', { fault: isFault(fault) ? fault.code : String(fault) }, 'the lease of a task was not renewed');
+    }
+  }
+
+  /** It is over, or belongs to nobody: this node has nothing to do with it any more. */
+  function leaveIt(task: Running): void {
+    task.over = true;
+    running.delete(task.id);
+    for (const stop of task.unwatch.splice(0)) stop();
+  }
+
+  function drop(task: Running, why: string): void {
+    if (task.over) return;
+    leaveIt(task);
+    task.hands.stop(why);
+  }
+
+  function changed(task: KeptTask, change: Partial<KeptTask>): KeptTask {
+    const now = clock.now();
+    const next = { ...task, ...change };
+    const age = now - task.createdAt;
+    return {
+      ...next,
+      lastUpdatedAt: now,
+      ttlMs: Math.max(task.ttlMs, age + (isOver(next) ? task.restMs : LEAST_REST_MS)),
+    };
+  }
+
+  /** One after the other, so that the last asked for is the last written. */
+  function rewrite(task: Running, change: Partial<KeptTask>): Promise<boolean> {
+    const before = task.writing;
+    const written = (async () => {
+      await before;
+      return rewriteNow(task, change);
+    })();
+    task.writing = written.catch(() => undefined);
+    return written;
+  }
+
+  async function rewriteNow(task: Running, change: Partial<KeptTask>): Promise<boolean> {
+    while (!task.over) {
+      const next = changed(task.item.value, change);
+      const seq = await write(task.id, next, task.item.seq);
+      if (seq !== null) {
+        task.item = { seq, value: next };
+        if (isOver(next)) await endHere(task);
+        return true;
+      }
+      const latest = await taskTopic(task.id).latest();
+      if (latest === null || isOver(latest.value)) drop(task, 'task_cancelled');
+      else task.item = latest;
+    }
+    return false;
+  }
+
+  async function endHere(task: Running): Promise<void> {
+    leaveIt(task);
+    // CRASH: what is left of these expires.
+    await Promise.all([leaseTopic(task.id).remove(), inboxTopic(task.id).remove()]).catch(() => undefined);
+  }
+
+  /** The end of a task is worth more than one try: without it the task is lost once its lease is. */
+  async function change(task: Running, wanted: TaskChange): Promise<boolean> {
+    const blank = { statusMessage: null, result: null, error: null, inputRequests: null };
+    for (let tries = 1; ; tries++) {
+      try {
+        return await rewrite(task, { ...blank, ...wanted });
+      } catch (fault) {
+        log('error', { fault: isFault(fault) ? fault.code : String(fault) }, 'a task could not be written');
+        if (!isOver(wanted) || tries === 5) return false;
+        await sleep(100 * 2 ** tries);
+      }
+    }
+  }
+
+  async function readItem(id: string): Promise<TopicItem<KeptTask> | null> {
+    // ATTACKER-CONTROLLED: the id becomes the name of a topic.
+    if (!ID.test(id)) return null;
+    const item = await taskTopic(id).latest();
+    if (item === null || isOver(item.value) || running.has(id)) return item;
+    if ((await leaseTopic(id).latest()) !== null) return item;
+    // Nobody runs it any more. Whether the call had an effect nobody knows; its intent stands in the log.
+    const message =
+      'The gateway lost this task while it ran; whether it had an effect is unknown: check before you repeat it.';
+    const next = changed(item.value, {
+      status: 'failed',
+      statusMessage: null,
+      inputRequests: null,
+      error: { code: REMIT_CODES.unavailable, message },
+    });
+    const seq = await write(id, next, item.seq);
+    return seq === null ? taskTopic(id).latest() : { seq, value: next };
+  }
+
+  return {
+    timeLimitMs,
+    enter(person) {
+      const count = places.get(person) ?? 0;
+      if (count >= perPerson) return false;
+      places.set(person, count + 1);
+      return true;
+    },
+    leave(person) {
+      const count = (places.get(person) ?? 1) - 1;
+      if (count === 0) places.delete(person);
+      else places.set(person, count);
+    },
+    async begin(owner, { server, tool }, askedTtlMs, hands) {
+      const id = `task_${randomBytes(24).toString('base64url')}`;
+      const now = clock.now();
+      const ttlMs = askedTtlMs === null ? REST_MS : Math.min(Math.max(askedTtlMs, TTL_MS.least), TTL_MS.most);
+      const value: KeptTask = {
+        owner,
+        server,
+        tool,
+        status: 'working',
+        statusMessage: null,
+        createdAt: now,
+        lastUpdatedAt: now,
+        ttlMs,
+        restMs: askedTtlMs === null ? REST_MS : LEAST_REST_MS,
+        result: null,
+        error: null,
+        inputRequests: null,
+      };
+      // The lease first: whoever finds the task finds that it runs.
+      await leaseTopic(id).append(['running'], { expiresAt: now + LEASE_MS });
+      const seq = (await write(id, value, 0)) ?? 0;
+      if (owner.era === 'legacy')
+        await indexTopic(owner, Math.floor(now / DAY_MS)).append([id], { expiresAt: now + 3 * DAY_MS });
+      const task: Running = {
+        id,
+        hands,
+        item: { seq, value },
+        writing: Promise.resolve(),
+        leasedAt: now,
+        over: false,
+        unwatch: [],
+      };
+      running.set(id, task);
+      let taken = 0;
+      task.unwatch.push(
+        taskTopic(id).watch(() => void look()),
+        inboxTopic(id).watch(() => void collect()),
+      );
+      /** Somebody else may have ended it. */
+      async function look(): Promise<void> {
+        const latest = await taskTopic(id)
+          .latest()
+          .catch(() => undefined);
+        if (latest === undefined || task.over) return;
+        if (latest === null || (latest.seq > task.item.seq && isOver(latest.value))) drop(task, 'task_cancelled');
+      }
+      async function collect(): Promise<void> {
+        const letters = await inboxTopic(id)
+          .read(taken, 100)
+          .catch(() => []);
+        for (const { seq: at, value: letter } of letters) {
+          if (at <= taken) continue;
+          taken = at;
+          await hands.answer(letter);
+        }
+      }
+      return {
+        id,
+        get kept() {
+          return task.item.value;
+        },
+        change: (wanted) => change(task, wanted),
+        async forget() {
+          leaveIt(task);
+          await Promise.all([taskTopic(id).remove(), leaseTopic(id).remove()]);
+        },
+      };
+    },
+    read: async (id) => (await readItem(id))?.value ?? null,
+    async cancel(id) {
+      for (;;) {
+        const item = await readItem(id);
+        if (item === null || isOver(item.value)) return item?.value ?? null;
+        const next = changed(item.value, {
+          status: 'cancelled',
+          statusMessage: 'The task was cancelled by request.',
+          inputRequests: null,
+        });
+        if ((await write(id, next, item.seq)) === null) continue;
+        const here = running.get(id);
+        if (here) drop(here, 'task_cancelled');
+        return next;
+      }
+    },
+    async answer(id, answers) {
+      const here = running.get(id);
+      if (here) return here.hands.answer(answers);
+      await inboxTopic(id).append([answers], { expiresAt: clock.now() + REST_MS });
+    },
+    watch: (id, listener) => (ID.test(id) ? taskTopic(id).watch(listener) : () => undefined),
+    async *list(owner, place) {
+      const today = Math.floor(clock.now() / DAY_MS);
+      const [day = 0, seq = 0] = place.split('.').map(Number);
+      for (let at = Math.max(day, today - 2); at <= today; at++) {
+        let after = at === day ? seq : 0;
+        for (;;) {
+          const page = await indexTopic(owner, at).read(after, 100);
+          for (const item of page) yield { id: item.value, place: `${at}.${item.seq}` };
+          if (page.length === 0) break;
+          after = page.at(-1)!.seq;
+        }
+      }
+    },
+    follow(run) {
+      const ended = run.catch(() => undefined).finally(() => runs.delete(ended));
+      runs.add(ended);
+    },
+    async close() {
+      clearInterval(renewing);
+      await Promise.all(runs);
+    },
+  };
+}
