@@ -16,11 +16,18 @@ interface Member {
   /** Null: in every revision that has the object at all. */
   readonly since: Feature | null;
 }
-type Shape = ReadonlyMap<string, Member>;
+/** As a list to check against, as a map to look keys up: both are walked for every block of every result. */
+interface Shape {
+  readonly list: readonly (readonly [key: string, member: Member])[];
+  readonly byKey: ReadonlyMap<string, Member>;
+}
 
 const must = (type: MemberType): Member => ({ type, required: true, since: null });
 const may = (type: MemberType, since: Feature | null = null): Member => ({ type, required: false, since });
-const shape = (members: Readonly<Record<string, Member>>): Shape => new Map(Object.entries(members));
+const shape = (members: Readonly<Record<string, Member>>): Shape => ({
+  list: Object.entries(members),
+  byKey: new Map(Object.entries(members)),
+});
 
 const META = { _meta: may('object', 'meta') };
 const BLOCK = { type: must('string'), annotations: may('object'), ...META };
@@ -104,29 +111,31 @@ function shapedFor(
   version: ProtocolVersion,
   what: string,
 ): Result<JsonObject, string> {
-  for (const [key, { type, required }] of members) {
+  for (const [key, { type, required }] of members.list) {
     const value = object[key];
     if (value === undefined ? required : !fits(value, type)) return err(`${what} has no ${key}`);
   }
   const { _meta: meta, annotations } = object;
-  const keys = Object.keys(object).filter((key) => {
-    const member = members.get(key);
-    return member !== undefined && (member.since === null || has(version, member.since));
-  });
-  const whole = keys.length === Object.keys(object).length;
   const dated = isJsonObject(annotations) && annotations['lastModified'] !== undefined && !has(version, 'lastModified');
-  if (whole && meta === undefined && !dated) return ok(object);
-  const rest = isJsonObject(meta) ? unreserved(meta) : {};
+  if (meta === undefined && !dated && Object.keys(object).every((key) => isOf(key, members, version)))
+    return ok(object);
   const kept: Record<string, Json> = {};
-  for (const key of keys) {
-    if (key === '_meta') {
-      if (Object.keys(rest).length > 0) kept[key] = rest;
-    } else if (key === 'annotations' && dated) {
-      const { lastModified: _, ...others } = annotations;
-      kept[key] = others;
-    } else kept[key] = object[key] as Json;
+  for (const key of Object.keys(object)) if (isOf(key, members, version)) kept[key] = object[key] as Json;
+  if (dated && kept['annotations'] !== undefined) {
+    const { lastModified: _, ...others } = annotations;
+    kept['annotations'] = others;
+  }
+  if (isJsonObject(kept['_meta'])) {
+    const rest = unreserved(kept['_meta']);
+    if (Object.keys(rest).length > 0) kept['_meta'] = rest;
+    else delete kept['_meta'];
   }
   return ok(kept);
+}
+
+function isOf(key: string, members: Shape, version: ProtocolVersion): boolean {
+  const member = members.byKey.get(key);
+  return member !== undefined && (member.since === null || has(version, member.since));
 }
 
 function fits(value: Json, type: MemberType): boolean {

@@ -6,7 +6,7 @@
 import { type Json, type JsonObject, isJsonObject } from '../lib/json.ts';
 import { type Result, err, ok } from '../lib/result.ts';
 import type { RequestId } from './errors.ts';
-import { LOG_LEVELS, META } from './meta.ts';
+import { LOG_LEVELS, META, isLogLevel } from './meta.ts';
 
 const message = (method: string, params?: JsonObject): JsonObject => ({
   jsonrpc: '2.0',
@@ -29,7 +29,7 @@ export function progress(token: RequestId, params: JsonObject): JsonObject {
 export function log(params: JsonObject): JsonObject {
   const { level, logger, data } = params;
   return message('notifications/message', {
-    level: typeof level === 'string' && LOG_LEVELS.includes(level) ? level : 'info',
+    level: typeof level === 'string' && isLogLevel(level) ? level : 'info',
     ...(typeof logger === 'string' ? { logger } : {}),
     data: data ?? null,
   });
