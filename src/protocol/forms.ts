@@ -22,6 +22,8 @@ type Field = Readonly<{ title?: string; description?: string }> &
     | {
         readonly type: 'string';
         readonly choices: readonly Choice[] | null;
+        /** The titles stood in `enumNames`, which newer revisions still allow: a form that has them keeps them. */
+        readonly named: boolean;
         readonly minLength?: number;
         readonly maxLength?: number;
         readonly format?: string;
@@ -104,7 +106,8 @@ function readField(schema: JsonObject): Field | null {
       const bounds = pick(schema, ['minLength', 'maxLength'], isCount);
       const format = pick(schema, ['format'], (value): value is string => FORMATS.includes(value));
       const free = choices === null ? { ...bounds, ...format } : {};
-      return { type: 'string', choices, ...about, ...free, ...pick(schema, ['default'], isText) };
+      const named = choices?.some(({ title }) => title !== null) === true && schema['enumNames'] !== undefined;
+      return { type: 'string', choices, named, ...about, ...free, ...pick(schema, ['default'], isText) };
     }
     case 'number':
     case 'integer':
@@ -159,11 +162,11 @@ function fieldFor(field: Field, rich: boolean): JsonObject | null {
     const { default: preset, ...rest } = field;
     return preset === undefined || (!rich && field.type !== 'boolean') ? rest : { ...rest, default: preset };
   }
-  const { choices, default: preset, ...rest } = field;
+  const { choices, named, default: preset, ...rest } = field;
   const base = { ...rest, ...(rich && preset !== undefined ? { default: preset } : {}) };
   if (choices === null) return base;
   if (!choices.some(({ title }) => title !== null)) return { ...base, enum: values(choices) };
-  return rich
+  return rich && !named
     ? { ...base, oneOf: titledPairs(choices) }
     : { ...base, enum: values(choices), enumNames: choices.map(({ value, title }) => title ?? value) };
 }

@@ -58,7 +58,7 @@ const FIELDS: readonly (readonly [title: string, sent: JsonObject, rich: JsonObj
   [
     'a choice with titles as 2025-06-18 writes it',
     { type: 'string', enum: ['#f00', '#0f0'], enumNames: ['Red', 'Green'] },
-    { type: 'string', oneOf: titled },
+    { type: 'string', enum: ['#f00', '#0f0'], enumNames: ['Red', 'Green'] },
     { type: 'string', enum: ['#f00', '#0f0'], enumNames: ['Red', 'Green'] },
   ],
   [
