@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { DRIVEN } from '../test/conformance/drive.ts';
 import { type Everything, startEverything } from '../test/conformance/everything.ts';
-import { type ConformanceNode, startNode } from '../test/conformance/node.ts';
+import { type ConformanceNode, overHttp, startNode } from '../test/conformance/node.ts';
 import {
   type Finding,
   type Report,
@@ -224,10 +224,10 @@ async function allServerRuns(): Promise<readonly Comparison[]> {
   );
   try {
     const node = await startNode({
-      both: { url: both!.url, era: 'auto' },
-      'both-as-legacy': { url: both!.url, era: 'legacy' },
-      modern: { url: modern!.url, era: 'auto' },
-      legacy: { url: legacy!.url, era: 'auto' },
+      both: overHttp(both!.url),
+      'both-as-legacy': overHttp(both!.url, 'legacy'),
+      modern: overHttp(modern!.url),
+      legacy: overHttp(legacy!.url),
     });
     try {
       return await serverRuns(direct!, node);

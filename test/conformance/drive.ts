@@ -5,7 +5,7 @@
  */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
-import { startNode } from './node.ts';
+import { overHttp, startNode } from './node.ts';
 
 interface Script {
   readonly capabilities?: ClientCapabilities;
@@ -107,7 +107,7 @@ async function drive(way: string, url: string): Promise<void> {
   const script = SCRIPTS[process.env['MCP_CONFORMANCE_SCENARIO'] ?? ''];
   if (!script) throw new Error(`no script for ${process.env['MCP_CONFORMANCE_SCENARIO']}`);
   const modern = process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] === '2026-07-28';
-  const node = way === 'through' ? await startNode({ it: { url, era: modern ? 'modern' : 'legacy' } }) : null;
+  const node = way === 'through' ? await startNode({ it: overHttp(url, modern ? 'modern' : 'legacy') }) : null;
   const client = new Client(
     { name: 'drive', version: '1.0.0' },
     { capabilities: script.capabilities ?? {}, ...(modern && { versionNegotiation: { mode: 'auto' as const } }) },
