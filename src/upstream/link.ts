@@ -68,7 +68,7 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: 
   void wire.closed.then(() => life.abort('closed'));
 
   const asksAnything = !modern && Object.keys(declared).length > 0;
-  if (asksAnything) void changes.attend();
+  const attended = asksAnything ? within(ATTEND_MS, changes.attend()) : null;
 
   const shared: Shared = {
     wire,
@@ -80,7 +80,7 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: 
     logging,
     nextToken: () => ++token,
     prepare: async ({ onAsk, logLevel }) => {
-      if (asksAnything && onAsk !== undefined) await within(ATTEND_MS, changes.attend());
+      if (onAsk !== undefined) await attended;
       if (logLevel !== undefined) await level.want(logLevel);
     },
   };

@@ -108,7 +108,10 @@ describe('lanes', () => {
   });
 
   test('beyond the cap the least recently used idle one makes room; when all are in use that is said', async () => {
-    const { sink, clock, lane } = await openSite({ keep: { maxLanes: 2 } });
+    const { sink, clock, lane } = await openSite({ keep: { maxLanes: 3 } });
+    const watching = await lane('watching');
+    watching.watch(new Set(['a://1']));
+    clock.advance(10);
     const first = await lane('first');
     clock.advance(10);
     const second = await lane('second');
@@ -117,14 +120,14 @@ describe('lanes', () => {
     clock.advance(10);
     const third = await lane('third');
     await second.closed;
-    expect(await settledYet(Promise.race([first.closed, third.closed]))).toBe(false);
+    expect(await settledYet(Promise.race([watching.closed, first.closed, third.closed]))).toBe(false);
     sink.onCall(() => new Promise(() => {}));
     void call(first, 'slow').catch(() => {});
     void call(third, 'slow').catch(() => {});
     await until('both are busy', () => sink.calls().length === 2);
     expect(await faultOf(lane('fourth'))).toMatchObject({
       code: 'upstream_unreachable',
-      message: 's has 2 connections of single callers, and all are in use',
+      message: 's has 3 connections of single callers, and all are in use',
       dispatched: 'no',
     });
   });

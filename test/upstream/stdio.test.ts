@@ -28,7 +28,7 @@ async function openSink(behaviour: string, upstream: Partial<StdioTarget> = {}, 
 }
 
 describe('framing', () => {
-  test.each(['crlf', 'drip', 'banner', 'twice', 'someone-else'])(
+  test.each(['crlf', 'drip', 'banner', 'twice', 'someone-else', 'not-utf8'])(
     'reads an answer in spite of: %s',
     async (behaviour) => {
       const { connection } = await openSink(behaviour);

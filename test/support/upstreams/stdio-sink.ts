@@ -55,6 +55,9 @@ function call(id: unknown, params: Json): void {
       write({ id: 'q1', method: 'sampling/createMessage', params: {} });
       write({ id: 'q2', method: 'ping' });
       return answer('asked');
+    case 'not-utf8':
+      process.stdout.write(Buffer.from([0x22, 0xff, 0x22, 0x0a]));
+      return answer('after bytes that are no text');
     case 'crlf':
       process.stdout.write(
         `${JSON.stringify({ jsonrpc: '2.0', id, result: complete({ content: [{ type: 'text', text: 'crlf' }] }) })}\r\n`,
