@@ -82,6 +82,9 @@ export function approvalDesk(deps: {
         terms: { ...tool.facts! },
       };
       const digest = callDigest(exact);
+      // The call goes on that this approval was spent on; that each of its legs goes once is perform.ts's to see to.
+      const spent = call.facts.resumed?.approval;
+      if (spent?.call === digest) return { state: 'approved', id: spent.id, call: digest };
       const now = deps.clock.now();
       const open = (deps.snapshot().approvals.get(digest) ?? []).filter((approval) => approverStands(approval, now));
       const existing = matching(open, digest, now) ?? waiting(open, digest, now);

@@ -14,6 +14,7 @@ import type { Ask, OnAsk, UpstreamReply } from '../upstream/connection.ts';
 import type { AskDesk } from './ask-desk.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import { facingOf } from './facing.ts';
 import type { InflightRegistry } from './inflight.ts';
 import type { Outlet } from './outlet.ts';
 
@@ -21,6 +22,8 @@ import type { Outlet } from './outlet.ts';
 export const ANSWER_WITHIN_MS = 600_000;
 /** Questions one call may have open. */
 const MAX_OPEN = 20;
+/** Questions one call may put in all: a server does not keep a person answering. */
+const MAX_ASKED = 100;
 
 const NONE: ReadonlySet<AskKind> = new Set();
 
@@ -39,17 +42,34 @@ export function asksOf(call: Call): ReadonlySet<AskKind> {
   return new Set(asks.filter((kind) => client.has(kind)));
 }
 
+/** What may be asked of the client of one call, and in which words. */
+export interface Terms {
+  readonly kinds: ReadonlySet<AskKind>;
+  readonly version: ProtocolVersion;
+  /** The client's model may be offered tools. */
+  readonly samplingTools: boolean;
+}
+
+export function termsOf(call: Call, deps: { readonly version: string }): Terms {
+  const sampling = call.message.meta.clientCapabilities?.['sampling'];
+  const samplingTools =
+    call.message.era === 'modern'
+      ? isJsonObject(sampling) && isJsonObject(sampling['tools'])
+      : (call.facts.session?.capabilities.includes('sampling.tools') ?? false);
+  return { kinds: asksOf(call), version: facingOf(call, deps).version, samplingTools };
+}
+
 const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'error', error: { code, message } });
 const NOT_ASKED = refusal(-32601, 'Method not found');
 const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
 
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
-export function askToShow(ask: Ask, allowed: ReadonlySet<AskKind>, version: ProtocolVersion): Ask | null {
+export function askToShow(ask: Ask, { kinds, version, samplingTools }: Terms): Ask | null {
   const kind = askKindOf(ask.method, ask.params);
-  if (kind === null || !allowed.has(kind)) return null;
+  if (kind === null || !kinds.has(kind)) return null;
   const inspected = inspectMembers(ask.params);
   if (inspected.verdict === 'withhold') return null;
-  return askForClient({ method: ask.method, params: inspected.result }, version);
+  return askForClient({ method: ask.method, params: inspected.result }, version, { samplingTools });
 }
 
 /** The answer as the server may have it, or why not. ATTACKER-CONTROLLED: a client's, read like arguments. */
@@ -65,17 +85,17 @@ export function answerFor(ask: Ask, answer: Json): UpstreamReply {
 /** Asks a legacy client on the stream of its call (L6). The call's own deadline rests while somebody thinks. */
 export function streamAsker(
   call: Call,
-  version: ProtocolVersion,
+  terms: Terms,
   outlet: Outlet,
   desk: AskDesk,
   inflight: InflightRegistry,
 ): OnAsk {
-  const allowed = asksOf(call);
+  let counter = 0;
   const session = known(call, 'session').nonce;
 
   const askOne = async (ask: Ask, signal: AbortSignal): Promise<UpstreamReply> => {
-    const shown = askToShow(ask, allowed, version);
-    if (shown === null || !outlet.open) return NOT_ASKED;
+    const shown = askToShow(ask, terms);
+    if (shown === null || !outlet.open || ++counter > MAX_ASKED) return NOT_ASKED;
     const waiting = desk.put(session);
     outlet.send({ jsonrpc: '2.0', id: waiting.id, method: shown.method, params: shown.params });
     const outcome = await waiting.answer(signal, ANSWER_WITHIN_MS);
@@ -110,7 +130,7 @@ export interface AskBox {
 /** Questions of one server that arrive within this time are shown together, ms. */
 const TOGETHER_MS = 25;
 
-export function askBox(allowed: ReadonlySet<AskKind>, version: ProtocolVersion): AskBox {
+export function askBox(terms: Terms): AskBox {
   const open = new Map<string, { readonly ask: Ask; readonly settle: (reply: UpstreamReply) => void }>();
   let counter = 0;
   let waiters: Array<() => void> = [];
@@ -125,8 +145,9 @@ export function askBox(allowed: ReadonlySet<AskKind>, version: ProtocolVersion):
     }, TOGETHER_MS);
   };
   const askOne = (ask: Ask, signal: AbortSignal): Promise<UpstreamReply> => {
-    const shown = askToShow(ask, allowed, version);
-    if (shown === null || open.size >= MAX_OPEN || signal.aborted) return Promise.resolve(NOT_ASKED);
+    const shown = askToShow(ask, terms);
+    if (shown === null || open.size >= MAX_OPEN || counter >= MAX_ASKED || signal.aborted)
+      return Promise.resolve(NOT_ASKED);
     const key = `ask-${++counter}`;
     return new Promise((resolve) => {
       const settle = (reply: UpstreamReply): void => {

@@ -184,7 +184,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     freshnessLimitMs: deps.freshnessLimitMs,
     book: sessionBook(exchange, clock),
     states: requestStates(deps.sessionKeys, clock),
-    laneOf: (call) => laneOf(call, connect),
+    laneOf: (call) => laneOf(call, deps, connect),
   };
 
   const pipeline = pipelineOf(table);

@@ -183,17 +183,19 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       return write(response, toWire(reply, 'json', cors));
     }
     const replies: Json[] = [];
+    // What was carried out already is answered, even if the token ends in between: whoever hears only 401 sends it all again.
+    const challenges = (reply: Reply): boolean => replies.length === 0 && isChallenge(reply);
     for (const element of elements) {
       if (!element.ok) {
         const reply = await refuseUnread(callFor(endpoint, request, UNREAD, CLOSED), element.error, deps);
-        if (isChallenge(reply)) return write(response, toWire(reply, 'json', cors));
+        if (challenges(reply)) return write(response, toWire(reply, 'json', cors));
         replies.push(asMessage(reply));
         continue;
       }
       const call = callFor(endpoint, request, element.value, CLOSED);
       try {
         const reply = await answer(call, deps);
-        if (isChallenge(reply)) return write(response, toWire(reply, 'json', cors));
+        if (challenges(reply)) return write(response, toWire(reply, 'json', cors));
         if (reply.kind !== 'accepted') replies.push(asMessage(reply));
       } finally {
         if (!call.inflight.held) deps.inflight.close(call.inflight);

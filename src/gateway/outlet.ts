@@ -55,6 +55,7 @@ export function httpOutlet(
 ): HttpOutlet {
   let streaming = false;
   let gone = false;
+  let finished = false;
   let log: EventLog | null = null;
 
   const write = (text: string): void => {
@@ -80,7 +81,9 @@ export function httpOutlet(
       response.writeHead(200, { ...SSE_HEADERS, 'x-content-type-options': 'nosniff', ...options.headers });
     if (log && options.primes()) event('', RETRY_MS);
   };
-  const reachable = (): boolean => log !== null || !(gone || response.destroyed);
+  // After the reply nothing follows (M15), wherever the reply was written.
+  const over = (): boolean => gone || response.destroyed || response.writableEnded;
+  const reachable = (): boolean => !finished && (log !== null || !over());
 
   return {
     get open() {
@@ -95,7 +98,7 @@ export function httpOutlet(
       event(JSON.stringify(message));
     },
     release(retryMs) {
-      if (gone || response.destroyed || options.log === null || !options.primes()) return;
+      if (finished || over() || options.log === null || !options.primes()) return;
       begin();
       if (log === null) return;
       write(`retry: ${Math.max(0, Math.trunc(retryMs))}\n\n`);
@@ -103,12 +106,13 @@ export function httpOutlet(
       response.end();
     },
     keepAlive() {
-      if (gone || response.destroyed) return;
+      if (finished || over()) return;
       begin();
       write(SSE_KEEP_ALIVE);
     },
     finish(message) {
       event(JSON.stringify(message));
+      finished = true;
       log?.end();
       if (!gone) response.end();
     },
@@ -118,15 +122,21 @@ export function httpOutlet(
 /** Messages of a call held back while its intent is being written: a server that floods before that is cut off. */
 const MAX_HELD = 100;
 
+export interface DurableOutlet extends Outlet {
+  /** Resolves when nothing is held any more. */
+  flushed(): Promise<void>;
+}
+
 /**
- * Passes messages on once `record` resolved; counts and digests are the caller's. `flushed` resolves when nothing is held any more.
- * CRASH: what was held was never sent.
+ * Passes messages on once `record` resolved and while `may` says so: what a lock stops does not leave afterwards (R4).
+ * `sent` hears of what went out; counts and digests are the caller's. CRASH: what was held was never sent.
  */
 export function durableOutlet(
   outlet: Outlet,
   record: () => Promise<unknown>,
+  may: () => boolean,
   sent: (message: JsonObject) => void,
-): Outlet & { flushed(): Promise<void> } {
+): DurableOutlet {
   let state: 'untouched' | 'recording' | 'open' | 'shut' = 'untouched';
   let recording: Promise<void> = Promise.resolve();
   let held: Array<() => void> = [];
@@ -156,6 +166,7 @@ export function durableOutlet(
     },
     send: (message) =>
       pass(() => {
+        if (!outlet.open || !may()) return;
         sent(message);
         outlet.send(message);
       }),

@@ -26,8 +26,12 @@ export interface Parked {
 export interface Parking {
   /** Null: this person has too many waiting already. */
   open(call: Call, person: string, box: AskBox, run: Promise<Performed>): Parked | null;
-  /** Nobody listens any more for now: it ends when nobody comes back in time. */
-  leave(parked: Parked): void;
+  /**
+   * Whoever opened or took it listens no longer. `told`: its end is told, it is forgotten. Otherwise it is kept for the next one,
+   * running or ended, for as long as an answer may take; then a run that still waits is ended.
+   */
+  leave(parked: Parked, told: boolean): void;
+  /** Null: there is none, or somebody listens to it. Every one taken needs one `leave`. */
   take(id: string): Parked | null;
   readonly size: number;
 }
@@ -36,7 +40,24 @@ export interface Parking {
 const MAX_PER_PERSON = 20;
 
 export function parking(inflight: InflightRegistry): Parking {
-  const parked = new Map<string, { readonly entry: Parked; readonly person: string; timer: NodeJS.Timeout | null }>();
+  interface Kept {
+    readonly entry: Parked;
+    readonly person: string;
+    ended: boolean;
+    timer: NodeJS.Timeout | null;
+  }
+  const parked = new Map<string, Kept>();
+
+  /** Nobody listens: ends it, or forgets its end, when nobody comes back in time. */
+  const expire = (kept: Kept): void => {
+    if (kept.timer) clearTimeout(kept.timer);
+    const { id, call } = kept.entry;
+    const over = (): void => {
+      if (kept.ended) parked.delete(id);
+      else inflight.cancel(call.inflight, 'nobody_came_back');
+    };
+    kept.timer = setTimeout(over, ANSWER_WITHIN_MS).unref();
+  };
 
   return {
     open(call, person, box, run) {
@@ -45,22 +66,22 @@ export function parking(inflight: InflightRegistry): Parking {
       if (theirs >= MAX_PER_PERSON) return null;
       const id = randomBytes(16).toString('base64url');
       const entry: Parked = { id, call, box, run, prev: undefined, attended: true };
-      parked.set(id, { entry, person, timer: null });
-      void run.finally(() => {
-        const one = parked.get(id);
-        if (one?.timer) clearTimeout(one.timer);
-        // What came while nobody listened is kept for the retry, for as long as an answer may take.
-        if (entry.attended || !one) parked.delete(id);
-        else one.timer = setTimeout(() => parked.delete(id), ANSWER_WITHIN_MS).unref();
+      const kept: Kept = { entry, person, ended: false, timer: null };
+      parked.set(id, kept);
+      const onEnd = (): void => {
+        kept.ended = true;
         inflight.close(call.inflight);
-      });
+        if (!entry.attended) expire(kept);
+      };
+      void run.then(onEnd, onEnd);
       return entry;
     },
-    leave(entry) {
-      const one = parked.get(entry.id);
-      if (!one) return;
+    leave(entry, told) {
+      const kept = parked.get(entry.id);
+      if (!kept) return;
       entry.attended = false;
-      one.timer = setTimeout(() => inflight.cancel(entry.call.inflight, 'nobody_came_back'), ANSWER_WITHIN_MS).unref();
+      if (told) parked.delete(entry.id);
+      else expire(kept);
     },
     take(id) {
       const one = parked.get(id);

@@ -4,28 +4,26 @@
  * of a side-effecting call waits for its intent, and so does whatever goes to the client before the reply, of any call; every reply waits
  * for its outcome. Who listens meanwhile is not known here: use-item.ts (a request), parking.ts (nobody for a while), tasks.ts (a task).
  */
+import { z } from 'zod';
 import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
 import { inspectMembers } from '../content/inspect.ts';
-import type { AskKind } from '../inventory/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { checkAnswer } from '../protocol/asks.ts';
+import { capabilitiesFor } from '../protocol/asks.ts';
 import { log, progress } from '../protocol/notifications.ts';
 import { readInputRequired } from '../protocol/input-required.ts';
 import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
-import { askToShow, asksOf } from './asking.ts';
+import { ANSWER_WITHIN_MS, answerFor, askToShow, termsOf } from './asking.ts';
 import { known } from './call.ts';
-import type { Call } from './call.ts';
+import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
-import { facingOf } from './facing.ts';
-import { askCapabilities } from './lanes.ts';
 import { durableOutlet } from './outlet.ts';
-import type { Outlet } from './outlet.ts';
+import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import { ledgerDenial } from './refuse.ts';
 import { settle, stopped } from './settle.ts';
@@ -95,16 +93,10 @@ export async function perform(
   ways: Ways,
   intent: Intent = intentOf(call, deps),
 ): Promise<Performed> {
-  const { ports } = deps;
   const tool = known(call, 'tool');
   const { approval } = call.facts;
 
-  // An approval that this request's earlier leg has spent is not spent again: the sealed state says which one it was.
-  if (
-    approval &&
-    call.facts.resumed?.approval?.id !== approval.id &&
-    !(await ports.approvals.use(approval.id, approval.call))
-  )
+  if (approval && !(await spend(call, approval, deps)))
     return { kind: 'denied', denial: { reason: 'approval_lost', approval: approval.id }, index: undefined };
   // CRASH before here: nothing was promised, nothing was sent. A used approval stays used.
 
@@ -118,11 +110,13 @@ export async function perform(
   }
 
   const sentEvents = { count: 0, digest: null as Digest | null };
-  const outlet = durableOutlet(ways.outlet, intent.write, (message) => {
+  const mayLeave = (): boolean => call.inflight.cancelledBy === null;
+  const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, (message) => {
     sentEvents.count++;
     sentEvents.digest = digestOf([sentEvents.digest, message]);
   });
-  const sent = await dispatch(call, deps, measure, ways, outlet);
+  const onAsk = ways.asker && recordedFirst(ways.asker(outlet), intent, outlet);
+  const sent = await dispatch(call, deps, measure, ways, { outlet, onAsk });
   await outlet.flushed();
 
   const asked = sent.kind === 'asked' ? sent : null;
@@ -170,6 +164,31 @@ export async function perform(
     : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
 }
 
+/** What leads to the client before the reply; both ways are closed until the intent is durable. */
+interface Client {
+  readonly outlet: Outlet;
+  readonly onAsk: OnAsk | null;
+}
+
+/** Nobody is shown a question before the intent is durable. If it cannot be, the whole request is given up: an answer would never come. */
+function recordedFirst(onAsk: OnAsk, intent: Intent, outlet: DurableOutlet): OnAsk {
+  return async (asks, signal) => {
+    await intent.write();
+    await outlet.flushed();
+    return onAsk(asks, signal);
+  };
+}
+
+/** One leg of one approved call: the first spends the approval, each later one its place in the order, once on all nodes. */
+async function spend(call: Call, { id, call: digest }: Facts['approval'], deps: AnswerDeps): Promise<boolean> {
+  const { resumed } = call.facts;
+  if (resumed?.approval?.id !== id) return deps.ports.approvals.use(id, digest);
+  // ATTACKER-CONTROLLED: whether a state that was taken up already is brought again.
+  const legs = deps.exchange.topicOf(`approved/${id}`, z.number());
+  const expiresAt = deps.ports.clock.now() + ANSWER_WITHIN_MS;
+  return (await legs.append([resumed.round], { expiresAt, expect: resumed.round - 1 })) !== null;
+}
+
 type Dispatched =
   | Sent
   | { readonly kind: 'asked'; readonly asks: ReadonlyMap<string, Ask>; readonly state: string | null };
@@ -184,7 +203,7 @@ async function dispatch(
   deps: AnswerDeps,
   measure: CallMeasure,
   ways: Ways,
-  outlet: Outlet,
+  client: Client,
   retry = false,
 ): Promise<Dispatched> {
   const tool = known(call, 'tool');
@@ -218,7 +237,7 @@ async function dispatch(
     if (call.inflight.cancelledBy !== null)
       return { kind: 'cancelled', by: call.inflight.cancelledBy, dispatched: false };
 
-    const request = requestOf(call, measure, ways, outlet);
+    const request = requestOf(call, deps, measure, ways, client);
     const { resumed } = call.facts;
     const presented = call.message.params['inputResponses'];
     const answers = isJsonObject(presented) ? presented : null;
@@ -250,14 +269,20 @@ async function dispatch(
     if (code === 'unexpected') deps.log('error', { ref: call.id, error: String(error) }, 'dispatch failed');
     const by = call.inflight.cancelledBy;
     if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
-    if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, outlet, true);
+    if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);
     return { kind: 'fault', code, dispatched };
   }
 }
 
 const familyOf = (call: Call): UseFamily => call.message.rule!.family as UseFamily;
 
-function requestOf(call: Call, measure: CallMeasure, ways: Ways, outlet: Outlet): UpstreamRequest {
+function requestOf(
+  call: Call,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+  ways: Ways,
+  { outlet, onAsk }: Client,
+): UpstreamRequest {
   const { message } = call;
   const family = familyOf(call);
   const tool = known(call, 'tool');
@@ -272,14 +297,15 @@ function requestOf(call: Call, measure: CallMeasure, ways: Ways, outlet: Outlet)
     ...(inputSchema && { inputSchema }),
     ...ways.background,
   };
-  const asks: ReadonlySet<AskKind> = USES[family].asks && (ways.asker || ways.handsOver) ? asksOf(call) : new Set();
+  const terms = USES[family].asks && (onAsk || ways.handsOver) ? termsOf(call, deps) : null;
+  const asks = terms !== null && terms.kinds.size > 0;
   const token = message.meta.progressToken;
   const listens = ways.outlet.open && (token !== null || ways.logLevel !== null);
-  if (asks.size === 0 && !listens && ways.task === null && !ways.handsOver) return base;
+  if (!asks && !listens && ways.task === null && !ways.handsOver) return base;
   return {
     ...base,
-    ...(asks.size > 0 && { capabilities: askCapabilities(call, asks) }),
-    ...(ways.asker && asks.size > 0 && { onAsk: ways.asker(outlet) }),
+    ...(asks && { capabilities: capabilitiesFor(terms.kinds, terms) }),
+    ...(onAsk && asks && { onAsk }),
     ...(ways.handsOver && { inputRequired: 'return' as const }),
     ...(listens && { onNotification: relay(call, token, ways.logLevel, outlet) }),
     ...(listens && ways.logLevel !== null && { logLevel: ways.logLevel }),
@@ -324,11 +350,10 @@ function questionOf(
 ): { asks: ReadonlyMap<string, Ask>; state: string | null } | null {
   const read = readInputRequired(result);
   if (!read.ok || !USES[familyOf(call)].asks) return null;
-  const allowed = asksOf(call);
-  const { version } = facingOf(call, deps);
+  const terms = termsOf(call, deps);
   const asks = new Map<string, Ask>();
   for (const [key, ask] of read.value.inputRequests) {
-    const shown = askToShow(ask, allowed, version);
+    const shown = askToShow(ask, terms);
     if (shown === null) return null;
     asks.set(key, shown);
   }
@@ -343,8 +368,8 @@ function answersTo(
   const fitting: Record<string, Json> = {};
   const missing: string[] = [];
   for (const [key, ask] of asks) {
-    const checked = Object.hasOwn(answers, key) ? checkAnswer(ask, answers[key] as Json) : null;
-    if (checked?.ok) fitting[key] = checked.value;
+    const answer = Object.hasOwn(answers, key) ? answerFor(ask, answers[key] as Json) : null;
+    if (answer?.kind === 'result') fitting[key] = answer.result;
     else missing.push(key);
   }
   return { fitting, missing };

@@ -9,7 +9,7 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import { inputRequiredResult } from '../protocol/input-required.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Ask } from '../upstream/connection.ts';
-import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker } from './asking.ts';
+import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker, termsOf } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
@@ -20,7 +20,7 @@ import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
-import { told } from './settle.ts';
+import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
 import { beginTask } from './task-run.ts';
 import { runsAsTask } from './tasks.ts';
@@ -63,7 +63,7 @@ export function waysOf(call: Call, message: InboundRequest, deps: AnswerDeps, ta
   return {
     outlet,
     logLevel: outlet.open ? level : null,
-    asker: legacyAsks ? (way) => streamAsker(call, facingOf(call, deps).version, way, deps.desk, deps.inflight) : null,
+    asker: legacyAsks ? (way) => streamAsker(call, termsOf(call, deps), way, deps.desk, deps.inflight) : null,
     handsOver: message.era === 'modern' && asksOf(call).size > 0,
     task,
   };
@@ -130,11 +130,9 @@ async function performParkable(
   measure: CallMeasure,
   person: string,
 ): Promise<Reply> {
-  const box = askBox(asksOf(call), facingOf(call, deps).version);
+  const box = askBox(termsOf(call, deps));
   const intent = intentOf(call, deps);
-  // The server's question is shown to nobody before the intent is durable.
   const asker: Ways['asker'] = () => async (asks, signal) => {
-    await intent.write();
     const resume = deps.inflight.pause(call.inflight);
     try {
       return await box.ask(asks, signal);
@@ -174,7 +172,7 @@ async function takeUp(
   try {
     await intent.write();
   } catch (fault) {
-    deps.parking.leave(parked);
+    deps.parking.leave(parked, false);
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
   const answers = message.params['inputResponses'];
@@ -187,17 +185,38 @@ async function takeUp(
       parked.run.then(() => 'done' as const),
       parked.box.asked().then(() => 'asked' as const),
     ]);
-    if (next === 'asked') return await handBack(call, message, parked, intent, deps, measure);
-    const done = await parked.run;
-    const refused = await recordLeg(call, intent, done.kind === 'settled' ? 'ok' : 'withheld', deps);
-    if (refused) return await refuse(call, refused, deps, measure, intent.index);
-    finish(call, measure, 'allow', null, deps);
-    return await replyTo(call, message, done, deps, measure);
+    return next === 'asked'
+      ? await handBack(call, message, parked, intent, deps, measure)
+      : await handOver(call, message, parked, intent, deps, measure);
   } finally {
     call.inflight.signal.removeEventListener('abort', onAbort);
   }
 }
 
+/** The end of a parked call, told by the retry that waited for it. */
+async function handOver(
+  call: Call,
+  message: InboundRequest,
+  parked: Parked,
+  intent: Intent,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+): Promise<Reply> {
+  try {
+    const done = await parked.run;
+    const refused = await recordLeg(call, intent, done.kind === 'settled' ? 'ok' : 'withheld', deps);
+    if (refused) return await refuse(call, refused, deps, measure, intent.index);
+    const late = call.inflight.cancelledBy;
+    finish(call, measure, 'allow', late, deps);
+    // A lock that fell on the retry while this was written keeps the answer here (R4), whatever the parked call came to.
+    if (late !== null) return asReply(message, stopped(call, deps, late));
+    return await replyTo(call, message, done, deps, measure);
+  } finally {
+    deps.parking.leave(parked, true);
+  }
+}
+
+/** Back to the client with what its server asks; the run waits. */
 async function handBack(
   call: Call,
   message: InboundRequest,
@@ -207,11 +226,16 @@ async function handBack(
   measure: CallMeasure,
 ): Promise<Reply> {
   const refused = await recordLeg(call, intent, 'input_required', deps);
-  if (refused) {
-    deps.inflight.cancel(parked.call.inflight, 'unrecorded');
-    return refuse(call, refused, deps, measure, intent.index);
+  const late = call.inflight.cancelledBy;
+  if (refused || late !== null) {
+    deps.inflight.cancel(parked.call.inflight, late ?? 'unrecorded');
+    deps.parking.leave(parked, true);
+    return refused
+      ? refuse(call, refused, deps, measure, intent.index)
+      : asReply(message, stopped(call, deps, late ?? ''));
   }
   parked.prev = intent.index;
+  if (call !== parked.call) finish(call, measure, 'allow', null, deps);
   const reply = asking(
     call,
     message,
@@ -219,7 +243,7 @@ async function handBack(
     { upstream: null, park: { node: deps.node, id: parked.id } },
     deps,
   );
-  deps.parking.leave(parked);
+  deps.parking.leave(parked, false);
   return reply;
 }
 
