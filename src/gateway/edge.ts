@@ -7,7 +7,8 @@ import { admitted } from './answer.ts';
 import type { AnswerDeps } from './deps.ts';
 import { refuseWith } from './refuse.ts';
 import type { Call } from './call.ts';
-import { hearSession } from './streams.ts';
+import type { HttpOutlet } from './outlet.ts';
+import { hearSession } from './session-stream.ts';
 import type { Reply } from './wire.ts';
 
 /** The body was refused before it became a message. */
@@ -21,13 +22,18 @@ export async function refuseUnread(call: Call, error: WireError, deps: AnswerDep
  * GET opens the stream of the caller's own legacy session (L6, L7), DELETE ends it (L2). Both need a token like everything else (O3).
  * Without a session there is nothing to open: a modern client is told so by 405 (M26).
  */
-export async function bodiless(call: Call, method: string, deps: AnswerDeps): Promise<Reply> {
-  const hears = method === 'GET' && call.headers['mcp-session-id'] !== undefined;
+export async function bodiless(
+  call: Call,
+  method: string,
+  outlet: HttpOutlet | null,
+  deps: AnswerDeps,
+): Promise<Reply> {
+  const hears = outlet !== null && call.headers['mcp-session-id'] !== undefined;
   try {
     const denial = await deps.pipeline.admit(call, hears ? 'hear' : method === 'DELETE' ? 'note' : 'edge', deps.ports);
     if (denial) return await refuseWith(call, denial, deps);
     admitted(call);
-    if (hears) return await hearSession(call, deps);
+    if (hears) return await hearSession(call, outlet, deps);
     const { session } = call.facts;
     if (method === 'DELETE' && session) {
       await deps.ports.book.change(session.nonce, (state) => ({ ...state, ended: true }));

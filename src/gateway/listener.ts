@@ -22,10 +22,10 @@ import { answer } from './answer.ts';
 import type { Call, Endpoint } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
 import { bodiless, refuseUnread } from './edge.ts';
-import { CLOSED, httpOutlet } from './outlet.ts';
+import { CLOSED, MAX_UNREAD, httpOutlet } from './outlet.ts';
 import type { HttpOutlet, Outlet } from './outlet.ts';
 import { refuseWith } from './refuse.ts';
-import { eventLog } from './streams.ts';
+import { callLog } from './streams.ts';
 import { subjectOf } from './subject.ts';
 import type { Reply } from './wire.ts';
 
@@ -91,10 +91,10 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   const pending = { bytes: 0 };
 
   /** Requests that may be answered by a stream, and since when they wait. */
-  const waiting = new Map<Outlet, number>();
+  const waiting = new Map<HttpOutlet, number>();
   const living = setInterval(() => {
     const before = performance.now() - SIGN_OF_LIFE_MS;
-    for (const [outlet, since] of waiting) if (since <= before) outlet.keepAlive();
+    for (const [outlet, since] of waiting) if (outlet.streaming || since <= before) outlet.keepAlive();
   }, SIGN_OF_LIFE_MS).unref();
 
   const endpointOf = (org: string, name: string | null): Endpoint => {
@@ -219,11 +219,12 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     cors: Record<string, string> | null,
   ): Promise<void> {
     const outlet = request.method === 'GET' ? outletFor(response, cors, () => call) : null;
-    const call = callFor(endpoint, request, UNREAD, outlet ?? CLOSED);
+    const call = callFor(endpoint, request, outlet ? HEARING : UNREAD, outlet ?? CLOSED);
     response.on('close', () => deps.inflight.cancel(call.inflight, 'client_gone'));
+    // Nothing is streamed before the guards have passed, however long they take.
     if (outlet) waiting.set(outlet, Number.POSITIVE_INFINITY);
     try {
-      const reply = await bodiless(call, request.method ?? '', deps);
+      const reply = await bodiless(call, request.method ?? '', outlet, deps);
       if (outlet?.streaming) response.end();
       else write(response, toWire(reply, 'json', cors));
     } finally {
@@ -235,11 +236,9 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   function outletFor(response: ServerResponse, cors: Record<string, string> | null, call: () => Call): HttpOutlet {
     return httpOutlet(response, {
       headers: cors ?? {},
-      log: () => {
-        const { session } = call().facts;
-        return session && call().message.kind === 'request' ? eventLog(session, deps) : null;
-      },
+      log: () => callLog(call(), deps.streams),
       primes: () => call().facts.session?.version === '2025-11-25',
+      maxUnread: () => (call().message.rule?.family === 'listen' ? MAX_UNREAD.endless : MAX_UNREAD.reply),
     });
   }
 
@@ -331,6 +330,13 @@ const UNREAD: InboundMessage = {
   params: {},
   meta: NO_ENVELOPE,
   protocolVersion: null,
+};
+
+/** Stands in for the GET of a session, which has no message: it listens. */
+const HEARING: InboundMessage = {
+  ...UNREAD,
+  method: 'GET',
+  rule: { family: 'listen', kind: 'notification', eras: ['legacy'], name: null, members: {} },
 };
 
 /** Null: the client went away. The bound is kept while the bytes come in, whatever Content-Length says. */

@@ -6,6 +6,7 @@
 import type { ServerResponse } from 'node:http';
 import type { JsonObject } from '../lib/json.ts';
 import { SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent } from '../protocol/sse.ts';
+import type { SseEvent } from '../protocol/sse.ts';
 
 /** Events of one stream, kept so that its client can go on reading them elsewhere. Ids are unique within the session. */
 export interface EventLog {
@@ -30,6 +31,10 @@ export interface HttpOutlet extends Outlet {
   readonly streaming: boolean;
   /** The reply, last event of a stream. */
   finish(message: JsonObject): void;
+  /** An event as it is, with the id it has in a log. Only for outlets without a log of their own. */
+  put(event: SseEvent & { readonly retryMs?: number }): void;
+  /** Resolves when the client has read what was written, or is gone. */
+  drained(): Promise<void>;
 }
 
 export const CLOSED: Outlet = Object.freeze({
@@ -39,8 +44,8 @@ export const CLOSED: Outlet = Object.freeze({
   keepAlive: () => undefined,
 });
 
-/** A slow reader may leave this many bytes unread before the stream is closed for it. */
-const MAX_UNREAD = 4 * 1_048_576;
+/** A slow reader may leave this many bytes unread before the stream is closed for it: of one reply, and of a stream without an end. */
+export const MAX_UNREAD = { reply: 4 * 1_048_576, endless: 262_144 } as const;
 const RETRY_MS = 1_000;
 
 /** `log` is asked for once, with the first event, and only of clients that can resume. */
@@ -51,6 +56,8 @@ export function httpOutlet(
     readonly log: (() => EventLog | null) | null;
     /** 2025-11-25: the first event only says where to resume. Asked when there is a log. */
     readonly primes: () => boolean;
+    /** Bytes. */
+    readonly maxUnread: () => number;
   },
 ): HttpOutlet {
   let streaming = false;
@@ -60,7 +67,7 @@ export function httpOutlet(
 
   const write = (text: string): void => {
     if (gone || response.destroyed || response.writableEnded) return;
-    if (response.writableLength > MAX_UNREAD) {
+    if (response.writableLength > options.maxUnread()) {
       gone = true;
       response.destroy();
       return;
@@ -116,6 +123,21 @@ export function httpOutlet(
       log?.end();
       if (!gone) response.end();
     },
+    put(one) {
+      begin();
+      write(sseEvent(one));
+    },
+    drained: () =>
+      new Promise((resolve) => {
+        if (!response.writableNeedDrain || response.destroyed) return resolve();
+        const done = (): void => {
+          response.off('drain', done);
+          response.off('close', done);
+          resolve();
+        };
+        response.once('drain', done);
+        response.once('close', done);
+      }),
   };
 }
 

@@ -12,12 +12,16 @@ const SessionState = z.strictObject({
   level: z.string().nullable(),
   resources: z.array(z.string()),
   ended: z.boolean(),
+  /** The stream it listens on (GET), wherever that is; a newer one takes its place. Null: none yet. */
+  hearer: z.string().nullable(),
+  /** HTTP+SSE: the session that `initialize` opened in this one. */
+  agreed: z.string().nullable(),
 });
 export type SessionState = z.infer<typeof SessionState>;
 
-const FRESH: SessionState = Object.freeze({ level: null, resources: [], ended: false });
+const FRESH: SessionState = Object.freeze({ level: null, resources: [], ended: false, hearer: null, agreed: null });
 /** How long a session id opens (protocol/session.ts): nothing said in a session outlives it. */
-const SESSION_MS = 24 * 3_600_000;
+export const SESSION_MS = 24 * 3_600_000;
 /** Resources one session may watch. */
 export const MAX_WATCHED = 500;
 
@@ -27,8 +31,8 @@ export interface SessionBook {
   load(nonce: string): Promise<SessionState>;
   /** @returns the new state, or null when it was changed elsewhere at the same moment too often. */
   change(nonce: string, edit: (state: SessionState) => SessionState): Promise<SessionState | null>;
-  /** Called after a session's state changed, here or elsewhere. Returns the unsubscribe function. */
-  watch(nonce: string, listener: () => void): () => void;
+  /** Called after a session's state changed, here or elsewhere, with what it is now. Returns the unsubscribe function. */
+  watch(nonce: string, listener: (state: SessionState) => void): () => void;
 }
 
 interface Known {
@@ -97,6 +101,14 @@ export function sessionBook(exchange: SealedExchange, clock: Clock): SessionBook
       }
       return null;
     },
-    watch: (nonce, listener) => topics(nonce).watch(listener),
+    watch: (nonce, listener) =>
+      topics(nonce).watch(() => {
+        refresh(nonce)
+          .then(() => load(nonce))
+          .then(
+            ({ state }) => listener(state),
+            () => undefined,
+          );
+      }),
   };
 }

@@ -1,0 +1,134 @@
+/**
+ * `subscriptions/listen` of modern clients (M16, M17): the acknowledgement first, with the part of the filter that is honoured, then
+ * what changed of it, every message with the id of the listen request; at our own end the result, so that the client knows it was one.
+ * A resource is honoured while this caller may read it and its server tells of changes; lists always are, since our own rules change, too.
+ */
+import type { JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
+import { invalidParams, invalidRequest } from '../protocol/errors.ts';
+import { META } from '../protocol/meta.ts';
+import { acknowledged, readFilter, subscribed } from '../protocol/notifications.ts';
+import type { SubscriptionFilter } from '../protocol/notifications.ts';
+import type { InboundRequest } from '../protocol/read-request.ts';
+import { emptyResult } from '../protocol/results.ts';
+import { attend } from './attend.ts';
+import type { Stream } from './attend.ts';
+import type { Call } from './call.ts';
+import type { AnswerDeps } from './deps.ts';
+import { finish } from './entry-facts.ts';
+import { facingOf } from './facing.ts';
+import { LIST_NAMES } from './fan-out.ts';
+import { locate, mayRead } from './may-read.ts';
+import type { Located } from './may-read.ts';
+import { refuse } from './refuse.ts';
+import type { CallMeasure } from './telemetry.ts';
+import type { Reply } from './wire.ts';
+
+/** What else can be heard of on a listen stream. It decides by itself what the caller may hear, now and at every event. */
+export interface Source {
+  /** Of what the filter names, the part that is honoured; `tell` is for whole notifications, from now on until `close`. */
+  open(
+    call: Call,
+    filter: SubscriptionFilter,
+    tell: (notification: JsonObject) => void,
+    deps: AnswerDeps,
+  ): Promise<{ readonly honoured: Partial<SubscriptionFilter>; close(): void }>;
+}
+/** Beside lists and resources. */
+const SOURCES: readonly Source[] = [];
+
+const SERVER_WITHIN_MS = 2_000;
+
+export async function listen(
+  call: Call,
+  message: InboundRequest,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+): Promise<Reply> {
+  const { id, era } = message;
+  const filter = readFilter(message.params['notifications'] as JsonObject);
+  if (!filter.ok)
+    return refuse(call, { reason: 'message_refused', error: invalidParams(id, era, filter.error) }, deps, measure);
+  if (!message.accepts.sse) {
+    const error = invalidRequest(id, 'Accept must allow text/event-stream: the answer is a stream', 406);
+    return refuse(call, { reason: 'message_refused', error }, deps, measure);
+  }
+  const done = await attend(call, deps, (stream) => open(call, id, filter.value, stream, deps));
+  if (done.kind === 'denied') return refuse(call, done.denial, deps, measure, done.index);
+  finish(call, measure, 'allow', done.why, deps);
+  const result = emptyResult(facingOf(call, deps));
+  const { _meta: meta } = result;
+  return {
+    kind: 'result',
+    id,
+    result: { ...result, _meta: { ...(isJsonObject(meta) ? meta : {}), [META.subscriptionId]: id } },
+  };
+}
+
+async function open(
+  call: Call,
+  id: string | number,
+  filter: SubscriptionFilter,
+  stream: Stream,
+  deps: AnswerDeps,
+): Promise<() => void> {
+  // Nothing goes before the acknowledgement: what comes meanwhile waits for it.
+  let early: JsonObject[] | null = [];
+  const send = (notification: JsonObject): void => {
+    stream.sent(notification);
+    call.outlet.send(notification);
+  };
+  const tell = (notification: JsonObject): void => {
+    const whole = subscribed(notification, id);
+    if (early) early.push(whole);
+    else send(whole);
+  };
+  const lists = new Set(LIST_NAMES.filter((list) => filter[`${list}ListChanged`]));
+  const subscription = await deps.streams.fanOut.open({ call, lists, heard: null, tell, end: stream.end });
+  const resources = subscription.watch(await readable(call, filter.resourceSubscriptions, deps));
+  const others = await Promise.all(SOURCES.map((source) => source.open(call, filter, tell, deps)));
+  const honoured: SubscriptionFilter = {
+    ...filter,
+    taskIds: [],
+    ...Object.assign({}, ...others.map((other) => other.honoured)),
+    resourceSubscriptions: resources.map(({ shown }) => shown),
+  };
+  send(acknowledged(id, honoured));
+  const waited = early;
+  early = null;
+  for (const one of waited) send(one);
+  return () => {
+    subscription.close();
+    for (const other of others) other.close();
+  };
+}
+
+/** Those of the URIs that this caller may read and whose server tells when they change. */
+async function readable(call: Call, uris: readonly string[], deps: AnswerDeps): Promise<readonly Located[]> {
+  const found = uris.flatMap((uri) => locate(call, uri) ?? []);
+  const servers = [...new Set(found.map(({ server }) => server))];
+  const telling = new Map(await Promise.all(servers.map(async (id) => [id, await tells(id, call, deps)] as const)));
+  const theirs = await Promise.all(
+    found.filter(({ server }) => telling.get(server)).map(({ shown }) => mayRead(call, shown, deps)),
+  );
+  return theirs.filter((one) => one !== null);
+}
+
+/** Whether a server has subscriptions to resources. One that does not answer soon is not waited for. */
+async function tells(id: string, call: Call, deps: AnswerDeps): Promise<boolean> {
+  const server = call.snapshot.servers.get(id);
+  if (server?.record.state !== 'enabled') return false;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, SERVER_WITHIN_MS, false)));
+  const asked = deps.ports.catalogue
+    .forLists(server, call.inflight.signal)
+    .then(() => deps.connect(server))
+    .then(
+      ({ identity }) => {
+        const { resources } = identity.capabilities;
+        return isJsonObject(resources) && resources['subscribe'] === true;
+      },
+      () => false,
+    );
+  return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}
