@@ -15,7 +15,7 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import { createTaskResult } from '../protocol/tasks.ts';
 import type { OnAsk } from '../upstream/connection.ts';
-import { askBox, asksOf } from './asking.ts';
+import { askBox, asksOf, termsOf } from './asking.ts';
 import type { AskBox } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -86,7 +86,7 @@ export async function beginTask(
     leave();
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
-  const box = askBox(asksOf(call), facingOf(call, deps).version);
+  const box = askBox(termsOf(call, deps));
   let task: RunningTask;
   const show = (): Promise<unknown> => task.change(statusOf(box));
   try {
