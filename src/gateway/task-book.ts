@@ -132,6 +132,7 @@ const DAY_MS = 86_400_000;
 const POLL_INTERVAL_MS = 1_000;
 
 const ID = /^task_[A-Za-z0-9_-]{32}$/;
+export const isTaskId = (text: string): boolean => ID.test(text);
 const OVER: ReadonlySet<TaskStatus> = new Set(['completed', 'failed', 'cancelled']);
 export const isOver = ({ status }: { readonly status: TaskStatus }): boolean => OVER.has(status);
 

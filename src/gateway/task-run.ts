@@ -5,7 +5,8 @@
  *
  * Input before the task (SEP-2663: questions that come first SHOULD be settled before there is a task): a modern client that calls a
  * `required` tool and can be asked waits a moment for the server's first word. A question is then passed on as `input_required` of the
- * call itself (MRTR), the task never was, and it begins with the retry; an answer, or silence for FIRST_WORD_MS, makes it a task.
+ * call itself (MRTR), and the client meets the task with its retry: a modern server's is called again then, and the task before that never
+ * was; an old server goes on waiting in a task that nobody was told of. An answer, or silence for FIRST_WORD_MS, makes it a task.
  * An `optional` tool is a task at once, and whatever it asks is asked inside the task.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,7 +33,13 @@ import type { CallMeasure } from './telemetry.ts';
 import { REMIT_CODES } from './wire.ts';
 import type { Reply } from './wire.ts';
 
-export type Asked = Extract<Performed, { kind: 'asked' }>;
+type Asked = Extract<Performed, { kind: 'asked' }>;
+
+/** A question that comes before the client has the task. */
+export type AskedFirst =
+  | Asked
+  /** Of an old server, which waits in the task `id`. */
+  | { readonly kind: 'asked_in_task'; readonly asks: Asked['asks']; readonly id: string; readonly intent: Intent };
 
 /** What the client said of the task it wants, and what the server would need. */
 export interface TaskWish {
@@ -55,14 +62,14 @@ export function ownerOf(call: Call): TaskOwner {
   return { issuer, subject, client: clientId, org, endpoint: server, era: call.message.era };
 }
 
-/** @returns the reply; or the question that comes before the task, which does not exist then. */
+/** @returns the reply, or a question that comes before it. */
 export async function beginTask(
   call: Call,
   message: InboundRequest,
   wish: TaskWish,
   deps: AnswerDeps,
   measure: CallMeasure,
-): Promise<Reply | Asked> {
+): Promise<Reply | AskedFirst> {
   const { tasks, inflight } = deps;
   const person = known(call, 'person').id;
   if (!tasks.enter(person))
@@ -125,10 +132,12 @@ export async function beginTask(
   tasks.follow(run);
   try {
     if (waits) {
-      const first = await Promise.race([run, silence(own.signal)]);
+      const first = await Promise.race([run, silence(own.signal), box.asked()]);
       if (first) return first;
       if (stage.asked) return (await run)!;
       stage.given = true;
+      const asks = box.open();
+      if (asks.size > 0) return { kind: 'asked_in_task', asks, id: task.id, intent };
     }
     const result = createTaskResult(facingOf(call, deps), factsOf(task.id, task.kept));
     return { kind: 'result', id: message.id, result };
@@ -152,8 +161,8 @@ function statusOf(box: AskBox): TaskChange {
 }
 
 /** Resolves after a while, or when there is nothing to wait for any more. */
-function silence(signal: AbortSignal): Promise<null> {
-  return sleep(FIRST_WORD_MS, null, { signal, ref: false }).catch(() => null);
+function silence(signal: AbortSignal): Promise<void> {
+  return sleep(FIRST_WORD_MS, undefined, { signal, ref: false }).catch(() => undefined);
 }
 
 interface Stage {

@@ -100,7 +100,7 @@ export async function answerTask(
 }
 
 /** Null: it is not there, or somebody else's, which reads the same. @throws what the exchange throws. */
-async function theirTask(call: Call, id: string, deps: AnswerDeps): Promise<KeptTask | null> {
+export async function theirTask(call: Call, id: string, deps: AnswerDeps): Promise<KeptTask | null> {
   const task = await deps.tasks.read(id);
   const owner = ownerOf(call);
   return task && Object.entries(owner).every(([key, value]) => task.owner[key as keyof typeof owner] === value)

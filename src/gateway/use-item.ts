@@ -7,6 +7,7 @@ import { outcomeEntry } from '../audit/entries.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { inputRequiredResult } from '../protocol/input-required.ts';
+import { createTaskResult } from '../protocol/tasks.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Ask } from '../upstream/connection.ts';
 import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker, termsOf } from './asking.ts';
@@ -22,8 +23,10 @@ import type { Intent, Performed, Ways } from './perform.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
+import { factsOf, isTaskId } from './task-book.ts';
 import { beginTask } from './task-run.ts';
-import { runsAsTask } from './tasks.ts';
+import type { AskedFirst } from './task-run.ts';
+import { runsAsTask, theirTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -38,12 +41,15 @@ export async function useItem(
   if (!limits.enter(person)) return refuse(call, { reason: 'overloaded' }, deps, measure);
   try {
     const { resumed } = call.facts;
+    if (resumed?.park && isTaskId(resumed.park.id))
+      return await takeUpTask(call, message, resumed.park.id, deps, measure);
     if (resumed?.park) return await takeUp(call, message, resumed.park, deps, measure);
     const task = runsAsTask(call, deps);
     if (task.kind === 'refused') return await refuse(call, task.denial, deps, measure);
     if (task.kind === 'task') {
       const begun = await beginTask(call, message, task, deps, measure);
-      return begun.kind === 'asked' ? await replyTo(call, message, begun, deps, measure) : begun;
+      if (begun.kind === 'asked') return await replyTo(call, message, begun, deps, measure);
+      return begun.kind === 'asked_in_task' ? await askFirst(call, message, begun, deps, measure) : begun;
     }
     const ways = waysOf(call, message, deps, task.upstream);
     if (message.era === 'modern' && call.facts.lane && asksOf(call).size > 0)
@@ -245,6 +251,47 @@ async function handBack(
   );
   deps.parking.leave(parked, false);
   return reply;
+}
+
+/** What an old server asks before its caller knows that there is a task. */
+async function askFirst(
+  call: Call,
+  message: InboundRequest,
+  { asks, id, intent }: Extract<AskedFirst, { kind: 'asked_in_task' }>,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+): Promise<Reply> {
+  const refused = await recordLeg(call, intent, 'input_required', deps);
+  if (refused) {
+    await deps.tasks.cancel(id);
+    return refuse(call, refused, deps, measure, intent.index);
+  }
+  return asking(call, message, asks, { upstream: null, park: { node: deps.node, id } }, deps);
+}
+
+/** The retry to that, on whatever node: its answers go to the task, of which its client learns now. */
+async function takeUpTask(
+  call: Call,
+  message: InboundRequest,
+  id: string,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+): Promise<Reply> {
+  const task = await theirTask(call, id, deps);
+  if (task === null) return lost(call, message, deps, measure);
+  const intent = intentOf(call, deps);
+  try {
+    await intent.write();
+  } catch (fault) {
+    return refuse(call, ledgerDenial(fault), deps, measure);
+  }
+  const answers = message.params['inputResponses'];
+  if (isJsonObject(answers)) await deps.tasks.answer(id, { responses: answers, declined: [] });
+  const refused = await recordLeg(call, intent, 'ok', deps);
+  if (refused) return refuse(call, refused, deps, measure, intent.index);
+  finish(call, measure, 'allow', null, deps);
+  const now = (await deps.tasks.read(id)) ?? task;
+  return { kind: 'result', id: message.id, result: createTaskResult(facingOf(call, deps), factsOf(id, now)) };
 }
 
 /** The outcome of this leg; null when it is durable. */
