@@ -31,6 +31,7 @@ import type { Sent, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
+import { visitsOf } from './visits.ts';
 
 /** How what happens before the reply reaches whoever uses the item. */
 export interface Ways {
@@ -49,7 +50,7 @@ export interface Ways {
 
 export type Performed =
   | { readonly kind: 'denied'; readonly denial: Denial; readonly index: number | undefined }
-  /** A modern server asks; its own state, if it gave one, is for nobody but it. */
+  /** The server asks and has let go of the request; its own state, if it gave one, is for nobody but it. */
   | {
       readonly kind: 'asked';
       readonly asks: ReadonlyMap<string, Ask>;
@@ -243,13 +244,18 @@ async function dispatch(
     const answers = isJsonObject(presented) ? presented : null;
     // Answers to a question of this server, with the state it gave; `answersFor` has checked them against what was asked.
     const again =
-      resumed && resumed.park === null ? answersTo(new Map(Object.entries(resumed.asked)), answers ?? {}) : null;
+      resumed && resumed.park === null && connection.identity.era === 'modern'
+        ? answersTo(new Map(Object.entries(resumed.asked)), answers ?? {})
+        : null;
     let reply = await connection.request(
       again === null ? request : withAnswers(request, again.fitting, resumed!.upstream),
       call.inflight.signal,
     );
-    if (!ways.handsOver || reply.kind === 'error' || reply.result['resultType'] !== 'input_required')
-      return { kind: 'reply', reply };
+    if (reply.kind === 'error') {
+      const visits = call.message.era === 'modern' && !ways.background ? visitsOf(call, reply.error, deps) : null;
+      return visits ? { kind: 'asked', asks: visits, state: null } : { kind: 'reply', reply };
+    }
+    if (!ways.handsOver || reply.result['resultType'] !== 'input_required') return { kind: 'reply', reply };
 
     let question = questionOf(call, reply.result, deps);
     if (question !== null && answers !== null && !resumed) {

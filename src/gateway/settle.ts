@@ -9,7 +9,7 @@ import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { CODES, upstreamError } from '../protocol/errors.ts';
+import { CODES, LEGACY_CODES, upstreamError } from '../protocol/errors.ts';
 import { renameResult } from '../protocol/rename.ts';
 import { toolError } from '../protocol/results.ts';
 import type { UpstreamReply } from '../upstream/connection.ts';
@@ -20,6 +20,7 @@ import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
+import { visitsInWords, visitsOf } from './visits.ts';
 import { REMIT_CODES } from './wire.ts';
 
 export type Sent =
@@ -141,6 +142,14 @@ function errorFrom(
   keepsErrors: boolean,
 ): SettledReply {
   const said = inspectText(error.message.slice(0, LONGEST_MESSAGE)).text;
+  const visits = call.message.era === 'legacy' ? visitsOf(call, error, deps) : null;
+  if (visits) {
+    const elicitations = [...visits.values()].map(({ params }) => params);
+    const data = { elicitations, reference: call.id };
+    return { kind: 'error', httpStatus: 200, code: LEGACY_CODES.urlElicitationRequired, message: said, data };
+  }
+  const words = visitsInWords(error);
+  if (words !== null && !keepsErrors) return told(call, deps, words);
   if (call.message.rule?.family === 'call' && !keepsErrors)
     return told(call, deps, `The server answered with an error (code ${error.code}): ${said}`);
   const { era } = facingOf(call, deps);

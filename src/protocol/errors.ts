@@ -83,18 +83,6 @@ export const resourceNotFound = (id: RequestId | null, era: Era): WireError =>
     ? wire(400, CODES.invalidParams, id, 'Resource not found')
     : wire(200, LEGACY_CODES.resourceNotFound, id, 'Resource not found');
 
-export interface UrlElicitation {
-  readonly message: string;
-  readonly url: string;
-  readonly elicitationId: string;
-}
-
-/** Ends a request until its person has visited these (L15). Only for 2025-11-25 clients that declared `elicitation.url`. */
-export const urlElicitationRequired = (id: RequestId, elicitations: readonly UrlElicitation[]): WireError =>
-  wire(200, LEGACY_CODES.urlElicitationRequired, id, 'This request needs a visit to a URL first', {
-    elicitations: elicitations.map(({ message, url, elicitationId }) => ({ mode: 'url', message, url, elicitationId })),
-  });
-
 /**
  * A server's error code as this client may read it. What speaks of the hop between us and the server (versions, headers,
  * capabilities, our own malformed request) is our mistake and becomes -32603; retired and undefined codes of the reserved range never

@@ -49,12 +49,6 @@ describe('errors', () => {
     ['no session', errors.sessionRequired(7), 400, -32600],
     ['no resource, modern', errors.resourceNotFound(7, 'modern'), 400, -32602],
     ['no resource, legacy', errors.resourceNotFound(7, 'legacy'), 200, -32002],
-    [
-      'a visit to a URL',
-      errors.urlElicitationRequired(7, [{ message: 'm', url: 'https://a/', elicitationId: 'e' }]),
-      200,
-      -32042,
-    ],
   ])('%s has its status and code, and is a message to both SDKs', (_title, error, status, code) => {
     const { status: written, body } = wireError(error);
     const message = JSON.parse(body) as { id?: unknown; error: { code: number } };
