@@ -28,7 +28,7 @@ beforeEach(() => {
   urls = ['https://pay.example/confirm?id=1'];
 });
 
-const calls = (server: string): number => rig.sink(server).calls.length;
+const calls = (server: string): number => rig.sink(server).calls().length;
 const read = (server: string, capabilities: JsonObject, more: JsonObject = {}) =>
   rig.ask(server, 'tools/call', { name: 'read_note', arguments: { text: 'x' }, ...more }, { capabilities });
 
@@ -56,7 +56,7 @@ test('a modern client is asked by input_required, without an id, and its retry m
   );
   expect(second.result).toMatchObject({ resultType: 'complete', content: [{ type: 'text', text: 'done' }] });
   expect(calls('old') - before).toBe(2);
-  expect(JSON.stringify(rig.sink('old').calls.at(-1))).not.toMatch(/inputResponses|requestState/);
+  expect(JSON.stringify(rig.sink('old').calls().at(-1))).not.toMatch(/inputResponses|requestState/);
 });
 
 test.each([
