@@ -173,8 +173,24 @@ export interface CallOptions {
   /** Legacy: this session instead of one of our own. */
   readonly session?: string;
   readonly id?: string | number;
+  /** What the client declares: in the envelope of this request, or when its session is opened. */
+  readonly capabilities?: JsonObject;
+  /** Further members of `_meta`. */
+  readonly meta?: JsonObject;
   /** Added to, or (undefined) taken from, the headers of a well-formed request. */
   readonly headers?: Headers;
+}
+
+/** A request under way whose answer may be a stream. */
+export interface Live {
+  /** What came so far, parsed; grows. The last one is the reply. */
+  readonly events: readonly JsonObject[];
+  /** When the answer is complete; rejects when the connection breaks. */
+  readonly answer: Promise<Answer>;
+  /** The message of this method once it is here. */
+  event(method: string): Promise<JsonObject>;
+  /** Goes away. */
+  leave(): void;
 }
 
 export type Rig = Awaited<ReturnType<typeof startRig>>;
@@ -397,7 +413,48 @@ export async function startRig(options: RigOptions = {}) {
       });
     }
 
-    const endpoint = (server: string): string => `/mcp/${ORG}/${server}`;
+    /** Like `send`, and shows the events of a stream as they come. */
+    function sendLive(method: string, path: string, headers: Headers, body?: JsonObject): Live {
+      const events: JsonObject[] = [];
+      let rest = '';
+      const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+      const target = new URL(url);
+      const all = Object.entries({ Host: target.host, ...headers });
+      const lines = all.flatMap(([name, value]) => (value === undefined ? [] : [name, ...[value].flat()]));
+      const outgoing = httpRequest(
+        { host: target.hostname, port: target.port, method, path, headers: lines, agent: false },
+        (response) => {
+          let text = '';
+          response.setEncoding('utf8');
+          response.on('data', (chunk: string) => {
+            text += chunk;
+            const frames = (rest + chunk).split('\n\n');
+            rest = frames.pop() ?? '';
+            for (const frame of frames)
+              for (const line of frame.split('\n'))
+                if (line.startsWith('data: ') && line.length > 6) events.push(JSON.parse(line.slice(6)) as JsonObject);
+          });
+          response.on('error', reject);
+          response.on('end', () => resolve(answerOf(response.statusCode ?? 0, response.headers, text)));
+        },
+      );
+      outgoing.on('error', reject);
+      outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+      closers.unshift(() => void outgoing.destroy());
+      promise.catch(() => undefined);
+      return {
+        events,
+        answer: promise,
+        async event(wanted) {
+          await until(`an event ${wanted}`, () => events.some(({ method: one }) => one === wanted));
+          return events.find(({ method: one }) => one === wanted)!;
+        },
+        leave: () => void outgoing.destroy(),
+      };
+    }
+
+    /** The empty name is the aggregate. */
+    const endpoint = (server: string): string => (server === '' ? `/mcp/${ORG}` : `/mcp/${ORG}/${server}`);
 
     function token(person: string, more: TokenOptions = {}): string {
       const { client = 'agent-1', scopes = ALL_SCOPES, server = 'notes', audience, claims, header, ...mint } = more;
@@ -406,7 +463,7 @@ export async function startRig(options: RigOptions = {}) {
           sub: `${person}@corp`,
           client_id: client,
           scope: scopes.join(' '),
-          aud: audience ?? gateway.listener.resourceUrl(server),
+          aud: audience ?? gateway.listener.resourceUrl(server === '' ? null : server),
           ...claims,
         },
         header,
@@ -433,9 +490,14 @@ export async function startRig(options: RigOptions = {}) {
 
     const sessions = new Map<string, Promise<string>>();
     /** A legacy session as this client opens it: initialize, then initialized. */
-    async function openSession(server: string, bearer: string, version = LEGACY): Promise<string> {
+    async function openSession(
+      server: string,
+      bearer: string,
+      version = LEGACY,
+      capabilities: JsonObject = {},
+    ): Promise<string> {
       const authorization = `Bearer ${bearer}`;
-      const opened = await post(server, initialize(version), { authorization });
+      const opened = await post(server, initialize(version, capabilities), { authorization });
       const session = opened.headers['mcp-session-id'];
       if (typeof session !== 'string') throw new Error(`no session: ${opened.status} ${opened.text}`);
       await post(
@@ -447,29 +509,43 @@ export async function startRig(options: RigOptions = {}) {
     }
 
     /** One well-formed request of either era. Legacy opens a session on first use and keeps it. */
-    async function ask(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<Answer> {
-      const { era = 'modern', id = 7 } = how;
+    async function requestOf(
+      server: string,
+      method: string,
+      params: JsonObject,
+      how: CallOptions,
+    ): Promise<{ readonly body: JsonObject; readonly headers: Headers }> {
+      const { era = 'modern', id = 7, capabilities = {}, meta } = how;
       const bearer = tokenFor(server, how);
       const authorization = `Bearer ${bearer}`;
-      if (era === 'modern')
-        return post(server, modernMessage(method, params, id), {
-          authorization,
-          ...modernHeaders(method, params),
-          ...how.headers,
-        });
+      if (era === 'modern') {
+        const _meta = { ...ENVELOPE, [`${META}clientCapabilities`]: capabilities, ...meta };
+        const body = { jsonrpc: '2.0', id, method, params: { ...params, _meta } };
+        return { body, headers: { authorization, ...modernHeaders(method, params), ...how.headers } };
+      }
       let { session } = how;
       if (session === undefined && method !== 'initialize') {
-        const key = `${server} ${bearer}`;
-        const opening = sessions.get(key) ?? openSession(server, bearer);
+        const key = JSON.stringify([server, bearer, capabilities]);
+        const opening = sessions.get(key) ?? openSession(server, bearer, LEGACY, capabilities);
         sessions.set(key, opening);
         opening.catch(() => sessions.delete(key));
         session = await opening;
       }
-      return post(
-        server,
-        { jsonrpc: '2.0', id, method, params },
-        { authorization, 'mcp-protocol-version': LEGACY, 'mcp-session-id': session, ...how.headers },
-      );
+      return {
+        body: { jsonrpc: '2.0', id, method, params: meta === undefined ? params : { ...params, _meta: meta } },
+        headers: { authorization, 'mcp-protocol-version': LEGACY, 'mcp-session-id': session, ...how.headers },
+      };
+    }
+
+    async function ask(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<Answer> {
+      const { body, headers } = await requestOf(server, method, params, how);
+      return post(server, body, headers);
+    }
+
+    /** The same, with whatever comes before the reply. */
+    async function live(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<Live> {
+      const { body, headers } = await requestOf(server, method, params, how);
+      return sendLive('POST', endpoint(server), { ...JSON_HEADERS, ...headers }, body);
     }
 
     /** Looks at a server's tools now and waits until what was seen is in force. */
@@ -552,6 +628,8 @@ export async function startRig(options: RigOptions = {}) {
       send,
       post,
       ask,
+      live,
+      sendLive,
       openSession,
       token,
       commit,
@@ -659,16 +737,17 @@ export function modernMessage(method: string, params: JsonObject = {}, id: strin
 }
 
 export function modernHeaders(method: string, params: JsonObject = {}): Record<string, string> {
-  const { name } = params;
+  const { name, uri } = params;
+  const named = method === 'tools/call' || method === 'prompts/get' ? name : method === 'resources/read' ? uri : null;
   return {
     'mcp-protocol-version': '2026-07-28',
     'mcp-method': method,
-    ...(method === 'tools/call' && typeof name === 'string' && { 'mcp-name': name }),
+    ...(typeof named === 'string' && { 'mcp-name': named }),
   };
 }
 
-export function initialize(version = LEGACY): JsonObject {
-  const params = { protocolVersion: version, capabilities: {}, clientInfo: { name: 'test-client', version: '1' } };
+export function initialize(version = LEGACY, capabilities: JsonObject = {}): JsonObject {
+  const params = { protocolVersion: version, capabilities, clientInfo: { name: 'test-client', version: '1' } };
   return { jsonrpc: '2.0', id: 1, method: 'initialize', params };
 }
 
