@@ -1,7 +1,8 @@
 /**
  * `subscriptions/listen` of modern clients (M16, M17): the acknowledgement first, with the part of the filter that is honoured, then
  * what changed of it, every message with the id of the listen request; at our own end the result, so that the client knows it was one.
- * A resource is honoured while this caller may read it and its server tells of changes; lists always are, since our own rules change, too.
+ * A resource is honoured while this caller may read it and its server tells of changes; lists always are, since our own rules change, too;
+ * tasks are the gateway's own.
  */
 import type { JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -11,6 +12,7 @@ import { acknowledged, readFilter, subscribed } from '../protocol/notifications.
 import type { SubscriptionFilter } from '../protocol/notifications.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
+import { declaresTasks } from '../protocol/tasks.ts';
 import { attend } from './attend.ts';
 import type { Stream } from './attend.ts';
 import type { Call } from './call.ts';
@@ -21,21 +23,9 @@ import { LIST_NAMES } from './fan-out.ts';
 import { locate, mayRead } from './may-read.ts';
 import type { Located } from './may-read.ts';
 import { refuse } from './refuse.ts';
+import { watchTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
-
-/** What else can be heard of on a listen stream. It decides by itself what the caller may hear, now and at every event. */
-export interface Source {
-  /** Of what the filter names, the part that is honoured; `tell` is for whole notifications, from now on until `close`. */
-  open(
-    call: Call,
-    filter: SubscriptionFilter,
-    tell: (notification: JsonObject) => void,
-    deps: AnswerDeps,
-  ): Promise<{ readonly honoured: Partial<SubscriptionFilter>; close(): void }>;
-}
-/** Beside lists and resources. */
-const SOURCES: readonly Source[] = [];
 
 const SERVER_WITHIN_MS = 2_000;
 
@@ -86,20 +76,15 @@ async function open(
   const lists = new Set(LIST_NAMES.filter((list) => filter[`${list}ListChanged`]));
   const subscription = await deps.streams.fanOut.open({ call, lists, heard: null, tell, end: stream.end });
   const resources = subscription.watch(await readable(call, filter.resourceSubscriptions, deps));
-  const others = await Promise.all(SOURCES.map((source) => source.open(call, filter, tell, deps)));
-  const honoured: SubscriptionFilter = {
-    ...filter,
-    taskIds: [],
-    ...Object.assign({}, ...others.map((other) => other.honoured)),
-    resourceSubscriptions: resources.map(({ shown }) => shown),
-  };
-  send(acknowledged(id, honoured));
+  const tasks = await hearTasks(call, filter.taskIds, tell, deps);
+  const honoured = { resourceSubscriptions: resources.map(({ shown }) => shown), taskIds: tasks.ids };
+  send(acknowledged(id, { ...filter, ...honoured }));
   const waited = early;
   early = null;
   for (const one of waited) send(one);
   return () => {
     subscription.close();
-    for (const other of others) other.close();
+    tasks.close();
   };
 }
 
@@ -131,4 +116,52 @@ async function tells(id: string, call: Call, deps: AnswerDeps): Promise<boolean>
       () => false,
     );
   return Promise.race([asked, late]).finally(() => clearTimeout(timer));
+}
+
+/** The tasks among these that are the caller's, if its client has tasks at all; told of in turn, and no more once one is nobody's to see. */
+async function hearTasks(
+  call: Call,
+  ids: readonly string[],
+  tell: (notification: JsonObject) => void,
+  deps: AnswerDeps,
+): Promise<{ readonly ids: readonly string[]; close(): void }> {
+  const unwatch = new Map<string, () => void>();
+  if (declaresTasks(call.message.meta.clientCapabilities)) await Promise.all(ids.map(hearTask));
+
+  async function hearTask(id: string): Promise<void> {
+    const task = await watchTask(call, id, deps);
+    if (task === null) return;
+    let telling: Promise<void> | null = null;
+    let again = false;
+    const tellNow = async (): Promise<void> => {
+      do {
+        again = false;
+        const notification = await task.notification();
+        if (!unwatch.has(id)) return;
+        if (notification !== null) tell(notification);
+        else forget(id);
+      } while (again);
+    };
+    const changed = (): void => {
+      again = true;
+      // What cannot be read now is told of with its next change.
+      telling ??= tellNow()
+        .catch(() => undefined)
+        .finally(() => {
+          telling = null;
+          if (again) changed();
+        });
+    };
+    unwatch.set(id, task.watch(changed));
+  }
+  function forget(id: string): void {
+    unwatch.get(id)?.();
+    unwatch.delete(id);
+  }
+  return {
+    ids: ids.filter((id) => unwatch.has(id)),
+    close() {
+      for (const id of unwatch.keys()) forget(id);
+    },
+  };
 }
