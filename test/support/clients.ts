@@ -96,8 +96,8 @@ export async function connectSdk(
       one.setRequestHandler(CreateMessageRequestSchema, ({ params }) => answers.sampling!(params) as never);
     if (answers.roots) one.setRequestHandler(ListRootsRequestSchema, () => answers.roots!() as never);
     for (const schema of [LoggingMessageNotificationSchema, ElicitationCompleteNotificationSchema])
-      one.setNotificationHandler(schema, ({ method, params }) => void heard.push({ method, params: params as Plain }));
-    await one.connect(new TransportV1(url, { requestInit }) as Parameters<ClientV1['connect']>[0]);
+      one.setNotificationHandler(schema, ({ method, params }) => void heard.push({ method, params: params }));
+    await one.connect(new TransportV1(url, { requestInit }));
     return one;
   }
   async function v2() {
@@ -121,23 +121,23 @@ export async function connectSdk(
   };
   return {
     heard,
-    serverCapabilities: (client.getServerCapabilities() ?? {}) as Plain,
+    serverCapabilities: (client.getServerCapabilities() ?? {}),
     instructions: client.getInstructions(),
     async call(name, args = {}, { meta: own, ...more } = {}) {
       const params = { name, arguments: args, ...meta(own) };
       const result = (await (client instanceof ClientV1
-        ? client.callTool(params, undefined, more as never)
-        : client.callTool(params, more as never))) as Plain;
+        ? client.callTool(params, undefined, more)
+        : client.callTool(params, more))) as Plain;
       const content = (result['content'] ?? []) as Array<{ text?: string }>;
       return { text: content.map(({ text }) => text ?? '').join('\n'), isError: result['isError'] === true, result };
     },
-    tools: async () => (await client.listTools()).tools as Plain[],
-    prompts: async () => (await client.listPrompts()).prompts as Plain[],
-    prompt: async (name, args = {}) => (await client.getPrompt({ name, arguments: args })) as Plain,
-    resources: async () => (await client.listResources()).resources as Plain[],
-    templates: async () => (await client.listResourceTemplates()).resourceTemplates as Plain[],
-    read: async (uri) => (await client.readResource({ uri })).contents as Plain[],
-    complete: async (ref, argument) => (await client.complete({ ref, argument } as never)).completion as Plain,
+    tools: async () => (await client.listTools()).tools,
+    prompts: async () => (await client.listPrompts()).prompts,
+    prompt: async (name, args = {}) => (await client.getPrompt({ name, arguments: args })),
+    resources: async () => (await client.listResources()).resources,
+    templates: async () => (await client.listResourceTemplates()).resourceTemplates,
+    read: async (uri) => (await client.readResource({ uri })).contents,
+    complete: async (ref, argument) => (await client.complete({ ref, argument } as never)).completion,
     setLevel: (level) => client.setLoggingLevel(level as never),
     close: () => client.close(),
   };

@@ -193,6 +193,11 @@ export interface Live {
   leave(): void;
 }
 
+export interface LiveCall extends Live {
+  /** Posts a message of the same client in the same session. */
+  say(message: JsonObject): Promise<Answer>;
+}
+
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
 /** The product's table with these guards replaced, or (null) taken out. */
@@ -543,9 +548,12 @@ export async function startRig(options: RigOptions = {}) {
     }
 
     /** The same, with whatever comes before the reply. */
-    async function live(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<Live> {
+    async function live(server: string, method: string, params: JsonObject, how: CallOptions = {}): Promise<LiveCall> {
       const { body, headers } = await requestOf(server, method, params, how);
-      return sendLive('POST', endpoint(server), { ...JSON_HEADERS, ...headers }, body);
+      return {
+        ...sendLive('POST', endpoint(server), { ...JSON_HEADERS, ...headers }, body),
+        say: (message) => post(server, { jsonrpc: '2.0', ...message }, headers),
+      };
     }
 
     /** Looks at a server's tools now and waits until what was seen is in force. */
