@@ -215,7 +215,7 @@ async function handOver(
     const late = call.inflight.cancelledBy;
     finish(call, measure, 'allow', late, deps);
     // A lock that fell on the retry while this was written keeps the answer here (R4), whatever the parked call came to.
-    if (late !== null) return asReply(message, stopped(call, deps, late));
+    if (late !== null && late !== 'deadline') return asReply(message, stopped(call, deps, late));
     return await replyTo(call, message, done, deps, measure);
   } finally {
     deps.parking.leave(parked, true);
