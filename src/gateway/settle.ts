@@ -4,7 +4,7 @@
  * A tool's failure is a result that a model reads; every other method's is a JSON-RPC error (M24, M25).
  */
 import type { OutcomeStatus } from '../audit/entry.ts';
-import { RESULT_LIMITS, inspectText } from '../content/inspect.ts';
+import { RESULT_LIMITS } from '../content/inspect.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -132,33 +132,36 @@ function lacking({ message }: Call, { code, data }: { code: number; data?: unkno
   return { reason: 'capability_missing', required: Object.fromEntries(missing.map((name) => [name, {}])) };
 }
 
-const LONGEST_MESSAGE = 2_000;
-
-/** A server's error: its words, cleaned, to a model; its code, as far as it means anything on this side, to a program. */
+/** A server's error is told by its code alone: its words may name hosts, files and people (PH-10). */
 function errorFrom(
   call: Call,
   deps: AnswerDeps,
   error: Extract<UpstreamReply, { kind: 'error' }>['error'],
   keepsErrors: boolean,
 ): SettledReply {
-  const said = inspectText(error.message.slice(0, LONGEST_MESSAGE)).text;
   const visits = call.message.era === 'legacy' ? visitsOf(call, error, deps) : null;
   if (visits) {
     const elicitations = [...visits.values()].map(({ params }) => params);
     const data = { elicitations, reference: call.id };
-    return { kind: 'error', httpStatus: 200, code: LEGACY_CODES.urlElicitationRequired, message: said, data };
+    return {
+      kind: 'error',
+      httpStatus: 200,
+      code: LEGACY_CODES.urlElicitationRequired,
+      message: 'A visit to a URL is needed first.',
+      data,
+    };
   }
   const words = visitsInWords(error);
   if (words !== null && !keepsErrors) return told(call, deps, words);
   if (call.message.rule?.family === 'call' && !keepsErrors)
-    return told(call, deps, `The server answered with an error (code ${error.code}): ${said}`);
+    return told(call, deps, `The server answered with an error (code ${error.code}).`);
   const { era } = facingOf(call, deps);
   const { code, httpStatus } = upstreamError(error.code, era, call.message.rule?.family === 'read');
   return {
     kind: 'error',
     httpStatus,
     code,
-    message: `${said} Reference: ${call.id}`,
+    message: `The server answered with an error. Reference: ${call.id}`,
     data: { reference: call.id },
   };
 }

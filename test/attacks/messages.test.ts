@@ -203,8 +203,6 @@ const SMUGGLED: ReadonlyArray<readonly [title: string, params: string, more?: st
   ['a trailing comma', `{${OK},}`],
   ['data behind the message', `{${OK}{meta}}`, '}{"name":"delete_file"'],
   ['nesting that overflows', `{"name":"any","arguments":{"a":${'['.repeat(200)}${']'.repeat(200)}}{meta}}`],
-  ['input nobody asked for', `{${OK},"inputResponses":{}{meta}}`],
-  ['a state nobody issued', `{${OK},"requestState":"x"{meta}}`],
 ];
 
 describe('PH-02: what two servers read differently', () => {
@@ -229,6 +227,21 @@ describe('PH-02: what two servers read differently', () => {
       expect(answer.text).not.toContain('"text":"a"');
     },
   );
+
+  test('PH-02: a state nobody issued is refused, and answers to no question never leave', async () => {
+    const meant = '"requestState":"x","inputResponses":{"k":{"action":"accept"}}';
+    const refused = await unheard(send('modern', `{${OK},"requestState":"x"{meta}}`, ''));
+    expect(refused.error).toMatchObject({ code: -32602 });
+    for (const [era, members] of [
+      ['modern', '"inputResponses":{"k":{"action":"accept"}}'],
+      ['legacy', meant],
+    ] as const) {
+      await send(era, `{${OK},${members}{meta}}`, '');
+      const received = JSON.stringify(rig.sink('files').calls().at(-1));
+      expect(received).toContain('read_file');
+      expect(received).not.toMatch(/inputResponses|requestState/);
+    }
+  });
 
   test.each([
     [
@@ -388,19 +401,14 @@ describe('PH-03: Host and Origin', () => {
 describe('PH-06: what is not on the list of methods', () => {
   const KNOWN = new Set(methodRules().map(([method]) => method));
   const METHODS = [
-    'resources/list',
-    'resources/read',
-    'resources/subscribe',
-    'prompts/list',
-    'prompts/get',
-    'completion/complete',
-    'logging/setLevel',
     'sampling/createMessage',
+    'skills/list',
+    'resources/directory/read',
+    'resources/read/',
+    'Prompts/get',
+    'tasks/delete',
     'roots/list',
     'elicitation/create',
-    'tasks/get',
-    'tasks/cancel',
-    'subscriptions/listen',
     'tools/Call',
     'tools/call ',
     'tools/call/',
