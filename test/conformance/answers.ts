@@ -89,16 +89,20 @@ export const ANSWERING: readonly Tool[] = [
   plain('test_streaming_elicitation', 'Answers at once: no request may stand beside the answer.', () =>
     text('No questions.'),
   ),
-  plain('test_trigger_tool_change', 'Says that the tools changed.', (_args, _ctx, around) => {
-    around.announce('tools');
-    return text('Said that the tools changed.');
+  plain('test_trigger_tool_change', 'Adds the tool that comes and goes, or takes it away.', (_args, _ctx, around) => {
+    around.change('tools');
+    return text('Changed the tools.');
   }),
-  plain('test_trigger_prompt_change', 'Says that the prompts changed.', (_args, _ctx, around) => {
-    around.announce('prompts');
-    return text('Said that the prompts changed.');
-  }),
+  plain(
+    'test_trigger_prompt_change',
+    'Adds the prompt that comes and goes, or takes it away.',
+    (_args, _ctx, around) => {
+      around.change('prompts');
+      return text('Changed the prompts.');
+    },
+  ),
   plain('touch_watched_resource', 'Says that the watched resource changed.', (_args, _ctx, around) => {
-    around.announce({ resource: 'test://watched-resource' });
+    around.change({ resource: 'test://watched-resource' });
     return text('Said that the resource changed.');
   }),
   {

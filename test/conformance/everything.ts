@@ -42,8 +42,19 @@ const TOOLS: ReadonlyMap<string, Tool> = new Map([...ANSWERING, ...ASKING, ...JO
 
 const states = createRequestStateCodec<Record<string, unknown>>({ key: randomBytes(32) });
 
-interface Session {
+/** What comes and goes in the lists. */
+interface Shown {
+  tools: boolean;
+  prompts: boolean;
+}
+
+interface Instance {
   readonly server: McpServer;
+  /** Brings the lists of this instance up to date; in a session that tells the client. */
+  show(shown: Shown): void;
+}
+
+interface Session extends Instance {
   readonly transport: NodeStreamableHTTPServerTransport;
 }
 
@@ -53,7 +64,7 @@ export interface Everything {
 }
 
 /** One instance per legacy session, and per modern request. */
-function everythingServer(around: Surroundings): McpServer {
+function everythingServer(around: Surroundings, shown: Shown): Instance {
   const server = new McpServer(
     { name: 'everything', version: '1.0.0' },
     {
@@ -75,16 +86,23 @@ function everythingServer(around: Surroundings): McpServer {
     if (taskSupport) registered.execution = { taskSupport };
     else delete registered.execution;
   }
+  const tool = server.registerTool('sometimes', { description: 'Comes and goes.' }, () => text('Here I am.'));
   // McpServer answers every failure of a tool as a result. One tool here has to fail as a request, so calls are handled here.
   server.server.setRequestHandler('tools/call', async ({ params }, ctx) => {
-    const tool = TOOLS.get(params.name);
-    if (!tool) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool ${params.name}.`);
-    return tool.run((params.arguments ?? {}) as JsonObject, ctx, around);
+    if (params.name === 'sometimes') return text('Here I am.');
+    const called = TOOLS.get(params.name);
+    if (!called) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool ${params.name}.`);
+    return called.run((params.arguments ?? {}) as JsonObject, ctx, around);
   });
   addResources(server);
-  addPrompts(server);
+  const prompt = addPrompts(server);
   addCompletion(server);
-  return server;
+  const show = ({ tools, prompts }: Shown): void => {
+    if (tool.enabled !== tools) tool.update({ enabled: tools });
+    if (prompt.enabled !== prompts) prompt.update({ enabled: prompts });
+  };
+  show(shown);
+  return { server, show };
 }
 
 /** The modern SDK takes `execution` out of tool definitions, because that era gave the word to extensions. It stands in ours. */
@@ -103,16 +121,19 @@ async function withExecution(response: Response): Promise<Response> {
 export async function startEverything(served: Served, port = 0): Promise<Everything> {
   const sessions = new Map<string, Session>();
   const sessionOf = ({ sessionId }: ServerContext) => (sessionId === undefined ? undefined : sessions.get(sessionId));
+  const shown: Shown = { tools: true, prompts: true };
   const around: Surroundings = {
-    announce: (change) => {
-      for (const { server } of sessions.values()) {
-        if (change === 'tools') server.sendToolListChanged();
-        else if (change === 'prompts') server.sendPromptListChanged();
-        else void server.server.sendResourceUpdated({ uri: change.resource }).catch(() => undefined);
+    change: (what) => {
+      if (typeof what === 'object') {
+        for (const { server } of sessions.values())
+          void server.server.sendResourceUpdated({ uri: what.resource }).catch(() => undefined);
+        modern.notify.resourceUpdated(what.resource);
+        return;
       }
-      if (change === 'tools') modern.notify.toolsChanged();
-      else if (change === 'prompts') modern.notify.promptsChanged();
-      else modern.notify.resourceUpdated(change.resource);
+      shown[what] = !shown[what];
+      for (const session of sessions.values()) session.show(shown);
+      if (what === 'tools') modern.notify.toolsChanged();
+      else modern.notify.promptsChanged();
     },
     closeStream: (ctx) => sessionOf(ctx)?.transport.closeSSEStream(ctx.mcpReq.id),
     declared: (ctx) => {
@@ -123,7 +144,7 @@ export async function startEverything(served: Served, port = 0): Promise<Everyth
     },
     seal: (state) => states.mint(state),
   };
-  const modern = createMcpHandler(() => everythingServer(around), { legacy: 'reject' });
+  const modern = createMcpHandler(() => everythingServer(around, shown).server, { legacy: 'reject' });
   const serveModern = toNodeHandler({
     fetch: async (request, options) => {
       const lists = request.headers.get('mcp-method') === 'tools/list';
@@ -133,18 +154,18 @@ export async function startEverything(served: Served, port = 0): Promise<Everyth
   });
 
   async function openSession(request: IncomingMessage, response: ServerResponse, body: unknown): Promise<void> {
-    const server = everythingServer(around);
+    const instance = everythingServer(around, shown);
     const transport = new NodeStreamableHTTPServerTransport({
       sessionIdGenerator: () => randomUUID(),
       eventStore: eventStore(),
       retryInterval: 500,
-      onsessioninitialized: (id) => void sessions.set(id, { server, transport }),
+      onsessioninitialized: (id) => void sessions.set(id, { ...instance, transport }),
     });
     // oxlint-disable-next-line unicorn/prefer-add-event-listener -- the transport of the SDK has no other way
     transport.onclose = () => {
       if (transport.sessionId !== undefined) sessions.delete(transport.sessionId);
     };
-    await server.connect(transport);
+    await instance.server.connect(transport);
     await transport.handleRequest(request, response, body);
   }
 

@@ -1,4 +1,5 @@
 /** A real gateway node in front of given servers, everything they offer approved, everybody allowed: what is left is the protocol. */
+import { setTimeout } from 'node:timers/promises';
 import type { z } from 'zod';
 import { ASKS, EXTENSIONS, Server } from '../../src/inventory/records.ts';
 import { ToolRecord, itemKey } from '../../src/integrity/records.ts';
@@ -28,9 +29,12 @@ export async function startNode(servers: Readonly<Record<string, ServerParts>>):
     for (const [id, parts] of Object.entries(servers)) {
       await rig.commit([{ kind: 'server', org: ORG, id, body: record(id, parts) }]);
       await rig.look(id);
-      // What failed is looked at again soon, and a server may be meant to refuse the first time.
-      if (![...rig.view.records('tool', ORG)].some(({ body }) => ToolRecord.parse(body).server === id))
+      // A server may be meant to refuse the first time, and whoever refused is left alone for a moment.
+      const seen = () => [...rig.view.records('tool', ORG)].some(({ body }) => ToolRecord.parse(body).server === id);
+      for (let again = 0; again < 3 && !seen(); again++) {
+        await setTimeout(700);
         await rig.look(id);
+      }
       for (const stored of rig.view.records('tool', ORG)) {
         const item = ToolRecord.parse(stored.body);
         if (item.server === id && item.observed && !item.approved)

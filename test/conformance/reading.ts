@@ -1,6 +1,7 @@
 /** Resources, prompts and completion of the everything server. */
 import {
   type McpServer,
+  type RegisteredPrompt,
   type ServerContext,
   ResourceTemplate,
   acceptedContent,
@@ -38,7 +39,8 @@ export function addResources(server: McpServer): void {
   server.server.setRequestHandler('resources/unsubscribe', () => ({}));
 }
 
-export function addPrompts(server: McpServer): void {
+/** Returns the prompt that comes and goes. */
+export function addPrompts(server: McpServer): RegisteredPrompt {
   server.registerPrompt('test_simple_prompt', { description: 'One sentence.' }, () => said('A simple prompt.'));
   server.registerPrompt(
     'test_prompt_with_arguments',
@@ -76,6 +78,7 @@ export function addPrompts(server: McpServer): void {
       return inputRequired({ inputRequests: { user_context: question } });
     },
   );
+  return server.registerPrompt('sometimes', { description: 'Comes and goes.' }, () => said('Here I am.'));
 }
 
 const WORDS = ['paris', 'park', 'party', 'pasta', 'test'];

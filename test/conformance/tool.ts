@@ -9,8 +9,8 @@ import type { JsonObject } from '../../src/lib/json.ts';
 
 /** What one call may touch besides its own request. */
 export interface Surroundings {
-  /** Tells every client that listens, of either era, that a list or a resource changed. */
-  announce(change: 'tools' | 'prompts' | { readonly resource: string }): void;
+  /** Changes the tools, the prompts or a resource, and tells every client that listens, of either era. */
+  change(what: 'tools' | 'prompts' | { readonly resource: string }): void;
   /** Closes the stream of this call, so that its client must come back for the answer. Nothing in the modern era. */
   closeStream(ctx: ServerContext): void;
   /** What the client of this call says it can do. */
