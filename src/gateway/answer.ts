@@ -99,7 +99,8 @@ function note(call: Call, deps: AnswerDeps): Reply {
     call.facts.session &&
     (typeof requestId === 'string' || typeof requestId === 'number')
   ) {
-    deps.inflight.cancelRequest(call.facts.session.nonce, requestId);
+    const { nonce } = call.facts.session;
+    if (!deps.inflight.cancelRequest(nonce, requestId)) deps.cancels.send(nonce, requestId);
   }
   return { kind: 'accepted' };
 }

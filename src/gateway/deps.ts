@@ -5,6 +5,7 @@ import type { Connection, UpstreamReply } from '../upstream/connection.ts';
 import type { Lane } from '../upstream/target.ts';
 import type { AskDesk } from './ask-desk.ts';
 import type { Call } from './call.ts';
+import type { Cancels } from './cancels.ts';
 import type { SealedExchange } from './exchange-box.ts';
 import type { GreetingDeps } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
@@ -32,6 +33,7 @@ export interface AnswerDeps extends GreetingDeps {
   readonly desk: AskDesk;
   readonly parking: Parking;
   readonly streams: Streams;
+  readonly cancels: Cancels;
   readonly tasks: TaskBook;
   readonly connect: (server: ServerEntry, lane?: Lane) => Promise<Connection>;
   readonly maxResultBytes: number;

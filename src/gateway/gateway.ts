@@ -16,6 +16,7 @@ import type { StateStore, StoredRecord } from '../store/state.ts';
 import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { approvalDesk } from './approval-desk.ts';
 import { askDesk } from './ask-desk.ts';
+import { cancels } from './cancels.ts';
 import { createCatalogue, itemCounts } from './catalogue.ts';
 import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
 import { eventLogs } from './event-log.ts';
@@ -28,12 +29,14 @@ import { memoryLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { laneOf } from './lanes.ts';
 import { startListener } from './listener.ts';
-import type { Listener } from './listener.ts';
+import type { Listener, ListenerDeps } from './listener.ts';
+import { mail } from './mail.ts';
 import { noiseCounter } from './noise.ts';
 import { parking } from './parking.ts';
 import { PIPELINE, pipelineOf } from './pipeline.ts';
 import { places } from './places.ts';
 import type { Row } from './pipeline.ts';
+import { relay } from './relay.ts';
 import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
@@ -230,7 +233,12 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   }
 
   const describe = describeScopes(() => snapshot);
-  const listener = await startListener({
+  const between = relay(
+    mail(exchange, clock, (error) =>
+      log('warn', { fault: isFault(error) ? error.code : String(error) }, 'a letter between nodes was lost'),
+    ),
+  );
+  const node: ListenerDeps = {
     ports,
     pipeline,
     sessions,
@@ -241,8 +249,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     parking: parking(inflight),
     streams,
     tasks,
-    relayAnswer: () => Promise.resolve(false),
-    relayRetry: () => Promise.resolve(null),
+    cancels: cancels(exchange, inflight, clock),
+    relayAnswer: between.relayAnswer,
+    relayRetry: between.relayRetry,
     version: deps.version,
     defaultScopes: describe.defaults,
     lists: listCache(),
@@ -266,7 +275,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       const server = snapshot.servers.get(id)?.record;
       return server && (server.state === 'enabled' || server.state === 'suspended') ? server.title : null;
     },
-  });
+  };
+  const stopTaking = await between.attend(node);
+  const listener = await startListener(node);
   for (const server of snapshot.servers.values()) refreshQuietly(server);
 
   return {
@@ -299,6 +310,8 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       await tasks.close();
       stopFollowing();
       streams.fanOut.close();
+      node.cancels.close();
+      stopTaking();
       await pool.closeAll();
       await recordNoise();
     },

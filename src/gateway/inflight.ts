@@ -36,6 +36,7 @@ export interface InflightRegistry {
   /** Ends every call for which `why` gives a reason; null lets it run. Returns how many. */
   cancelWhere(why: (facts: InflightFacts | null) => string | null): number;
   cancelRequest(session: string, requestId: string | number): boolean;
+  running(): Iterable<Inflight>;
   readonly size: number;
 }
 
@@ -104,6 +105,7 @@ export function inflightRegistry(): InflightRegistry {
       }
       return false;
     },
+    running: () => calls.keys(),
     get size() {
       return calls.size;
     },

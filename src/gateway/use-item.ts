@@ -159,7 +159,7 @@ async function performParkable(
 }
 
 /** The retry: its answers go to the waiting server, and it waits for what comes of them. */
-async function takeUp(
+export async function takeUp(
   call: Call,
   message: InboundRequest,
   park: { readonly node: string; readonly id: string },
@@ -170,7 +170,11 @@ async function takeUp(
   if (!parked) {
     if (park.node !== deps.node) {
       const forwarded = await deps.relayRetry(call, message, park);
-      if (forwarded) return forwarded;
+      if (forwarded) {
+        const late = call.inflight.cancelledBy;
+        finish(call, measure, 'allow', late ?? 'forwarded', deps);
+        return late === null ? forwarded : asReply(message, stopped(call, deps, late));
+      }
     }
     return lost(call, message, deps, measure);
   }
