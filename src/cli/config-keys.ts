@@ -178,6 +178,9 @@ export const ConfigSchema = z.strictObject({
       callTimeoutMs: milliseconds(100, 3_600_000)
         .default(60_000)
         .describe('Longest time one call may take. A shorter timeoutMs of the server wins.'),
+      taskTimeoutMs: milliseconds(1_000, 86_400_000)
+        .default(3_600_000)
+        .describe('Longest time one task may run. The time it waits for a person is not counted.'),
       maxResultBytes: count(1024, 268_435_456)
         .default(4_194_304)
         .describe('Largest answer of a server. A larger one is withheld from the caller.'),

@@ -226,6 +226,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
             maxBodyBytes: config.limits.maxBodyBytes,
             maxResultBytes: config.limits.maxResultBytes,
             callTimeoutMs: config.limits.callTimeoutMs,
+            taskTimeoutMs: config.limits.taskTimeoutMs,
           },
           freshnessLimitMs: config.freshness.limitMs,
           catalogueRefreshMs: config.catalogue.refreshMs,

@@ -15,6 +15,7 @@ import type { Inflight } from './inflight.ts';
 import type { Outlet } from './outlet.ts';
 import type { PersonEntry, ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
 import type { Subject } from './subject.ts';
+import type { KeptTask } from './task-book.ts';
 
 /** The protected resource that was addressed, from the request's path. */
 export interface Endpoint {
@@ -42,6 +43,8 @@ export interface Facts {
   seen: ReadonlyMap<string, Digest>;
   lane: Lane | null;
   decision: Decision;
+  /** The task that is looked at, as it was then. */
+  task: KeptTask;
   /** The approval this call will use, and the digest of the exact call it is bound to. */
   approval: { readonly id: string; readonly call: Digest };
 }

@@ -14,8 +14,8 @@ import type { NoiseCounter } from './noise.ts';
 import type { Parking } from './parking.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
+import type { SseStreams } from './sse-endpoint.ts';
 import type { Streams } from './streams.ts';
-import type { TaskBook } from './task-book.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -34,7 +34,7 @@ export interface AnswerDeps extends GreetingDeps {
   readonly parking: Parking;
   readonly streams: Streams;
   readonly cancels: Cancels;
-  readonly tasks: TaskBook;
+  readonly sse: SseStreams;
   readonly connect: (server: ServerEntry, lane?: Lane) => Promise<Connection>;
   readonly maxResultBytes: number;
   /** Hands an answer to the node that asked; false: nobody there, or not in time. */

@@ -41,6 +41,7 @@ import { describeScopes } from './scopes.ts';
 import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { sessionBook } from './session-book.ts';
+import { sseStreams } from './sse-endpoint.ts';
 import { TASK_SETTINGS, taskBook } from './task-book.ts';
 import { createTelemetry } from './telemetry.ts';
 import { withdraw } from './withdraw.ts';
@@ -186,6 +187,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     snapshotAgeMs: () => view.ageMs(),
     freshnessLimitMs: deps.freshnessLimitMs,
     book: sessionBook(exchange, clock),
+    tasks,
     states: requestStates(deps.sessionKeys, clock),
     laneOf: (call) => laneOf(call, deps, connect),
   };
@@ -233,11 +235,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   }
 
   const describe = describeScopes(() => snapshot);
-  const between = relay(
-    mail(exchange, clock, (error) =>
-      log('warn', { fault: isFault(error) ? error.code : String(error) }, 'a letter between nodes was lost'),
-    ),
-  );
+  const onLost = (error: unknown): void =>
+    log('warn', { fault: isFault(error) ? error.code : String(error) }, 'a message between nodes was lost');
+  const between = relay(mail(exchange, clock, onLost));
   const node: ListenerDeps = {
     ports,
     pipeline,
@@ -248,8 +248,8 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     desk: askDesk(deps.node),
     parking: parking(inflight),
     streams,
-    tasks,
     cancels: cancels(exchange, inflight, clock),
+    sse: sseStreams(exchange, clock, onLost),
     relayAnswer: between.relayAnswer,
     relayRetry: between.relayRetry,
     version: deps.version,

@@ -13,6 +13,7 @@ import type { Catalogue } from './catalogue.ts';
 import type { Denial } from './denial.ts';
 import type { Limits } from './limits.ts';
 import type { SessionBook } from './session-book.ts';
+import type { TaskBook } from './task-book.ts';
 
 export type Verdict =
   | { readonly pass: true; readonly learned?: Partial<Facts> }
@@ -35,6 +36,7 @@ export interface GuardPorts {
   readonly freshnessLimitMs: number;
   /** What legacy sessions said since they were opened. */
   readonly book: SessionBook;
+  readonly tasks: TaskBook;
   /** Seals and opens what a modern client brings back (MRTR). */
   readonly states: RequestStates;
   /** The connection of its own that a call needs; null: the shared one. */

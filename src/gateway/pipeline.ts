@@ -29,6 +29,7 @@ import { sameArguments, stateIsTheirs } from './guards/state-is-theirs.ts';
 import { serverIsEnabled } from './guards/server-is-enabled.ts';
 import { sessionIsTheirs } from './guards/session-is-theirs.ts';
 import { snapshotIsFresh } from './guards/snapshot-is-fresh.ts';
+import { taskIsTheirs } from './guards/task-is-theirs.ts';
 import { tokenIsOurs } from './guards/token-is-ours.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
@@ -93,6 +94,7 @@ export const PIPELINE: readonly Row[] = [
   row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
   row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .    .'),
+  row(taskIsTheirs,    '',      '.    .    .     .    x    .    .     .     .     .    .    .    .'),
   row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
 ];

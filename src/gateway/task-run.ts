@@ -23,12 +23,13 @@ import type { Call } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
+import { ownerOf } from './guards/task-is-theirs.ts';
 import { CLOSED } from './outlet.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import { factsOf } from './task-book.ts';
-import type { RunningTask, TaskChange, TaskOwner } from './task-book.ts';
+import type { RunningTask, TaskChange } from './task-book.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { REMIT_CODES } from './wire.ts';
 import type { Reply } from './wire.ts';
@@ -55,13 +56,6 @@ const FIRST_WORD_MS = 2_000;
 /** Times a modern server may want the request again. */
 const MAX_ROUNDS = 10;
 
-/** Whose task it is: compared with whoever asks for it. */
-export function ownerOf(call: Call): TaskOwner {
-  const { issuer, subject, clientId } = known(call, 'caller');
-  const { org, server } = call.endpoint;
-  return { issuer, subject, client: clientId, org, endpoint: server, era: call.message.era };
-}
-
 /** @returns the reply, or a question that comes before it. */
 export async function beginTask(
   call: Call,
@@ -70,7 +64,8 @@ export async function beginTask(
   deps: AnswerDeps,
   measure: CallMeasure,
 ): Promise<Reply | AskedFirst> {
-  const { tasks, inflight } = deps;
+  const { inflight } = deps;
+  const { tasks } = deps.ports;
   const person = known(call, 'person').id;
   if (!tasks.enter(person))
     return refuse(call, { reason: 'rate_limited', on: 'tasks', retryAfterSeconds: 60 }, deps, measure);
@@ -194,7 +189,7 @@ async function toItsEnd(
     asker: canAsk ? () => ask : null,
     handsOver: canAsk,
     task: upstream,
-    background: { timeoutMs: deps.tasks.timeLimitMs },
+    background: { timeoutMs: deps.ports.tasks.timeLimitMs },
   };
   let leg = job;
   let intent = first;

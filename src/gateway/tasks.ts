@@ -26,12 +26,12 @@ import type { Call } from './call.ts';
 import { keepsTasks } from './capabilities.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
+import { isTheirs, ownerOf } from './guards/task-is-theirs.ts';
 import { recorded } from './recorded.ts';
 import type { Done } from './recorded.ts';
 import { refuse } from './refuse.ts';
 import { factsOf, isOver, payloadOf } from './task-book.ts';
 import type { KeptTask } from './task-book.ts';
-import { ownerOf } from './task-run.ts';
 import type { TaskWish } from './task-run.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { REMIT_CODES } from './wire.ts';
@@ -76,18 +76,11 @@ export async function answerTask(
   deps: AnswerDeps,
   measure: CallMeasure,
 ): Promise<Reply> {
-  if (message.era === 'modern' && !declaresTasks(message.meta.clientCapabilities))
-    return refuse(call, { reason: 'capability_missing', required: TASKS_REQUIRED }, deps, measure);
-  if (message.era === 'legacy' && !keepsTasks(facingOf(call, deps).version)) {
-    const error = methodNotFound(message.id, message.era);
-    return refuse(call, { reason: 'message_refused', error }, deps, measure);
-  }
   if (message.method === 'tasks/list')
     return recorded(call, message, deps, measure, () => listTasks(call, message, deps));
 
   const id = message.params['taskId'] as string;
-  const task = await theirTask(call, id, deps);
-  if (task === null) return refuse(call, { reason: 'task_unknown' }, deps, measure);
+  const task = known(call, 'task');
   const about = aboutItem(call, task);
   const denial = await deps.pipeline.admit(about, 'kept', deps.ports);
   if (denial) return refuse(about, denial, deps, measure);
@@ -101,11 +94,8 @@ export async function answerTask(
 
 /** Null: it is not there, or somebody else's, which reads the same. @throws what the exchange throws. */
 export async function theirTask(call: Call, id: string, deps: AnswerDeps): Promise<KeptTask | null> {
-  const task = await deps.tasks.read(id);
-  const owner = ownerOf(call);
-  return task && Object.entries(owner).every(([key, value]) => task.owner[key as keyof typeof owner] === value)
-    ? task
-    : null;
+  const task = await deps.ports.tasks.read(id);
+  return task && isTheirs(call, task) ? task : null;
 }
 
 /** The same call, about the tool of the task, with nothing learned about any tool yet. */
@@ -147,7 +137,7 @@ const ACTS: Readonly<Record<string, (act: Act) => Promise<Done | { readonly deni
   'tasks/update': async ({ call, message, id, task, deps }) => {
     const responses = message.params['inputResponses'] as JsonObject;
     // Answers to what is not asked are ignored; those that do not fit stay open.
-    if (task.status === 'input_required') await deps.tasks.answer(id, { responses, declined: [] });
+    if (task.status === 'input_required') await deps.ports.tasks.answer(id, { responses, declined: [] });
     return { result: emptyResult(facingOf(call, deps)) };
   },
 
@@ -157,7 +147,7 @@ const ACTS: Readonly<Record<string, (act: Act) => Promise<Done | { readonly deni
       const error = invalidParams(message.id, message.era, `The task is ${task.status} already`);
       return { denial: { reason: 'message_refused', error } };
     }
-    const ended = await deps.tasks.cancel(id);
+    const ended = await deps.ports.tasks.cancel(id);
     return { result: cancelTaskResult(facing, factsOf(id, ended ?? task)) };
   },
 };
@@ -209,7 +199,7 @@ function errorOf({ error, statusMessage }: KeptTask): { code: number; message: s
 async function untilOver(call: Call, id: string, deps: AnswerDeps, done: AbortSignal): Promise<KeptTask | null> {
   const asked = new Set<string>();
   let wake = (): void => undefined;
-  const unwatch = deps.tasks.watch(id, () => wake());
+  const unwatch = deps.ports.tasks.watch(id, () => wake());
   const onAbort = (): void => wake();
   call.inflight.signal.addEventListener('abort', onAbort);
   try {
@@ -256,7 +246,7 @@ function askOnStream(
       .then((outcome) => {
         if (outcome === null) return undefined;
         const responses = outcome.kind === 'result' ? { [key]: outcome.result } : {};
-        return deps.tasks.answer(id, { responses, declined: [key] });
+        return deps.ports.tasks.answer(id, { responses, declined: [key] });
       })
       .catch((fault: unknown) => deps.log('warn', { ref: call.id, fault: String(fault) }, 'an answer was lost'));
   }
@@ -280,7 +270,7 @@ async function listTasks(
   const found: TaskFacts[] = [];
   let last = '';
   let nextCursor: string | null = null;
-  for await (const { id, place } of deps.tasks.list(ownerOf(call), after)) {
+  for await (const { id, place } of deps.ports.tasks.list(ownerOf(call), after)) {
     if (found.length === PAGE) {
       nextCursor = deps.cursors.seal({ ...scope, after: last });
       break;
@@ -313,5 +303,5 @@ export async function watchTask(call: Call, id: string, deps: AnswerDeps): Promi
     return denial === null ? taskNotification(call.message.era, factsOf(id, task), payloadOf(task)) : null;
   };
   if ((await notification()) === null) return null;
-  return { notification, watch: (listener) => deps.tasks.watch(id, listener) };
+  return { notification, watch: (listener) => deps.ports.tasks.watch(id, listener) };
 }

@@ -267,7 +267,7 @@ async function askFirst(
 ): Promise<Reply> {
   const refused = await recordLeg(call, intent, 'input_required', deps);
   if (refused) {
-    await deps.tasks.cancel(id);
+    await deps.ports.tasks.cancel(id);
     return refuse(call, refused, deps, measure, intent.index);
   }
   return asking(call, message, asks, { upstream: null, park: { node: deps.node, id } }, deps);
@@ -290,11 +290,11 @@ async function takeUpTask(
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
   const answers = message.params['inputResponses'];
-  if (isJsonObject(answers)) await deps.tasks.answer(id, { responses: answers, declined: [] });
+  if (isJsonObject(answers)) await deps.ports.tasks.answer(id, { responses: answers, declined: [] });
   const refused = await recordLeg(call, intent, 'ok', deps);
   if (refused) return refuse(call, refused, deps, measure, intent.index);
   finish(call, measure, 'allow', null, deps);
-  const now = (await deps.tasks.read(id)) ?? task;
+  const now = (await deps.ports.tasks.read(id)) ?? task;
   return { kind: 'result', id: message.id, result: createTaskResult(facingOf(call, deps), factsOf(id, now)) };
 }
 

@@ -48,7 +48,7 @@ describe('the table', () => {
         'person-agreed',
       ],
       list: [...inSession, 'within-limits'],
-      task: [...inSession, 'within-limits'],
+      task: [...inSession, 'within-limits', 'task-is-theirs'],
       hear: [...inSession, 'within-limits'],
       level: [...inSession, 'within-limits'],
       reply: inSession,

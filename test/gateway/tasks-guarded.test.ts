@@ -6,8 +6,9 @@ import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
 import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
-import { PASS } from '../../src/gateway/guard.ts';
+import { PASS, learn } from '../../src/gateway/guard.ts';
 import { PIPELINE } from '../../src/gateway/pipeline.ts';
+import type { KeptTask } from '../../src/gateway/task-book.ts';
 import { ASKS } from '../../src/inventory/records.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -75,6 +76,16 @@ describe('AZ-09: a task is its owner’s alone', () => {
     const { result } = await reaches(rig, id, 'completed');
     expect(JSON.stringify(result)).toContain(SECRET);
     for (const [, how] of STRANGERS) expect((await onTask(rig, 'tasks/get', id, how)).text).not.toContain(SECRET);
+  });
+
+  test('its vulnerable twin, which only looks the id up, hands it to anybody', async () => {
+    const anybody = tableWith({ 'task-is-theirs': (_call, task) => learn({ task: task as KeptTask }) });
+    const rig = await rigOf({ table: anybody });
+    held(rig).release();
+    const id = await begin(rig, 'optional_job');
+    await reaches(rig, id, 'completed');
+    for (const how of [{ as: 'dora' }, { client: 'agent-2' }, { server: '' }])
+      expect((await onTask(rig, 'tasks/get', id, how)).text).toContain(SECRET);
   });
 
   test('one begun at the aggregate is followed there, and there alone', async () => {

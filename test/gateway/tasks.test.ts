@@ -131,7 +131,7 @@ describe('a task of the extension', () => {
     expect(failed['result']).toMatchObject({ isError: true });
     rig.sink().onCall(() => ({ error: { code: -32603, message: 'broken' } }));
     const broken = await reaches(rig, await begin(rig, 'optional_job'), 'failed');
-    expect(broken['error']).toMatchObject({ code: -32603, message: expect.stringContaining('broken') as string });
+    expect(broken['error']).toMatchObject({ code: -32603 });
     expect(broken).not.toHaveProperty('result');
   });
 
