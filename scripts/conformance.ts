@@ -230,6 +230,7 @@ async function allServerRuns(): Promise<readonly Comparison[]> {
       legacy: overHttp(legacy!.url),
     });
     try {
+      if (node.refused.length > 0) throw new Error(`not everything could be approved: ${node.refused.join('; ')}`);
       return await serverRuns(direct!, node);
     } finally {
       await node.stop();

@@ -19,26 +19,26 @@ export interface ConformanceNode {
   endpoint(server: string): string;
   /** Of Dana, or of another developer. */
   token(server: string, person?: 'dana' | 'dora'): string;
+  /** Items that no review lets through, with the reason. */
+  readonly refused: readonly string[];
   stop(): Promise<void>;
 }
 
 export async function startNode(servers: Readonly<Record<string, ServerParts>>): Promise<ConformanceNode> {
   const rig = await startRig({ servers: {}, limits: { callTimeoutMs: 120_000 } });
+  const refused: string[] = [];
   try {
     await rig.policy('conformance', 'permit (principal, action, resource);');
     for (const [id, parts] of Object.entries(servers)) {
       await rig.commit([{ kind: 'server', org: ORG, id, body: record(id, parts) }]);
-      await rig.look(id);
-      // A server may be meant to refuse the first time, and whoever refused is left alone for a moment.
-      const seen = () => [...rig.view.records('tool', ORG)].some(({ body }) => ToolRecord.parse(body).server === id);
-      for (let again = 0; again < 3 && !seen(); again++) {
-        await setTimeout(700);
-        await rig.look(id);
-      }
+      await looked(() => rig.look(id));
       for (const stored of rig.view.records('tool', ORG)) {
         const item = ToolRecord.parse(stored.body);
-        if (item.server === id && item.observed && !item.approved)
-          await rig.approveTool(id, itemKey(item.kind, item.name), 'read', SCOPE);
+        if (item.server !== id || !item.observed || item.approved) continue;
+        const key = itemKey(item.kind, item.name);
+        await rig
+          .approveTool(id, key, 'read', SCOPE)
+          .catch((error: unknown) => refused.push(`${key}: ${String(error)}`));
       }
     }
   } catch (error) {
@@ -50,8 +50,21 @@ export async function startNode(servers: Readonly<Record<string, ServerParts>>):
     endpoint: (server) => `${rig.url}${rig.endpoint(server)}`,
     token: (server, person = 'dana') =>
       rig.token(person, { server, scopes: [SCOPE], claims: { exp: Math.floor(Date.now() / 1000) + 890 } }),
+    refused,
     stop: rig.stop,
   };
+}
+
+/** A server may be meant to refuse the first time, and whoever refused is left alone for a moment. @throws what it said last */
+async function looked(look: () => Promise<void>): Promise<void> {
+  for (let left = 3; ; left--) {
+    try {
+      return await look();
+    } catch (error) {
+      if (left === 0) throw error;
+      await setTimeout(700);
+    }
+  }
 }
 
 const record = (id: string, parts: ServerParts): Server =>

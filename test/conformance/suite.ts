@@ -66,6 +66,10 @@ export async function runSuite({ args, bearer, timeoutMs, onText }: SuiteRun): P
     clearTimeout(timer);
     if (signal !== null) throw new Error(`the suite did not end within ${timeoutMs} ms: ${args.join(' ')}\n${last}`);
     const report = readReport(folder);
+    // A client that broke off leaves checks that nothing contradicted; the suite says so in words only.
+    if (/CLIENT (?:EXITED WITH ERROR|TIMED OUT)/.test(last))
+      for (const found of report.values())
+        found.set('client-finished', { status: 'FAILURE', message: 'the client ended with an error' });
     if (report.size === 0) throw new Error(`the suite found nothing: ${args.join(' ')}\n${last}`);
     return report;
   } finally {
@@ -73,7 +77,7 @@ export async function runSuite({ args, bearer, timeoutMs, onText }: SuiteRun): P
   }
 }
 
-function readReport(folder: string): Report {
+function readReport(folder: string): Map<string, Map<string, Finding>> {
   const report = new Map<string, Map<string, Finding>>();
   for (const name of readdirSync(folder).sort()) {
     // The folder of a scenario is `[server-]<scenario>-<time>`.

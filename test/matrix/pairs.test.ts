@@ -74,6 +74,10 @@ afterAll(async () => {
   await servers?.close();
 });
 
+test('every item of every server was approved', () => {
+  expect(node.refused).toEqual([]);
+});
+
 const rows: Array<Pair & Cell> = [];
 
 describe.each(REVISIONS)('a client of %s', (client) => {
