@@ -1,6 +1,6 @@
 /**
  * The public listener: connection and body limits, Host and Origin, routing, then one message (or one batch) through answer.ts and out.
- * Routes: POST, GET and DELETE /mcp/{org}/{server} and /mcp/{org}; their RFC 9728 metadata; nothing else.
+ * Routes: POST, GET and DELETE /mcp/{org}/{server} and /mcp/{org}; GET …/sse and POST …/messages of a server; RFC 9728 metadata; nothing else.
  * A reply is JSON, or the last event of the response's stream if something went out before it (outlet.ts).
  * Who sends no valid token learns nothing but how to get one: even an unreadable body is answered with 401 then.
  */
@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
-import type { Json, JsonObject } from '../lib/json.ts';
+import type { Json } from '../lib/json.ts';
 import { invalidRequest } from '../protocol/errors.ts';
 import { httpGuards } from '../protocol/http-guards.ts';
 import { NO_ENVELOPE } from '../protocol/meta.ts';
@@ -25,8 +25,10 @@ import { bodiless, refuseUnread } from './edge.ts';
 import { CLOSED, MAX_UNREAD, httpOutlet } from './outlet.ts';
 import type { HttpOutlet, Outlet } from './outlet.ts';
 import { refuseWith } from './refuse.ts';
+import { openSse, postSse } from './sse-endpoint.ts';
 import { callLog } from './streams.ts';
 import { subjectOf } from './subject.ts';
+import { asMessage } from './wire.ts';
 import type { Reply } from './wire.ts';
 
 export interface ListenerDeps extends AnswerDeps {
@@ -56,6 +58,8 @@ export interface Listener {
 }
 
 const PATH = /^\/mcp\/([a-z0-9-]{1,63})(?:\/([a-z0-9-]{1,63}))?$/;
+/** HTTP+SSE of 2024-11-05: the stream, and the address to post to. */
+const SSE_PATH = /^\/mcp\/([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})\/(sse|messages)$/;
 const METADATA_PREFIX = '/.well-known/oauth-protected-resource';
 /** Bodies under way may hold this much before who sends the next one is asked first. */
 const UNASKED_BYTES = 64 * 1_048_576;
@@ -111,13 +115,15 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const barred = isMetadata ? guardHost({ host: request.headers.host }) : guardHost(request.headers);
     if (barred) return write(response, wireError(barred));
     if (isMetadata) return metadata(request, response, path.slice(METADATA_PREFIX.length));
-    const match = PATH.exec(path);
+    const sse = SSE_PATH.exec(path);
+    const match = sse ?? PATH.exec(path);
     if (!match) return plain(response, 404, 'Not found.');
     const cors = corsHeaders(request, deps.allowedOrigins);
     if (request.method === 'OPTIONS' && cors) return write(response, { status: 204, headers: cors, body: '' });
 
     const endpoint = endpointOf(match[1] ?? '', match[2] ?? null);
-    if (request.method !== 'POST') return withoutBody(endpoint, request, response, cors);
+    if (sse && request.method !== (sse[3] === 'sse' ? 'GET' : 'POST')) return plain(response, 405, 'Method not allowed.');
+    if (request.method !== 'POST') return withoutBody(endpoint, request, response, cors, sse !== null);
     if (deps.ports.limits.full()) {
       return write(response, { status: 503, headers: { 'Retry-After': '1', Connection: 'close' }, body: '' });
     }
@@ -131,6 +137,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const body = await collect(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
     const read = body === 'too_large' ? null : readBody(body, request.headers, deps.readLimits);
+    if (sse && read) return posted(endpoint, request, response, read, cors);
     if (!read?.ok) {
       const error = read ? read.error : invalidRequest(null, 'The request body is too large', 413);
       const reply = await refuseUnread(callFor(endpoint, request, UNREAD, CLOSED), error, deps);
@@ -217,14 +224,16 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     request: IncomingMessage,
     response: ServerResponse,
     cors: Record<string, string> | null,
+    sse: boolean,
   ): Promise<void> {
-    const outlet = request.method === 'GET' ? outletFor(response, cors, () => call) : null;
+    const outlet = request.method === 'GET' ? outletFor(response, cors, () => call, sse) : null;
     const call = callFor(endpoint, request, outlet ? HEARING : UNREAD, outlet ?? CLOSED);
     response.on('close', () => deps.inflight.cancel(call.inflight, 'client_gone'));
     // Nothing is streamed before the guards have passed, however long they take.
     if (outlet) waiting.set(outlet, Number.POSITIVE_INFINITY);
     try {
-      const reply = await bodiless(call, request.method ?? '', outlet, deps);
+      const reply =
+        sse && outlet ? await openSse(call, outlet, deps) : await bodiless(call, request.method ?? '', outlet, deps);
       if (outlet?.streaming) response.end();
       else write(response, toWire(reply, 'json', cors));
     } finally {
@@ -232,13 +241,46 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     }
   }
 
+  /** HTTP+SSE: the message belongs to a stream that is open elsewhere. */
+  async function posted(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    read: ReturnType<typeof readBody>,
+    cors: Record<string, string> | null,
+  ): Promise<void> {
+    const named = new URL(request.url ?? '/', 'http://unused.invalid').searchParams.getAll('session');
+    const message = read.ok
+      ? read.value.kind === 'batch'
+        ? invalidRequest(null, 'Send one message per request: HTTP+SSE has no batches here')
+        : read.value
+      : read.error;
+    const reply = await postSse(
+      (about, session, outlet) => {
+        const { 'mcp-session-id': _sent, ...headers } = request.headers;
+        const call = callFor(endpoint, request, about ?? UNREAD, outlet ?? CLOSED);
+        return { ...call, headers: { ...headers, ...(session !== undefined && { 'mcp-session-id': session }) } };
+      },
+      named.length === 1 ? named[0]! : '',
+      message,
+      deps,
+    );
+    write(response, toWire(reply, 'json', cors));
+  }
+
   /** Legacy sessions can go on with a stream elsewhere; the session is known once the guards have passed. */
-  function outletFor(response: ServerResponse, cors: Record<string, string> | null, call: () => Call): HttpOutlet {
+  function outletFor(
+    response: ServerResponse,
+    cors: Record<string, string> | null,
+    call: () => Call,
+    replies = false,
+  ): HttpOutlet {
     return httpOutlet(response, {
       headers: cors ?? {},
       log: () => callLog(call(), deps.streams),
       primes: () => call().facts.session?.version === '2025-11-25',
-      maxUnread: () => (call().message.rule?.family === 'listen' ? MAX_UNREAD.endless : MAX_UNREAD.reply),
+      maxUnread: () =>
+        replies || call().message.rule?.family !== 'listen' ? MAX_UNREAD.reply : MAX_UNREAD.endless,
     });
   }
 
@@ -372,18 +414,6 @@ function collect(
 
 /** A refusal about the sender concerns the whole request, whatever else stood in it. */
 const isChallenge = (reply: Reply): boolean => reply.kind === 'error' && reply.error.httpStatus === 401;
-
-/** The reply as a JSON-RPC message, for a stream or a batch: there the HTTP status is past. */
-function asMessage(reply: Reply): JsonObject {
-  if (reply.kind === 'accepted') return {};
-  if (reply.kind === 'result') return { jsonrpc: '2.0', id: reply.id, result: reply.result };
-  const { id, code, message, data } = reply.error;
-  return {
-    jsonrpc: '2.0',
-    ...(id !== null && { id }),
-    error: { code, message, ...(data !== undefined && { data }) },
-  };
-}
 
 function toWire(reply: Reply, form: 'json' | 'sse', cors: Record<string, string> | null): WireResponse {
   if (reply.kind === 'accepted') return withHeaders(wireAccepted(), cors);

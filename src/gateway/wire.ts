@@ -30,6 +30,18 @@ export type Reply =
   /** 202 without a body. */
   | { readonly kind: 'accepted' };
 
+/** The reply as a JSON-RPC message, for a stream or a batch: there the HTTP status is past. */
+export function asMessage(reply: Reply): JsonObject {
+  if (reply.kind === 'accepted') return {};
+  if (reply.kind === 'result') return { jsonrpc: '2.0', id: reply.id, result: reply.result };
+  const { id, code, message, data } = reply.error;
+  return {
+    jsonrpc: '2.0',
+    ...(id !== null && { id }),
+    error: { code, message, ...(data !== undefined && { data }) },
+  };
+}
+
 /** JSON-RPC codes of our own, outside the reserved range as the specification asks (M23). */
 export const REMIT_CODES = { refused: 4030, unavailable: 5030, tooMany: 4290, unauthenticated: 4010 } as const;
 
