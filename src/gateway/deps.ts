@@ -15,7 +15,6 @@ import type { Parking } from './parking.ts';
 import type { Pipeline } from './pipeline.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import type { SseStreams } from './sse-endpoint.ts';
-import type { SseStreams } from './sse-endpoint.ts';
 import type { Streams } from './streams.ts';
 import type { Telemetry } from './telemetry.ts';
 import type { Reply } from './wire.ts';
@@ -35,7 +34,6 @@ export interface AnswerDeps extends GreetingDeps {
   readonly parking: Parking;
   readonly streams: Streams;
   readonly cancels: Cancels;
-  readonly sse: SseStreams;
   readonly sse: SseStreams;
   readonly connect: (server: ServerEntry, lane?: Lane) => Promise<Connection>;
   readonly maxResultBytes: number;

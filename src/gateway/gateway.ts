@@ -42,7 +42,6 @@ import { buildSnapshot } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { sessionBook } from './session-book.ts';
 import { sseStreams } from './sse-endpoint.ts';
-import { sseStreams } from './sse-endpoint.ts';
 import { TASK_SETTINGS, taskBook } from './task-book.ts';
 import { createTelemetry } from './telemetry.ts';
 import { withdraw } from './withdraw.ts';
@@ -250,7 +249,6 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     parking: parking(inflight),
     streams,
     cancels: cancels(exchange, inflight, clock),
-    sse: sseStreams(exchange, clock, onLost),
     sse: sseStreams(exchange, clock, onLost),
     relayAnswer: between.relayAnswer,
     relayRetry: between.relayRetry,

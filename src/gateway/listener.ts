@@ -122,7 +122,8 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     if (request.method === 'OPTIONS' && cors) return write(response, { status: 204, headers: cors, body: '' });
 
     const endpoint = endpointOf(match[1] ?? '', match[2] ?? null);
-    if (sse && request.method !== (sse[3] === 'sse' ? 'GET' : 'POST')) return plain(response, 405, 'Method not allowed.');
+    if (sse && request.method !== (sse[3] === 'sse' ? 'GET' : 'POST'))
+      return plain(response, 405, 'Method not allowed.');
     if (request.method !== 'POST') return withoutBody(endpoint, request, response, cors, sse !== null);
     if (deps.ports.limits.full()) {
       return write(response, { status: 503, headers: { 'Retry-After': '1', Connection: 'close' }, body: '' });
@@ -279,8 +280,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       headers: cors ?? {},
       log: () => callLog(call(), deps.streams),
       primes: () => call().facts.session?.version === '2025-11-25',
-      maxUnread: () =>
-        replies || call().message.rule?.family !== 'listen' ? MAX_UNREAD.reply : MAX_UNREAD.endless,
+      maxUnread: () => (replies || call().message.rule?.family !== 'listen' ? MAX_UNREAD.reply : MAX_UNREAD.endless),
     });
   }
 
