@@ -36,9 +36,11 @@ export async function startNode(servers: Readonly<Record<string, ServerParts>>):
         const item = ToolRecord.parse(stored.body);
         if (item.server !== id || !item.observed || item.approved) continue;
         const key = itemKey(item.kind, item.name);
-        await rig
-          .approveTool(id, key, 'read', SCOPE)
-          .catch((error: unknown) => refused.push(`${key}: ${String(error)}`));
+        try {
+          await rig.approveTool(id, key, 'read', SCOPE);
+        } catch (error) {
+          refused.push(`${key}: ${String(error)}`);
+        }
       }
     }
   } catch (error) {
