@@ -109,7 +109,8 @@ export interface ServerSpec {
   readonly upstream?: Readonly<Record<string, unknown>>;
   /** A server that runs elsewhere instead of a sink; everything it offers is approved as `risk` with scope `notes:read`. */
   readonly url?: string;
-  readonly risk?: RiskClass;
+  /** By the item's key, if it is not one for all; null leaves it unreviewed. */
+  readonly risk?: RiskClass | ((key: string) => RiskClass | null);
   /** Scripts the sink before it is looked at; whatever it then offers besides `tools` is approved, too. */
   readonly script?: (sink: Sink) => void;
 }
@@ -609,8 +610,11 @@ export async function startRig(options: RigOptions = {}) {
       const named = new Set(written.map((write) => write.id));
       for (const { id: item, body } of spec.url || spec.script ? view.records('tool', ORG) : []) {
         const record = ToolRecord.parse(body);
-        if (record.server === id && !named.has(item))
-          written.push(reviewed(id, itemKey(record.kind, record.name), spec.risk ?? 'read', 'notes:read'));
+        if (record.server !== id || named.has(item)) continue;
+        const key = itemKey(record.kind, record.name);
+        const { risk: given = 'read' } = spec;
+        const risk = typeof given === 'function' ? given(key) : given;
+        if (risk !== null) written.push(reviewed(id, key, risk, 'notes:read'));
       }
       await commit(written);
       return sink;
