@@ -167,6 +167,11 @@ export const ConfigSchema = z.strictObject({
         .default(512)
         .describe('Calls in flight on this node. One more is refused with 503 and Retry-After.'),
       maxConcurrentCallsPerPerson: count(1, 10_000).default(32).describe('Calls in flight for one person.'),
+      maxOpenStreams: count(1, 100_000)
+        .default(2_000)
+        .describe(
+          'Long streams open on this node: subscriptions and listening sessions. One more is refused with 503; one person has at most 50.',
+        ),
       callsPerMinutePerPerson: count(1, 1_000_000)
         .default(600)
         .describe('Calls one person may start per minute, over all servers.'),

@@ -223,6 +223,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
             refusalsPerMinutePerCaller: config.limits.refusalsPerMinutePerCaller,
             concurrentPerPerson: config.limits.maxConcurrentCallsPerPerson,
             concurrentCalls: config.limits.maxConcurrentCalls,
+            openStreams: config.limits.maxOpenStreams,
             maxBodyBytes: config.limits.maxBodyBytes,
             maxResultBytes: config.limits.maxResultBytes,
             callTimeoutMs: config.limits.callTimeoutMs,

@@ -6,6 +6,7 @@
 import { outcomeEntry } from '../audit/entries.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
+import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -88,21 +89,23 @@ async function recorded(
     count++;
     digest = digestOf([digest, message]);
   };
-  let why: string;
   let close: (() => void) | null = null;
+  let failed = false;
   try {
     if (!over.signal.aborted) close = await begin({ signal: over.signal, sent, end });
-    why = await ended.promise;
-  } finally {
-    clearTimeout(expiry);
-    signal.removeEventListener('abort', stopped);
-    over.abort('over');
-    close?.();
+  } catch (fault) {
+    failed = true;
+    deps.log('error', { ref: call.id, error: String(fault) }, 'a stream could not be opened');
+    end(isFault(fault) ? fault.code : 'unexpected');
   }
+  const why = await ended.promise;
+  clearTimeout(expiry);
+  signal.removeEventListener('abort', stopped);
+  close?.();
 
   const withdrawn = why.startsWith('lock') || why === 'standing';
   const outcome = {
-    ...outcomeFacts(call, deps, withdrawn ? 'cancelled' : 'ok', why, null, []),
+    ...outcomeFacts(call, deps, failed ? 'failed' : withdrawn ? 'cancelled' : 'ok', why, null, []),
     ...(digest !== null && { sent: { count, digest } }),
   };
   try {
@@ -112,7 +115,9 @@ async function recorded(
   } catch (fault) {
     return { kind: 'denied', denial: ledgerDenial(fault, true), index: prev };
   }
-  return { kind: 'ended', why };
+  return failed
+    ? { kind: 'denied', denial: { reason: 'guard_failed', guard: 'stream', fault: why }, index: prev }
+    : { kind: 'ended', why };
 }
 
 function noPlace(call: Call, full: 'person_full' | 'node_full'): Denial {

@@ -81,7 +81,7 @@ export interface GatewayDeps {
   readonly limits: LimitSettings & {
     readonly maxBodyBytes: number;
     readonly maxResultBytes: number;
-    /** Long streams open on this node. */
+    /** Long streams open on this node. Default: `STREAMS_PER_NODE`. */
     readonly openStreams?: number;
     readonly callTimeoutMs: number;
     /** How long a task may run. Default: an hour. */

@@ -4,6 +4,7 @@
  * A session listens in one place: a newer stream, on any node, ends the older one, because every message goes out once and the older
  * connection may be dead without anybody having noticed. A stream that goes on says what changed while nobody listened.
  */
+import { isFault } from '../lib/fault.ts';
 import { invalidRequest } from '../protocol/errors.ts';
 import { attend } from './attend.ts';
 import type { Stream } from './attend.ts';
@@ -41,7 +42,13 @@ export async function hearSession(call: Call, outlet: HttpOutlet, deps: AnswerDe
   const { nonce } = known(call, 'session');
   const last = call.headers['last-event-id'];
   const from = typeof last === 'string' ? readEventId(last) : null;
-  const about = from && (await deps.streams.logs.find(nonce, from.stream));
+  let about: Awaited<ReturnType<typeof deps.streams.logs.find>> = null;
+  try {
+    about = from && (await deps.streams.logs.find(nonce, from.stream));
+  } catch (fault) {
+    const code = isFault(fault) ? fault.code : 'unexpected';
+    return refuse(call, { reason: 'guard_failed', guard: 'stream', fault: code }, deps, measure);
+  }
   if (last !== undefined && (from === null || (about === null && from.kind === 'call')))
     return refused('Last-Event-ID names no event of this session that is still kept', 400);
   if (about && about.tool !== null) {
