@@ -86,7 +86,7 @@ describe.each(REVISIONS)('a client of %s', (client) => {
     async (pair) => {
       const id = idOf(pair.behind, pair.server);
       const session = await openClient(client, {
-        url: node.endpoint(id),
+        url: pair.facing === 'sse' ? `${node.endpoint(id)}/sse` : node.endpoint(id),
         // Whoever cancels a call on a shared stream gets no more log lines of it, so the two have a process each.
         token: node.token(id, client === NEWEST ? 'dora' : 'dana'),
         transport: pair.facing,
