@@ -96,6 +96,7 @@ export const TOOLS: readonly ToolSpec[] = [
   textTool('run_job', 'execute', 'notes:run'),
   textTool('pay_bill', 'regulated', 'notes:pay'),
 ];
+export const RISKS: readonly RiskClass[] = ['read', 'write', 'destructive', 'execute', 'regulated'];
 export const ALL_SCOPES = ['notes:read', 'notes:write', 'notes:delete', 'notes:run', 'notes:pay'];
 
 export interface ServerSpec {
