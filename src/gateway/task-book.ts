@@ -153,6 +153,11 @@ export const payloadOf = ({ result, error, inputRequests }: KeptTask): TaskPaylo
   ...(inputRequests && { inputRequests }),
 });
 
+/** The same status with the same questions: nothing that anybody need be told of. */
+function saysNothing(task: KeptTask, { status, inputRequests }: Partial<KeptTask>): boolean {
+  return status === task.status && JSON.stringify(inputRequests) === JSON.stringify(task.inputRequests);
+}
+
 interface Running {
   readonly id: string;
   readonly hands: TaskHands;
@@ -239,6 +244,7 @@ export function taskBook(
 
   async function rewriteNow(task: Running, change: Partial<KeptTask>): Promise<boolean> {
     while (!task.over) {
+      if (saysNothing(task.item.value, change)) return true;
       const next = changed(task.item.value, change);
       const seq = await write(task.id, next, task.item.seq);
       if (seq !== null) {

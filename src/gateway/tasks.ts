@@ -177,16 +177,19 @@ async function answerResult(
     limits.leave(person);
   }
   if (task === null) return refuse(call, { reason: 'task_unknown' }, deps, measure);
-  const over = task;
-  const reply = await guarded(call, message, over, deps, measure, () =>
-    Promise.resolve(
-      isOver(over)
-        ? { result: relatedToTask(over.result ?? { error: errorOf(over) }, id) }
-        : { denial: { reason: 'guard_failed', guard: 'tasks', fault: call.inflight.cancelledBy ?? 'unexpected' } },
-    ),
-  );
-  if (reply.kind !== 'result' || over.result) return reply;
-  return { kind: 'error', error: { httpStatus: 200, id: message.id, ...errorOf(over) } };
+  if (!isOver(task)) {
+    // Ended before the task was: what ended it says why.
+    const about = aboutItem({ ...call, snapshot: deps.snapshot() }, task);
+    const denial =
+      (await deps.pipeline.readmit(about, 'task', deps.ports)) ??
+      (await deps.pipeline.admit(about, 'kept', deps.ports));
+    const fault = call.inflight.cancelledBy ?? 'unexpected';
+    return refuse(about, denial ?? { reason: 'guard_failed', guard: 'tasks', fault }, deps, measure);
+  }
+  const result = relatedToTask(task.result ?? { error: errorOf(task) }, id);
+  const reply = await guarded(call, message, task, deps, measure, () => Promise.resolve({ result }));
+  if (reply.kind !== 'result' || task.result) return reply;
+  return { kind: 'error', error: { httpStatus: 200, id: message.id, ...errorOf(task) } };
 }
 
 /** What the call itself would have been answered with. */

@@ -1,4 +1,7 @@
 /** Tasks as clients of both revisions meet them, over servers of both eras. Who may see one, and faults: tasks-guarded.test.ts. */
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { CallToolResultSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ASKS } from '../../src/inventory/records.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -355,6 +358,62 @@ describe.each(ERAS)('questions of a real %s server inside a task', (era) => {
     }
     await live.answer;
     expect(JSON.stringify(live.events.at(-1))).not.toContain('Deleted c.');
+  });
+});
+
+describe.each(ERAS)('an unmodified SDK v1 client, a %s server', (era) => {
+  const server = `real-${era}`;
+
+  async function connect() {
+    const client = new Client({ name: 'v1', version: '1' }, { capabilities: { elicitation: { form: {} }, tasks: {} } });
+    const authorization = `Bearer ${rig.token('dana', { server })}`;
+    const url = new URL(`${rig.url}${rig.endpoint(server)}`);
+    await client.connect(new StreamableHTTPClientTransport(url, { requestInit: { headers: { authorization } } }));
+    await client.listTools();
+    return client;
+  }
+
+  test('streams a task to its result, and answers what it is asked on the way', async () => {
+    const client = await connect();
+    const asked: string[] = [];
+    client.setRequestHandler(ElicitRequestSchema, ({ params }) => {
+      asked.push(params.message);
+      return { action: 'accept', content: { confirm: true } };
+    });
+    const kinds: string[] = [];
+    const stream = client.experimental.tasks.callToolStream(
+      { name: 'confirm_delete', arguments: { filename: 'sdk' } },
+      CallToolResultSchema,
+      { task: { ttl: 60_000 } },
+    );
+    let text = '';
+    for await (const message of stream) {
+      kinds.push(message.type);
+      if (message.type === 'result') text = JSON.stringify(message.result);
+    }
+    expect(kinds[0]).toBe('taskCreated');
+    expect(kinds.at(-1)).toBe('result');
+    expect(asked).toEqual(['Delete sdk?']);
+    expect(text).toContain('Deleted sdk.');
+    await client.close();
+  });
+
+  test('gets, lists and cancels its tasks', async () => {
+    const client = await connect();
+    const stream = client.experimental.tasks.callToolStream(
+      { name: 'slow_compute', arguments: { seconds: 60 } },
+      CallToolResultSchema,
+      { task: { ttl: 60_000 } },
+    );
+    const { value } = await stream.next();
+    if (value?.type !== 'taskCreated') throw new Error(`no task: ${JSON.stringify(value)}`);
+    const { taskId } = value.task;
+    expect((await client.experimental.tasks.getTask(taskId)).status).toBe('working');
+    expect((await client.experimental.tasks.listTasks()).tasks.map((task) => task.taskId)).toContain(taskId);
+    expect((await client.experimental.tasks.cancelTask(taskId)).status).toBe('cancelled');
+    await expect(client.experimental.tasks.getTaskResult(taskId, CallToolResultSchema)).rejects.toThrow('cancelled');
+    await stream.return?.(undefined);
+    await client.close();
   });
 });
 
