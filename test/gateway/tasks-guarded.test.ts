@@ -44,6 +44,15 @@ function held(rig: Rig, server = 'notes') {
   return { release: resolve, gone: gone.promise };
 }
 
+const QUESTION = {
+  method: 'elicitation/create',
+  params: {
+    message: 'Sure?',
+    requestedSchema: { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] },
+  },
+};
+const AGREED: JsonObject = { action: 'accept', content: { ok: true } };
+
 const METHODS = ['tasks/get', 'tasks/update', 'tasks/cancel'];
 const more = (method: string) => (method === 'tasks/update' ? { more: { inputResponses: {} } } : {});
 
@@ -260,6 +269,51 @@ describe('the record of a task', () => {
   });
 });
 
+describe('how long a task may run', () => {
+  const asking = { notes: { tools: JOBS, record: { asks: [...ASKS], timeoutMs: 300 } } };
+  const limits = { callTimeoutMs: 300, taskTimeoutMs: 15_000 };
+
+  test('is its own limit: neither that of a call nor that of its server', async () => {
+    const rig = await rigOf({ servers: asking, limits });
+    const { release } = held(rig);
+    const id = await begin(rig, 'optional_job', { era: 'legacy', task: {} });
+    const waiting = onTask(rig, 'tasks/result', id, { era: 'legacy' });
+    // A plain call that began later has given up by then.
+    const plain = await rig.call('notes', 'plain_job', { text: 'x' });
+    expect(plain.result?.['isError']).toBe(true);
+    release();
+    expect((await waiting).text).toContain(SECRET);
+  });
+
+  test('and then the call is given up, with an outcome that says so', async () => {
+    const rig = await rigOf({ servers: asking, limits: { ...limits, taskTimeoutMs: 200 } });
+    const { gone } = held(rig);
+    const id = await begin(rig, 'optional_job');
+    await gone;
+    const { result } = await reaches(rig, id, 'completed');
+    expect(result).toMatchObject({ isError: true });
+    expect(JSON.stringify(result)).toContain('Whether the call had an effect is unknown');
+    expect(await rig.entries('outcome')).toMatchObject([{ outcome: { status: 'failed' } }]);
+  });
+
+  test('whoever is asked has as long to answer, and then the task is cancelled', async () => {
+    const rig = await rigOf({ servers: asking, limits: { ...limits, taskTimeoutMs: 2_500 } });
+    rig.sink().onCall(({ message }) => {
+      const answers = (message['params'] as JsonObject)['inputResponses'];
+      return answers === undefined ? { resultType: 'input_required', inputRequests: { sure: QUESTION } } : text(SECRET);
+    });
+    const how = { capabilities: TASKS_AND_FORMS };
+    const slow = await begin(rig, 'optional_job', how);
+    const shown = await reaches(rig, slow, 'input_required', how);
+    const [key] = Object.keys(shown['inputRequests'] as JsonObject);
+    await onTask(rig, 'tasks/update', slow, { ...how, more: { inputResponses: { [key!]: AGREED } } });
+    await reaches(rig, slow, 'completed', how);
+    const forgotten = await begin(rig, 'optional_job', how);
+    const { statusMessage } = await reaches(rig, forgotten, 'cancelled', how);
+    expect(statusMessage).toBe('Nobody answered in time.');
+  });
+});
+
 describe('two nodes over one exchange', () => {
   const clock = manualClock(Date.now());
 
@@ -318,19 +372,17 @@ describe('two nodes over one exchange', () => {
     const { rig, there } = await pair({
       servers: { notes: { tools: JOBS, record: { asks: [...ASKS] } } },
     });
-    const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] };
-    const question = { method: 'elicitation/create', params: { message: 'Sure?', requestedSchema: schema } };
     rig.sink().onCall(({ message }) => {
       const answers = (message['params'] as JsonObject)['inputResponses'];
       return answers === undefined
-        ? { resultType: 'input_required', inputRequests: { sure: question }, requestState: 'mine' }
+        ? { resultType: 'input_required', inputRequests: { sure: QUESTION }, requestState: 'mine' }
         : text(JSON.stringify(answers));
     });
     const how = { capabilities: TASKS_AND_FORMS };
     const id = await begin(rig, 'optional_job', how);
     const shown = await reaches(there, id, 'input_required', how);
     const [key] = Object.keys(shown['inputRequests'] as JsonObject);
-    const inputResponses = { [key!]: { action: 'accept', content: { ok: true } } };
+    const inputResponses = { [key!]: AGREED };
     await onTask(there, 'tasks/update', id, { ...how, more: { inputResponses } });
     const { result } = await reaches(there, id, 'completed', how);
     expect(JSON.stringify(result)).toContain('\\"ok\\":true');
@@ -340,6 +392,26 @@ describe('two nodes over one exchange', () => {
     expect(
       (await rig.entries('outcome')).map((entry) => (entry as { outcome?: { status: string } }).outcome?.status),
     ).toEqual(['input_required', 'ok']);
+  });
+
+  test('a question before the task is answered there, and the server that waits here goes on: it is called once', async () => {
+    const { rig, there } = await pair({
+      servers: { notes: { era: 'legacy', tools: JOBS, record: { asks: [...ASKS] } } },
+    });
+    rig.sink().onCall(async ({ ask }) => text(JSON.stringify(await ask(QUESTION.method, QUESTION.params))));
+    const how = { capabilities: TASKS_AND_FORMS };
+    const call = { name: 'required_job', arguments: { text: 'x' } };
+    const first = (await rig.ask('notes', 'tools/call', call, how)).result!;
+    expect(first['resultType']).toBe('input_required');
+    const [key] = Object.keys(first['inputRequests'] as JsonObject);
+    const retry = { ...call, requestState: first['requestState']!, inputResponses: { [key!]: AGREED } };
+    const stolen = await there.ask('notes', 'tools/call', retry, { ...how, as: 'dora' });
+    expect(stolen.error?.message).toContain('requestState is not valid');
+    const { result } = await there.ask('notes', 'tools/call', retry, how);
+    expect(result).toMatchObject({ resultType: 'task' });
+    const done = await reaches(there, result!['taskId'] as string, 'completed', how);
+    expect(JSON.stringify(done)).toContain('\\"ok\\":true');
+    expect(rig.sink().calls()).toHaveLength(1);
   });
 
   test('a task whose node is silent for 45 s has failed, for everybody; what the node still finds out is not written', async () => {
