@@ -158,6 +158,10 @@ function saysNothing(task: KeptTask, { status, inputRequests }: Partial<KeptTask
   return status === task.status && JSON.stringify(inputRequests) === JSON.stringify(task.inputRequests);
 }
 
+/** Why its runner stops: somebody cancelled it, or took it for lost. */
+const endedBy = (latest: TopicItem<KeptTask> | null): string =>
+  latest?.value.status === 'cancelled' ? 'task_cancelled' : 'lease_lost';
+
 interface Running {
   readonly id: string;
   readonly hands: TaskHands;
@@ -253,7 +257,7 @@ export function taskBook(
         return true;
       }
       const latest = await taskTopic(task.id).latest();
-      if (latest === null || isOver(latest.value)) drop(task, 'task_cancelled');
+      if (latest === null || isOver(latest.value)) drop(task, endedBy(latest));
       else task.item = latest;
     }
     return false;
@@ -355,7 +359,7 @@ export function taskBook(
           .latest()
           .catch(() => undefined);
         if (latest === undefined || task.over) return;
-        if (latest === null || (latest.seq > task.item.seq && isOver(latest.value))) drop(task, 'task_cancelled');
+        if (latest === null || (latest.seq > task.item.seq && isOver(latest.value))) drop(task, endedBy(latest));
       }
       async function collect(): Promise<void> {
         const letters = await inboxTopic(id)

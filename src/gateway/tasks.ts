@@ -3,12 +3,10 @@
  * of the extension (2026-07-28) and of 2025-11-25. Each of them finds a task only for whom it belongs to: for everybody else it is as
  * unknown as a made-up id (AZ-09); and what it holds leaves only while its server and tool still stand for that person (AZ-04).
  */
-import type { Denial } from './denial.ts';
-import type { AnswerDeps } from './deps.ts';
-import type { InboundRequest } from '../protocol/read-request.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { invalidParams, methodNotFound } from '../protocol/errors.ts';
+import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
 import {
   TASKS_REQUIRED,
@@ -24,6 +22,8 @@ import { ANSWER_WITHIN_MS } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { keepsTasks } from './capabilities.ts';
+import type { Denial } from './denial.ts';
+import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
 import { isTheirs, ownerOf } from './guards/task-is-theirs.ts';

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
+import { LedgerFault } from '../../src/audit/ledger.ts';
 import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import { PASS, learn } from '../../src/gateway/guard.ts';
@@ -249,6 +250,19 @@ describe('the record of a task', () => {
     await expect(begin(rig, 'optional_job')).rejects.toThrow('cannot record this call');
     rig.faults.before = null;
     expect(rig.sink().calls()).toEqual([]);
+  });
+
+  test('a result whose outcome cannot be recorded is not kept for anybody', async () => {
+    const rig = await rigOf();
+    held(rig).release();
+    rig.faults.before = ({ kind, ref }) => {
+      if (kind === 'outcome') throw new LedgerFault('ledger_unavailable', `no room for ${ref}`);
+    };
+    const id = await begin(rig, 'optional_job');
+    const { error } = await reaches(rig, id, 'failed');
+    expect(error).toMatchObject({ code: 5030, message: expect.stringContaining('cannot be recorded') as string });
+    expect((await onTask(rig, 'tasks/get', id)).text).not.toContain(SECRET);
+    expect(rig.sink().calls()).toHaveLength(1);
   });
 
   test('one person can have so many tasks and no more, whoever asks for others', async () => {
