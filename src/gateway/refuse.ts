@@ -72,6 +72,7 @@ export async function refuse(
     ref: call.id,
     metadataUrl: call.endpoint.metadataUrl,
     defaultScopes: deps.defaultScopes(call.endpoint.server),
+    aggregate: call.endpoint.server === null,
     sessionSent: call.headers['mcp-session-id'] !== undefined,
   });
 }

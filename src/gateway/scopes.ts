@@ -14,6 +14,10 @@ const IN_WORDS: Readonly<Record<RiskClass, string>> = {
   regulated: 'Act on regulated data',
 };
 
+/** A challenge is a header, and a metadata document has its bound at the authorization server: an aggregate of many servers names the first. */
+const MAX_DEFAULTS = 50;
+const MAX_SCOPES = 2_000;
+
 export interface ScopeDescriptions {
   /** Null: of every server that is enabled, for the aggregate. */
   defaults(server: string | null): readonly string[];
@@ -53,7 +57,8 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
       [...of(server)]
         .filter(([, { risks }]) => [...risks].every((risk) => risk === 'read'))
         .map(([scope]) => scope)
-        .sort(),
+        .sort()
+        .slice(0, MAX_DEFAULTS),
     all: (server) =>
       [...of(server)]
         .map(([scope, { risks, tools }]) => ({
@@ -65,7 +70,8 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
           ),
           risk: RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated',
         }))
-        .sort((a, b) => (a.scope < b.scope ? -1 : 1)),
+        .sort((a, b) => (a.scope < b.scope ? -1 : 1))
+        .slice(0, MAX_SCOPES),
   };
 }
 

@@ -57,6 +57,8 @@ export interface RefusalFacts {
   readonly metadataUrl: string;
   /** Scopes to name in a 401: what a first token for this server should carry. */
   readonly defaultScopes: readonly string[];
+  /** The message came to the aggregate, where a server is part of a name. */
+  readonly aggregate: boolean;
   /** The client sent a session id (legacy). */
   readonly sessionSent: boolean;
 }
@@ -134,6 +136,8 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
         'Your account has no access here. Ask your administrator, quoting the reference.',
       );
     case 'locked':
+      // As in its lists: whether such a server exists is nobody's to try out.
+      if (denial.on === 'server' && facts.aggregate) return unknownTool();
       if (denial.on === 'token') return unauthenticated(true, 'The access token was revoked. Sign in again.');
       if (denial.on === 'tool')
         return refused('This tool is locked by an administrator. Ask them, quoting the reference; do not retry.');
@@ -145,6 +149,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'server_unknown':
       return error(404, REMIT_CODES.refused, 'There is no such server here. Check the URL.');
     case 'server_not_enabled':
+      if (facts.aggregate) return unknownTool();
       return error(403, REMIT_CODES.refused, 'This server is not in service. Ask its owner, quoting the reference.');
     case 'session_unknown':
       return withReference(facts.sessionSent ? sessionNotFound(id) : sessionRequired(id), ref);

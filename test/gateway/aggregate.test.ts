@@ -115,6 +115,7 @@ describe.each(ERAS)('a %s client', (era) => {
   test.each<[string, string, JsonObject]>([
     ['a server there is none of', 'tools/call', { name: 'nothing__read_note', arguments: { text: 'x' } }],
     ['a server that is not for it', 'tools/call', { name: 'vault__read_note', arguments: { text: 'x' } }],
+    ['a server out of service', 'tools/call', { name: 'gone__read_note', arguments: { text: 'x' } }],
     ['no prefix', 'tools/call', { name: 'read_note', arguments: { text: 'x' } }],
     ['an empty prefix', 'tools/call', { name: '__read_note', arguments: { text: 'x' } }],
     ['a prefix of two servers', 'tools/call', { name: 'files__notes__read_note', arguments: { text: 'x' } }],
@@ -157,7 +158,8 @@ describe.each(ERAS)('a %s client', (era) => {
     const lock = await rig.lock({ kind: 'server', value: 'files' });
     expect(names(await ask('prompts/list'), 'prompts', 'name')).toEqual(['notes__greet']);
     const refused = await ask('prompts/get', { name: 'files__greet' });
-    expect(refused.status).toBe(403);
+    expect(refused.error).toMatchObject({ code: -32602, message: 'Unknown prompt or resource.' });
+    expect((await rig.about(refused.reference))[0]?.decision?.reason).toMatch(/^locked:server:/);
     await rig.unlock(lock);
     expect(names(await ask('prompts/list'), 'prompts', 'name')).toEqual(['files__greet', 'notes__greet']);
   });

@@ -17,6 +17,7 @@ const FACTS: RefusalFacts = {
   ref: REF,
   metadataUrl: METADATA,
   defaultScopes: ['notes:read'],
+  aggregate: false,
   sessionSent: true,
 };
 
