@@ -6,6 +6,7 @@
  * CRASH: events that reached the client and not the exchange are not replayed; the stream stays without an end until it expires.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.ts';
 import type { SealedExchange, Topic } from './exchange-box.ts';
@@ -49,6 +50,8 @@ const MAX_WAITING_IN_ALL = 64 * 1_048_576;
 const BATCH = 4 * 1_048_576;
 const PAGE = 50;
 const LOOK_MS = 15_000;
+const FIND_TRIES = 5;
+const FIND_EVERY_MS = 50;
 
 const ID = /^([cs][A-Za-z0-9_-]{16})\.(\d{1,9})$/;
 
@@ -165,8 +168,14 @@ export function eventLogs(exchange: SealedExchange, clock: Clock): EventLogs {
   return {
     open,
     async find(session, stream) {
-      const [first] = await topicOf(session, stream).read(0, 1);
-      return first?.value.kind === 'open' ? { server: first.value.server, tool: first.value.tool } : null;
+      const topic = topicOf(session, stream);
+      // Its first event may have reached the client a moment before the exchange.
+      for (let tries = 0; ; tries++) {
+        const [first] = await topic.read(0, 1);
+        if (first?.value.kind === 'open') return { server: first.value.server, tool: first.value.tool };
+        if (first !== undefined || tries === FIND_TRIES) return null;
+        await sleep(FIND_EVERY_MS);
+      }
     },
     async follow(session, from, take, signal, idleMs) {
       const topic = topicOf(session, from.stream);
@@ -192,10 +201,18 @@ export function eventLogs(exchange: SealedExchange, clock: Clock): EventLogs {
             continue;
           }
           const left = idleSince + idleMs - performance.now();
-          if (left <= 0 || (await topic.latest()) === null) return 'quiet';
-          const timer = setTimeout(wake, Math.min(left, LOOK_MS)).unref();
+          if (left <= 0) return 'quiet';
+          let late = false;
+          const timer = setTimeout(
+            () => {
+              late = true;
+              wake();
+            },
+            Math.min(left, LOOK_MS),
+          ).unref();
           await news.promise;
           clearTimeout(timer);
+          if (late && (await topic.latest()) === null) return 'quiet';
         }
       } finally {
         unwatch();

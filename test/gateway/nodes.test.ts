@@ -2,6 +2,8 @@
  * Two gateways of one deployment in this process, over one state, one log and one exchange: what began on one goes on on the other.
  * The same over two connections to a real PostgreSQL at the end. The oracle is the sink.
  */
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
@@ -271,6 +273,73 @@ const trusting: NonNullable<Parameters<typeof tableWith>[0][string]> = (call) =>
   const person = [...call.snapshot.people.values()].find((one) => one?.id === 'dana');
   return { pass: true, learned: { person: person! } };
 };
+
+/** A fetch that cuts an answer off after its first event that is a message, and sends every GET to the other node. */
+function brokenWay({ rig, nodes }: Deployment): { readonly fetch: typeof fetch; readonly resumed: string[] } {
+  const resumed: string[] = [];
+  const bearer = `Bearer ${rig.token('dana', { audience: nodes[1].listener.resourceUrl('old') })}`;
+  let cut = false;
+  return {
+    resumed,
+    async fetch(url, init) {
+      const headers = new Headers(init?.headers);
+      if (init?.method !== 'POST') {
+        const last = headers.get('last-event-id');
+        if (last !== null) resumed.push(last);
+        headers.set('authorization', bearer);
+        return fetch(nodes[1].listener.resourceUrl('old'), { ...init, headers });
+      }
+      const answer = await fetch(url, init);
+      if (cut || !answer.headers.get('content-type')?.includes('event-stream') || answer.body === null) return answer;
+      cut = true;
+      const reader = answer.body.getReader();
+      let read = '';
+      const body = new ReadableStream<Uint8Array>({
+        async pull(controller) {
+          const { value, done } = await reader.read();
+          if (done) return controller.close();
+          read += Buffer.from(value).toString();
+          controller.enqueue(value);
+          if (!read.includes('notifications/progress')) return;
+          await reader.cancel();
+          controller.error(new TypeError('the network is gone'));
+        },
+      });
+      return new Response(body, answer);
+    },
+  };
+}
+
+test('L7: an SDK v1 client whose connection breaks in the middle of a call gets its result from another node', async () => {
+  const two = await deploy();
+  let release = (): void => undefined;
+  const held = new Promise<void>((resolve) => void (release = resolve));
+  two.rig.sink('old').onCall(async ({ notify, message }) => {
+    const { _meta } = message['params'] as { _meta: { progressToken: unknown } };
+    notify('notifications/progress', { ..._meta, progress: 1 });
+    await held;
+    notify('notifications/progress', { ..._meta, progress: 2 });
+    return { content: [{ type: 'text', text: 'at last' }] };
+  });
+  const way = brokenWay(two);
+  const client = new Client({ name: 'v1', version: '1' });
+  const authorization = `Bearer ${two.rig.token('dana', { server: 'old' })}`;
+  await client.connect(
+    new StreamableHTTPClientTransport(new URL(two.rig.resource('old')), {
+      requestInit: { headers: { authorization } },
+      fetch: way.fetch,
+    }),
+  );
+  const progressed: number[] = [];
+  const calling = client.callTool(READ, undefined, { onprogress: ({ progress }) => void progressed.push(progress) });
+  await two.rig.until('it resumes on the other node', () => way.resumed.length > 0, 10_000);
+  release();
+  expect((await calling).content).toEqual([{ type: 'text', text: 'at last' }]);
+  expect(progressed).toEqual([1, 2]);
+  expect(two.rig.sink('old').calls()).toHaveLength(1);
+  await client.close();
+  await two.stop();
+});
 
 test('the same over two connections to a real PostgreSQL', async () => {
   const postgres = await startPostgres();
