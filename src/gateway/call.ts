@@ -15,7 +15,7 @@ import type { Inflight } from './inflight.ts';
 import type { Outlet } from './outlet.ts';
 import type { PersonEntry, ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
 import type { Subject } from './subject.ts';
-import type { KeptTask } from './task-book.ts';
+import type { KeptTask } from './kept-task.ts';
 
 /** The protected resource that was addressed, from the request's path. */
 export interface Endpoint {

@@ -3,71 +3,18 @@
  * expecting to be the last who wrote; any node may end it (cancelled; failed, when its node is gone), and the runner then finds out.
  * A node says that it still runs a task by a lease: the topic `task-lease/<id>`, which expires unless it is renewed.
  * Answers for a task that runs elsewhere go to `task-inbox/<id>`. Old-style lists read `tasks-of/<owner>/<day>`.
- * Not here: who may see a task (tasks.ts), what a task does (task-run.ts). Losing all of this loses conversations, never a record.
+ * Not here: who may see a task (guards/task-is-theirs.ts), what a task does (task-run.ts). Losing all of this loses conversations, never a record.
+ * Long because it is one closure over the tasks of this node.
  */
-import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { sha256Hex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
-import type { Json, JsonObject } from '../lib/json.ts';
-import { isJsonObject } from '../lib/json.ts';
-import type { TaskFacts, TaskPayload, TaskStatus } from '../protocol/tasks.ts';
 import type { SealedExchange, TopicItem } from './exchange-box.ts';
+import { Answers, Kept, Owner, isOver, isTaskId, newTaskId, saysNothing } from './kept-task.ts';
+import type { KeptTask, TaskAnswers, TaskChange, TaskOwner } from './kept-task.ts';
 import { REMIT_CODES } from './wire.ts';
-
-// Sealed by us from parsed JSON: only the outer shape can differ, between releases.
-const Members = z.custom<JsonObject>((value) => isJsonObject(value));
-
-const Owner = z.strictObject({
-  issuer: z.string(),
-  subject: z.string(),
-  client: z.string(),
-  org: z.string(),
-  /** Where it was begun, and where it is answered: a server's own endpoint or (null) the aggregate. */
-  endpoint: z.string().nullable(),
-  /** The results of one era mean nothing in the other. */
-  era: z.enum(['modern', 'legacy']),
-});
-export type TaskOwner = z.infer<typeof Owner>;
-
-const Kept = z.strictObject({
-  owner: Owner,
-  server: z.string(),
-  /** The tool, as its server calls it. */
-  tool: z.string(),
-  status: z.enum(['working', 'input_required', 'completed', 'failed', 'cancelled']),
-  statusMessage: z.string().nullable(),
-  /** ms since the epoch. */
-  createdAt: z.number().int(),
-  lastUpdatedAt: z.number().int(),
-  ttlMs: z.number().int(),
-  /** How long it stays after its end, at least. */
-  restMs: z.number().int(),
-  result: Members.nullable(),
-  error: Members.nullable(),
-  inputRequests: Members.nullable(),
-});
-export type KeptTask = Readonly<z.infer<typeof Kept>>;
-
-const Answers = z.strictObject({
-  responses: Members,
-  /** Questions that, if `responses` does not settle them, get no answer. */
-  declined: z.array(z.string()),
-});
-export type TaskAnswers = Readonly<z.infer<typeof Answers>>;
-
-/** What changed; everything that goes with a status is set anew with it. */
-export type TaskChange =
-  | { readonly status: 'working'; readonly statusMessage?: string }
-  | { readonly status: 'input_required'; readonly inputRequests: JsonObject }
-  | { readonly status: 'completed'; readonly result: JsonObject }
-  | {
-      readonly status: 'failed';
-      readonly error: { readonly code: number; readonly message: string; readonly data?: Json };
-    }
-  | { readonly status: 'cancelled'; readonly statusMessage: string };
 
 /** What the book can do with a task that runs here. */
 export interface TaskHands {
@@ -129,34 +76,6 @@ const LEAST_REST_MS = 60_000;
 const LEASE_MS = 45_000;
 const RENEW_EVERY_MS = 10_000;
 const DAY_MS = 86_400_000;
-const POLL_INTERVAL_MS = 1_000;
-
-const ID = /^task_[A-Za-z0-9_-]{32}$/;
-export const isTaskId = (text: string): boolean => ID.test(text);
-const OVER: ReadonlySet<TaskStatus> = new Set(['completed', 'failed', 'cancelled']);
-export const isOver = ({ status }: { readonly status: TaskStatus }): boolean => OVER.has(status);
-
-export const factsOf = (taskId: string, task: KeptTask): TaskFacts => ({
-  taskId,
-  status: task.status,
-  statusMessage: task.statusMessage,
-  createdAt: task.createdAt,
-  lastUpdatedAt: task.lastUpdatedAt,
-  ttlMs: task.ttlMs,
-  pollIntervalMs: POLL_INTERVAL_MS,
-  isError: task.result?.['isError'] === true,
-});
-
-export const payloadOf = ({ result, error, inputRequests }: KeptTask): TaskPayload => ({
-  ...(result && { result }),
-  ...(error && { error: error as NonNullable<TaskPayload['error']> }),
-  ...(inputRequests && { inputRequests }),
-});
-
-/** The same status with the same questions: nothing that anybody need be told of. */
-function saysNothing(task: KeptTask, { status, inputRequests }: Partial<KeptTask>): boolean {
-  return status === task.status && JSON.stringify(inputRequests) === JSON.stringify(task.inputRequests);
-}
 
 /** Why its runner stops: somebody cancelled it, or took it for lost. */
 const endedBy = (latest: TopicItem<KeptTask> | null): string =>
@@ -284,8 +203,7 @@ export function taskBook(
   }
 
   async function readItem(id: string): Promise<TopicItem<KeptTask> | null> {
-    // ATTACKER-CONTROLLED: the id becomes the name of a topic.
-    if (!ID.test(id)) return null;
+    if (!isTaskId(id)) return null;
     const item = await taskTopic(id).latest();
     if (item === null || isOver(item.value) || running.has(id)) return item;
     if ((await leaseTopic(id).latest()) !== null) return item;
@@ -316,7 +234,7 @@ export function taskBook(
       else places.set(person, count);
     },
     async begin(owner, { server, tool }, askedTtlMs, hands) {
-      const id = `task_${randomBytes(24).toString('base64url')}`;
+      const id = newTaskId();
       const now = clock.now();
       const ttlMs = askedTtlMs === null ? REST_MS : Math.min(Math.max(askedTtlMs, TTL_MS.least), TTL_MS.most);
       const value: KeptTask = {
@@ -404,7 +322,7 @@ export function taskBook(
       if (here) return here.hands.answer(answers);
       await inboxTopic(id).append([answers], { expiresAt: clock.now() + REST_MS });
     },
-    watch: (id, listener) => (ID.test(id) ? taskTopic(id).watch(listener) : () => undefined),
+    watch: (id, listener) => (isTaskId(id) ? taskTopic(id).watch(listener) : () => undefined),
     async *list(owner, place) {
       const today = Math.floor(clock.now() / DAY_MS);
       const [day = 0, seq = 0] = place.split('.').map(Number);

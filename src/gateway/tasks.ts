@@ -2,6 +2,7 @@
  * Tasks as clients meet them (decision 0008, "Tasks are the gateway's"): which calls become tasks, and the methods that follow them,
  * of the extension (2026-07-28) and of 2025-11-25. Each of them finds a task only for whom it belongs to: for everybody else it is as
  * unknown as a made-up id (AZ-09); and what it holds leaves only while its server and tool still stand for that person (AZ-04).
+ * Long because it is the whole table of those methods.
  */
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
@@ -30,8 +31,8 @@ import { isTheirs, ownerOf } from './guards/task-is-theirs.ts';
 import { recorded } from './recorded.ts';
 import type { Done } from './recorded.ts';
 import { refuse } from './refuse.ts';
-import { factsOf, isOver, payloadOf } from './task-book.ts';
-import type { KeptTask } from './task-book.ts';
+import { factsOf, isOver, payloadOf } from './kept-task.ts';
+import type { KeptTask } from './kept-task.ts';
 import type { TaskWish } from './task-run.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { REMIT_CODES } from './wire.ts';

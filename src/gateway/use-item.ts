@@ -23,7 +23,7 @@ import type { Intent, Performed, Ways } from './perform.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
-import { factsOf, isTaskId } from './task-book.ts';
+import { factsOf, isTaskId } from './kept-task.ts';
 import { beginTask } from './task-run.ts';
 import type { AskedFirst } from './task-run.ts';
 import { runsAsTask, theirTask } from './tasks.ts';

@@ -9,7 +9,7 @@ import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import { PASS, learn } from '../../src/gateway/guard.ts';
 import { PIPELINE } from '../../src/gateway/pipeline.ts';
-import type { KeptTask } from '../../src/gateway/task-book.ts';
+import type { KeptTask } from '../../src/gateway/kept-task.ts';
 import { ASKS } from '../../src/inventory/records.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';

@@ -8,7 +8,7 @@ import { known } from '../call.ts';
 import type { Call } from '../call.ts';
 import { keepsTasks } from '../capabilities.ts';
 import { PASS, deny, guard, learn } from '../guard.ts';
-import type { KeptTask, TaskOwner } from '../task-book.ts';
+import type { KeptTask, TaskOwner } from '../kept-task.ts';
 
 /** Whose a task is that this call begins, or may touch. */
 export function ownerOf(call: Call): TaskOwner {
