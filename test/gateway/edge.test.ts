@@ -21,16 +21,6 @@ describe('other HTTP methods', () => {
     },
   );
 
-  test('GET asks for an event stream in vain, for now', async () => {
-    const session = await rig.openSession('notes', authorization.slice(7));
-    const answer = await rig.send('GET', rig.endpoint('notes'), {
-      authorization,
-      accept: 'text/event-stream',
-      'mcp-session-id': session,
-    });
-    expect([answer.status, answer.error?.message]).toEqual([405, 'Method not allowed: send POST']);
-  });
-
   test('DELETE ends the session of its owner once; afterwards it is not found', async () => {
     const session = await rig.openSession('notes', authorization.slice(7));
     const headers = { authorization, 'mcp-session-id': session };

@@ -7,7 +7,9 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ResourceUpdatedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startRig } from '../support/rig.ts';
+import { known } from '../../src/gateway/call.ts';
+import { learn } from '../../src/gateway/guard.ts';
+import { startRig, tableWith } from '../support/rig.ts';
 import type { Rig } from '../support/rig.ts';
 import { startLegacy } from '../support/upstreams/legacy-server.ts';
 import { startModern } from '../support/upstreams/modern-server.ts';
@@ -115,6 +117,28 @@ describe.each(PLACES)('a resource of the %s server, at /mcp/default/%s', (server
     expect([...barred.updated, ...old.updated]).toEqual([]);
     await closeAll();
   });
+});
+
+test('AZ-04: the vulnerable twin: without the decision about the item whoever may not read it is told', async () => {
+  const open = await startRig({
+    servers: { modern: { url: running.modern.url, era: 'modern' } },
+    table: tableWith({
+      'item-is-theirs': (call) => learn({ tool: known(call, 'server').tools.get('resource note://one')! }),
+      'caller-may': () => learn({ decision: { verdict: 'allow', reason: null, rules: [], errors: [] } }),
+    }),
+  });
+  const client = new Client({ name: 'v2', version: '1' }, { versionNegotiation: { mode: 'auto' } });
+  const headers = { authorization: `Bearer ${open.token('petra', { server: 'modern' })}` };
+  await client.connect(
+    new StreamableHTTPClientTransport(new URL(open.resource('modern')), { requestInit: { headers } }),
+  );
+  let told = 0;
+  client.setNotificationHandler('notifications/resources/updated', () => void told++);
+  const subscription = await client.listen({ resourceSubscriptions: ['note://one'] });
+  expect(subscription.honoredFilter.resourceSubscriptions).toEqual(['note://one']);
+  await changedUntil('modern', () => told > 0);
+  await client.close();
+  await open.stop();
 });
 
 test('AZ-04: it is decided anew at every update: while the resource is locked, nobody hears of it', async () => {
