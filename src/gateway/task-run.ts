@@ -247,7 +247,8 @@ function nextLeg(job: Call, done: Asked, inputResponses: JsonObject, round: numb
     item: job.subject.name ?? '',
     args: known(job, 'argumentsDigest'),
     exp: 0,
-    round,
+    // Goes on from the legs before the task: each round of an approved call counts once (perform.ts).
+    round: (resumed?.round ?? 0) + round,
     upstream: done.state,
     park: null,
     asked: Object.fromEntries([...done.asks].map(([key, { method, params }]) => [key, { method, params }])),
