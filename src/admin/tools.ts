@@ -4,7 +4,15 @@
  */
 import { z } from 'zod';
 import { diffDefinitions } from '../integrity/diff.ts';
-import { DigestText, ITEM_KINDS, RISK_CLASSES, ToolRecord, itemKey, toolId } from '../integrity/records.ts';
+import {
+  DigestText,
+  ITEM_KINDS,
+  RISK_CLASSES,
+  TASK_SUPPORT,
+  ToolRecord,
+  itemKey,
+  toolId,
+} from '../integrity/records.ts';
 import { approve, suggestRisk, withdraw, type ReviewProblem } from '../integrity/review.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { toolStanding } from '../integrity/standing.ts';
@@ -73,16 +81,21 @@ export const approveTool = handler({
     risk: z.enum(RISK_CLASSES),
     scope: z.string(),
     justification: z.string(),
+    tasks: z
+      .enum(TASK_SUPPORT)
+      .optional()
+      .describe('Whether it may, or must, run as a task. Left out: as its definition says.'),
   }),
   run: async (ask) => {
     const found = toolOf(ask);
     if (!found.ok) return found;
     const { id, revision, ...tool } = found.value;
-    const { digest, risk, scope, justification } = ask.body;
+    const { digest, risk, scope, justification, tasks } = ask.body;
     const decided = approve(tool, {
       risk,
       scope,
       justification,
+      ...(tasks && { tasks }),
       by: ask.who.person,
       at: ask.ctx.clock.now(),
       expectedDigest: digest,

@@ -220,7 +220,7 @@ export function visibleItems(
       entries.push({ name: call.endpoint.server === null ? `${server.id} ${name}` : name, definition: whole });
     };
     for (const item of server.tools.values()) {
-      if (item.kind === kind && shows(call, deps, item, sighting)) add(item.name, item.approved!.definition);
+      if (item.kind === kind && shows(call, deps, item, sighting)) add(item.name, shownDefinition(item));
     }
     if (kind !== 'resource') continue;
     // Listed by the server, reviewed as part of a template: shown while that template is theirs.
@@ -233,6 +233,12 @@ export function visibleItems(
     }
   }
   return entries.toSorted((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+/** As approved; whether it runs as a task is what the reviewer said, if they said so. */
+function shownDefinition({ approved }: ToolEntry): JsonObject {
+  const { definition, tasks } = approved!;
+  return tasks === undefined ? definition : { ...definition, execution: { taskSupport: tasks } };
 }
 
 /** Approved as seen, not locked, and policy lets this person see it. */

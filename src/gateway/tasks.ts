@@ -48,13 +48,17 @@ export type TaskChoice =
 export function runsAsTask(call: Call, deps: AnswerDeps): TaskChoice {
   const { message } = call;
   if (message.rule?.family !== 'call' || message.kind !== 'request') return { kind: 'plain', upstream: null };
-  const { execution } = known(call, 'tool').approved!.definition;
-  const support = isJsonObject(execution) ? execution['taskSupport'] : undefined;
-  const upstream = support === 'required' || support === 'optional' ? support : null;
+  const approved = known(call, 'tool').approved!;
+  const { execution } = approved.definition;
+  const declared = isJsonObject(execution) ? execution['taskSupport'] : undefined;
+  // What its server would need for a task of its own; whether the gateway makes one is the reviewer's word, if there is one.
+  const upstream = declared === 'required' || declared === 'optional' ? declared : null;
+  const support = approved.tasks ?? declared;
   const required = support === 'required';
+  const supported = required || support === 'optional';
 
   if (message.era === 'modern') {
-    if (upstream === null) return { kind: 'plain', upstream };
+    if (!supported) return { kind: 'plain', upstream };
     if (declaresTasks(message.meta.clientCapabilities)) return { kind: 'task', upstream, required, asked: null };
     return required
       ? { kind: 'refused', denial: { reason: 'capability_missing', required: TASKS_REQUIRED } }
@@ -62,11 +66,10 @@ export function runsAsTask(call: Call, deps: AnswerDeps): TaskChoice {
   }
   const asked = message.params['task'];
   if (asked === undefined || !keepsTasks(facingOf(call, deps).version)) return { kind: 'plain', upstream };
-  if (upstream !== null && isJsonObject(asked)) return { kind: 'task', upstream, required, asked };
-  const error =
-    upstream === null
-      ? methodNotFound(message.id, message.era)
-      : invalidParams(message.id, message.era, 'task must be an object');
+  if (supported && isJsonObject(asked)) return { kind: 'task', upstream, required, asked };
+  const error = supported
+    ? invalidParams(message.id, message.era, 'task must be an object')
+    : methodNotFound(message.id, message.era);
   return { kind: 'refused', denial: { reason: 'message_refused', error } };
 }
 

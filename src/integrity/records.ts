@@ -7,6 +7,9 @@ import { z } from 'zod';
 export const RISK_CLASSES = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
 export type RiskClass = (typeof RISK_CLASSES)[number];
 
+export const TASK_SUPPORT = ['forbidden', 'optional', 'required'] as const;
+export type TaskSupport = (typeof TASK_SUPPORT)[number];
+
 export const DigestText = z.templateLiteral(['sha256:', z.string().regex(/^[0-9a-f]{64}$/)]);
 
 /** One sighting of a definition. `definition` is the whole object the server sent, as plain JSON. */
@@ -23,6 +26,8 @@ export const Approved = z.strictObject({
   /** The OAuth scope a caller must hold, for example `files:read`. */
   scope: z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters'),
   justification: z.string().min(1).max(2000),
+  /** Whether the gateway runs it as a task for clients that can follow one; left out: as the definition says. Tools only. */
+  tasks: z.enum(TASK_SUPPORT).exactOptional(),
   by: z.string().min(1),
   at: z.number().int(),
 });

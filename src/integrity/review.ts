@@ -10,7 +10,7 @@ import { err, ok } from '../lib/result.ts';
 import type { SeenDefinition } from './definition.ts';
 import { fitOf } from './fit.ts';
 import { Approved } from './records.ts';
-import type { ItemKind, RiskClass, ToolRecord } from './records.ts';
+import type { ItemKind, RiskClass, TaskSupport, ToolRecord } from './records.ts';
 import type { Finding } from './scan.ts';
 import { scanDefinition } from './scan.ts';
 
@@ -43,6 +43,7 @@ export interface Review {
   readonly risk: RiskClass;
   readonly scope: string;
   readonly justification: string;
+  readonly tasks?: TaskSupport;
   readonly by: string;
   /** ms since the epoch. */
   readonly at: number;

@@ -3,11 +3,13 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { CallToolResultSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ToolRecord, toolId } from '../../src/integrity/records.ts';
+import type { TaskSupport } from '../../src/integrity/records.ts';
 import { ASKS } from '../../src/inventory/records.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { startEverything } from '../conformance/everything.ts';
 import type { Everything } from '../conformance/everything.ts';
-import { ERAS, startRig } from '../support/rig.ts';
+import { ERAS, ORG, startRig } from '../support/rig.ts';
 import type { CallOptions, Rig } from '../support/rig.ts';
 import type { Sink } from '../support/upstreams/sink.ts';
 import { ALLOW_ALL, JOBS, TASKS, TASKS_AND_FORMS, begin, onTask, reaches } from '../support/tasks.ts';
@@ -97,6 +99,27 @@ describe('which calls become tasks', () => {
       if (becomes === 'task') expect(result).toMatchObject({ resultType: 'task', ttlMs: 3_600_000 });
       if (becomes === 'old task') expect(result).toMatchObject({ task: { status: 'working' } });
     }
+  });
+
+  test("a reviewer's word counts for more than the definition's, both ways, and is what clients are shown", async () => {
+    const say = async (tool: string, tasks: TaskSupport | null): Promise<void> => {
+      const stored = rig.view.get('tool', ORG, toolId('notes', tool))!;
+      const record = ToolRecord.parse(stored.body);
+      const { tasks: _before, ...approved } = record.approved!;
+      const body = { ...record, approved: { ...approved, ...(tasks && { tasks }) } };
+      await rig.commit([{ kind: 'tool', org: ORG, id: stored.id, body }]);
+    };
+    await say('plain_job', 'optional');
+    await say('optional_job', 'forbidden');
+    expect((await call('notes', 'plain_job', modern)).result).toMatchObject({ resultType: 'task' });
+    expect((await call('notes', 'optional_job', modern)).result).toMatchObject({ resultType: 'complete' });
+    const { result } = await rig.ask('notes', 'tools/list', {}, OLD);
+    const shown = (result!['tools'] as JsonObject[]).map(({ name, execution }) => [name, execution]);
+    expect(shown).toContainEqual(['plain_job', { taskSupport: 'optional' }]);
+    expect(shown).toContainEqual(['optional_job', { taskSupport: 'forbidden' }]);
+    await say('plain_job', null);
+    await say('optional_job', null);
+    expect((await call('notes', 'plain_job', modern)).result).toMatchObject({ resultType: 'complete' });
   });
 
   test('the refusal names the extension that is missing', async () => {

@@ -3,7 +3,7 @@
  * a tool is its name, that of anything else its kind, a space, its name. A definition is shown with every hidden character written out.
  */
 import { Option, type Command } from 'commander';
-import { ITEM_KINDS } from '../../integrity/records.ts';
+import { ITEM_KINDS, TASK_SUPPORT } from '../../integrity/records.ts';
 import { seg } from '../api.ts';
 import { apiOf, change, group, remote, splitTool, type ReasonOptions, type RemoteOptions } from '../command.ts';
 import { CliFailure } from '../failure.ts';
@@ -154,9 +154,14 @@ export function toolCommands(program: Command): void {
     .requiredOption('--risk <class>', 'read, write, destructive, execute or regulated')
     .requiredOption('--scope <scope>', 'the scope a caller must hold')
     .requiredOption('--justification <text>', 'why it may be used')
+    .addOption(
+      new Option('--tasks <support>', 'whether it may run as a task; default: as its definition says').choices(
+        TASK_SUPPORT,
+      ),
+    )
     .action(async (name: string, options: ApproveOptions) => {
-      const { digest, risk, scope, justification, all, kind } = options;
-      const review = { risk, scope, justification };
+      const { digest, risk, scope, justification, all, kind, tasks } = options;
+      const review = { risk, scope, justification, ...(tasks && { tasks }) };
       if (all) {
         if (digest !== undefined || kind === undefined || name.includes('/'))
           throw new CliFailure(
@@ -214,6 +219,7 @@ interface ApproveOptions extends RemoteOptions {
   readonly risk: string;
   readonly scope: string;
   readonly justification: string;
+  readonly tasks?: string;
 }
 
 const kindOption = (text: string): Option => new Option('--kind <kind>', text).choices(ITEM_KINDS);
