@@ -109,6 +109,19 @@ test('a server that offers something nobody has reviewed changes nothing for a l
   await cutAll();
 });
 
+test('at the aggregate a change of any server that the caller may use is told', async () => {
+  const stream = await listen(LISTS, { server: '' });
+  await stream.atLeast(1);
+  for (const [count, server] of ['notes', 'other'].entries()) {
+    const lock = await rig.lock({ kind: 'tool', value: `${server}/read_note` });
+    await stream.atLeast(2 + 2 * count);
+    await rig.unlock(lock);
+    await stream.atLeast(3 + 2 * count);
+  }
+  expect(new Set(methods(stream).slice(1))).toEqual(new Set(['notifications/tools/list_changed']));
+  await cutAll();
+});
+
 test.each([
   ['user', 'dana'],
   ['agent', 'agent-1'],

@@ -309,6 +309,14 @@ describe('what can be resumed', () => {
   });
 });
 
+test('a listening session whose earlier stream is not kept any more listens anew, and is told to look at everything', async () => {
+  const stream = await hear({ 'last-event-id': `s${'A'.repeat(16)}.7` });
+  await stream.atLeast(3);
+  expect(new Set(methods(stream))).toEqual(
+    new Set(['tools', 'prompts', 'resources'].map((list) => `notifications/${list}/list_changed`)),
+  );
+});
+
 test('200 streams opened and closed leave no listener behind', async () => {
   for (let round = 0; round < 4; round++) {
     const streams = await Promise.all(
