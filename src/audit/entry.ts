@@ -56,7 +56,7 @@ export interface DecisionFacts {
 }
 
 export type OutcomeStatus =
-  | 'input_required' // the client was asked for something; `parked`: the request to the server is still open
+  | 'input_required' // the client was asked for something; `parked`: the request to the server is still open, another outcome follows
   | 'ok'
   | 'tool_error' // the tool answered isError
   | 'protocol_error' // the server answered a JSON-RPC error
@@ -93,7 +93,7 @@ export interface AuditEntry {
   readonly call?: CallFacts;
   readonly decision?: DecisionFacts;
   readonly outcome?: OutcomeFacts;
-  /** Log index of the previous entry of the same call. */
+  /** Log index of an earlier entry of the same call; of a retry's intent: of the intent whose call waited for its answers. */
   readonly prev?: number;
   /** W3C trace id. */
   readonly trace?: string;

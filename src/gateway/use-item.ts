@@ -235,7 +235,8 @@ async function handBack(
   deps: AnswerDeps,
   measure: CallMeasure,
 ): Promise<Reply> {
-  const refused = await recordLeg(call, intent, 'input_required', deps);
+  // Only the request that made the call leaves something open at the server; a retry that is asked again is over.
+  const refused = await recordLeg(call, intent, call === parked.call ? 'parked' : 'asked_again', deps);
   const late = call.inflight.cancelledBy;
   if (refused || late !== null) {
     deps.inflight.cancel(parked.call.inflight, late ?? 'unrecorded');
@@ -265,7 +266,7 @@ async function askFirst(
   deps: AnswerDeps,
   measure: CallMeasure,
 ): Promise<Reply> {
-  const refused = await recordLeg(call, intent, 'input_required', deps);
+  const refused = await recordLeg(call, intent, 'parked', deps);
   if (refused) {
     await deps.ports.tasks.cancel(id);
     return refuse(call, refused, deps, measure, intent.index);
@@ -302,10 +303,13 @@ async function takeUpTask(
 async function recordLeg(
   call: Call,
   intent: Intent,
-  status: 'ok' | 'withheld' | 'input_required',
+  end: 'ok' | 'withheld' | 'parked' | 'asked_again',
   deps: AnswerDeps,
 ): Promise<ReturnType<typeof ledgerDenial> | null> {
-  const outcome = outcomeFacts(call, deps, status, status === 'input_required' ? 'parked' : 'taken_up', null, []);
+  const asked = end === 'parked' || end === 'asked_again';
+  const outcome = asked
+    ? outcomeFacts(call, deps, 'input_required', end, null, [])
+    : outcomeFacts(call, deps, end, 'taken_up', null, []);
   try {
     const prev = await intent.write();
     await deps.audit.record(

@@ -15,6 +15,10 @@ export interface VerifiedEntry {
   readonly org: string;
   readonly call: string | null;
   readonly prev: number | null;
+  /** The outcome says that the client was asked something while the request to the server stayed open. */
+  readonly parked: boolean;
+  /** Who uses what: equal in a call and in the retries that bring its answers. Null: nobody uses anything. */
+  readonly use: string | null;
   readonly event: Readonly<Record<string, unknown>> | null;
 }
 
@@ -72,13 +76,23 @@ const DECISION: Members = {
   guard: orNull(isText),
 };
 const OUTCOME: Members = {
-  status: oneOf('ok', 'tool_error', 'protocol_error', 'not_dispatched', 'failed', 'cancelled', 'withheld'),
+  status: oneOf(
+    'ok',
+    'tool_error',
+    'protocol_error',
+    'not_dispatched',
+    'failed',
+    'cancelled',
+    'withheld',
+    'input_required',
+  ),
   detail: orNull(isText),
   result: orNull(isDigest),
   ms: isNumber,
   inspected: isTexts,
 };
-const OUTCOME_OPTIONAL: Members = { credential: orNull(isText) };
+const isSent: Shape = (value) => isObject(value) && isIndex(value.count) && isDigest(value.digest);
+const OUTCOME_OPTIONAL: Members = { credential: orNull(isText), sent: isSent };
 
 const HEAD: Members = { v: (value) => value === 1, kind: isText, time: isTime, node: isText, org: isText };
 const PARTS: Readonly<Record<string, { readonly must: Members; readonly may: Members }>> = {
@@ -136,9 +150,18 @@ export function readEntry(bytes: Uint8Array): ReadEntry {
       org: value.org as string,
       call: isObject(value.call) ? (value.call.id as string) : null,
       prev: (value.prev as number | undefined) ?? null,
+      parked: isObject(value.outcome) && value.outcome.status === 'input_required' && value.outcome.detail === 'parked',
+      use: isObject(value.actor) && isObject(value.call) ? useOf(value.actor, value.call) : null,
       event: isObject(value.event) ? value.event : null,
     },
   };
+}
+
+/** The token may be another one by the time somebody answers; person, agent, item and arguments may not. */
+function useOf(actor: Readonly<Record<string, unknown>>, call: Readonly<Record<string, unknown>>): string {
+  const { issuer, subject, client } = actor;
+  const { era, method, server, tool, definition, args } = call;
+  return JSON.stringify([issuer, subject, client, era, method, server, tool, definition, args]);
 }
 
 /** Time and call id of whatever stands there, to name an entry that may be damaged. Believes nothing. */

@@ -48,10 +48,13 @@ export function history(found: Findings, gapMs: number): History {
     if (entry.prev === null) return;
     const intent = open.get(entry.prev);
     if (entry.prev < index && intent !== undefined && intent.call === entry.call) {
-      if (entry.kind === 'outcome') open.delete(entry.prev);
+      // A parked call goes on at its server: another outcome follows.
+      if (entry.kind === 'outcome' && !entry.parked) open.delete(entry.prev);
       return;
     }
     const target = entry.prev < index ? await lookup(entry.prev) : null;
+    // A retry that brings answers is a call of its own; it names the one that waited for them, of the same person, item and arguments.
+    if (entry.kind === 'intent' && target?.kind === 'intent' && entry.use !== null && target.use === entry.use) return;
     if (target === null || target.call === null || target.call !== entry.call) {
       const severity = 'error';
       const message = `entry ${index} points to entry ${entry.prev}, which is not an earlier entry of the same call`;
