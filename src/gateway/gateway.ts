@@ -9,6 +9,7 @@ import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { cursors } from '../protocol/cursors.ts';
+import { READ_LIMITS } from '../protocol/read-request.ts';
 import { requestStates } from '../protocol/request-state.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
@@ -194,7 +195,13 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
 
   const pipeline = pipelineOf(table);
   const streams = {
-    fanOut: fanOut({ ports, pipeline, snapshot: () => snapshot, version: deps.version }),
+    fanOut: fanOut({
+      ports,
+      pipeline,
+      snapshot: () => snapshot,
+      version: deps.version,
+      onFault: (error) => log('error', { error: String(error) }, 'a change could not be told'),
+    }),
     logs: eventLogs(exchange, clock),
     places: places(deps.limits.openStreams),
   };
@@ -266,7 +273,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     clock,
     org,
     ...deps.listen,
-    readLimits: { maxBytes: deps.limits.maxBodyBytes, maxDepth: 64 },
+    readLimits: { ...READ_LIMITS, maxBytes: deps.limits.maxBodyBytes },
     callTimeoutMs: deps.limits.callTimeoutMs,
     issuers: deps.issuers,
     scopesOf: describe.all,

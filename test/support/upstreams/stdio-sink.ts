@@ -1,6 +1,6 @@
 /**
  * The stdio oracle: a program that appends every line it receives to the file RECORD (when set), speaks ERA, and
- * misbehaves as BEHAVIOUR says. Uses nothing but node, so that it runs in the barest sandbox.
+ * misbehaves as BEHAVIOUR says, or as each call says in `arguments.mood` if that is `told`. Uses nothing but node, so that it runs in the barest sandbox.
  */
 import { appendFileSync } from 'node:fs';
 import { spawn } from 'node:child_process';
@@ -12,10 +12,17 @@ const META = 'io.modelcontextprotocol/';
 const write = (message: Json): void => void process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
 const complete = (result: Json): Json => (ERA === 'modern' ? { resultType: 'complete', ...result } : result);
 
+const held: Array<() => void> = [];
+
 function call(id: unknown, params: Json): void {
   const args = params['arguments'] as Json;
   const answer = (text: string): void => write({ id, result: complete({ content: [{ type: 'text', text }] }) });
-  switch (BEHAVIOUR) {
+  const behaviour = BEHAVIOUR === 'told' ? args['mood'] : BEHAVIOUR;
+  if (behaviour === 'held') return void held.push(() => answer('held'));
+  // Whoever was held is answered behind whatever this call does.
+  const waiting = held.splice(0);
+  setTimeout(() => waiting.forEach((one) => one()), 20);
+  switch (behaviour) {
     case 'hang':
       return;
     case 'crash':
