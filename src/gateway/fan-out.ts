@@ -61,6 +61,7 @@ export interface FanOutDeps {
   readonly pipeline: Pipeline;
   readonly snapshot: () => Snapshot;
   readonly version: string;
+  readonly onFault: (error: unknown) => void;
 }
 
 /** Changes within this time are one. */
@@ -122,6 +123,9 @@ export function fanOut(deps: FanOutDeps): FanOut {
     ear.changed.clear();
     try {
       await tell(ear, lists, changed);
+    } catch (error) {
+      // A mistake of ours must not end the node; what was to be told is told with the next change.
+      deps.onFault(error);
     } finally {
       ear.busy = false;
       if (ear.open && (ear.lists.size > 0 || ear.changed.size > 0)) schedule();
@@ -169,7 +173,7 @@ export function fanOut(deps: FanOutDeps): FanOut {
     if (digest === undefined) {
       digest = look(call, list).catch((fault: unknown) => {
         digests.delete(key);
-        if (!isFault(fault) && !call.inflight.signal.aborted) throw fault;
+        if (!isFault(fault)) deps.onFault(fault);
         return null;
       });
       digests.set(key, digest);

@@ -69,23 +69,30 @@ async function open(
     call.outlet.send(notification);
   };
   const tell = (notification: JsonObject): void => {
+    // What was decided a moment before the end stays here.
+    if (stream.signal.aborted) return;
     const whole = subscribed(notification, id);
     if (early) early.push(whole);
     else send(whole);
   };
   const lists = new Set(LIST_NAMES.filter((list) => filter[`${list}ListChanged`]));
   const subscription = await deps.streams.fanOut.open({ call, lists, heard: null, tell, end: stream.end });
-  const resources = subscription.watch(await readable(call, filter.resourceSubscriptions, deps));
-  const tasks = await hearTasks(call, filter.taskIds, tell, deps);
-  const honoured = { resourceSubscriptions: resources.map(({ shown }) => shown), taskIds: tasks.ids };
-  send(acknowledged(id, { ...filter, ...honoured }));
-  const waited = early;
-  early = null;
-  for (const one of waited) send(one);
-  return () => {
+  try {
+    const resources = subscription.watch(await readable(call, filter.resourceSubscriptions, deps));
+    const tasks = await hearTasks(call, filter.taskIds, tell, deps);
+    const honoured = { resourceSubscriptions: resources.map(({ shown }) => shown), taskIds: tasks.ids };
+    send(acknowledged(id, { ...filter, ...honoured }));
+    const waited = early;
+    early = null;
+    for (const one of waited) send(one);
+    return () => {
+      subscription.close();
+      tasks.close();
+    };
+  } catch (fault) {
     subscription.close();
-    tasks.close();
-  };
+    throw fault;
+  }
 }
 
 /** Those of the URIs that this caller may read and whose server tells when they change. */

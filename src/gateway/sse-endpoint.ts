@@ -234,8 +234,14 @@ async function answered(call: Call, begins: string | null, deps: AnswerDeps): Pr
   try {
     const reply = await answer(call, deps);
     const agreed = reply.kind === 'result' ? reply.headers?.['Mcp-Session-Id'] : undefined;
-    if (begins !== null && agreed !== undefined)
-      await deps.ports.book.change(begins, (state) => ({ ...state, agreed: state.agreed ?? agreed }));
+    if (begins !== null && agreed !== undefined) {
+      const kept = await deps.ports.book
+        .change(begins, (state) => ({ ...state, agreed: state.agreed ?? agreed }))
+        .catch(() => null);
+      // A session that the next message would not find is not opened.
+      if (kept?.agreed !== agreed)
+        return await refuseWith(call, { reason: 'guard_failed', guard: 'session', fault: 'not_kept' }, deps);
+    }
     return reply;
   } finally {
     if (!call.inflight.held) deps.inflight.close(call.inflight);
