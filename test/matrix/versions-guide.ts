@@ -179,6 +179,7 @@ export const FEATURES: readonly FeatureRow[] = [
         'L7: the first event only says where to resume; a change of a list is an event with an id',
       ],
       ['gateway/listen.test.ts', 'M16: a change of a list is told once, and only to whoever asked for that list'],
+      ['upstream/conversation.test.ts', 'a new one is opened before the old one ends, and what both say is heard once'],
     ],
   },
   {
@@ -188,6 +189,11 @@ export const FEATURES: readonly FeatureRow[] = [
     newAtOld:
       'converted: `resources/subscribe` per URI; the acknowledgement names only what this server tells of. After a gap each resource is told of once',
     tests: [
+      ['gateway/resource-updates.test.ts', 'M16: an SDK v2 client that listens for it is told by the name it used'],
+      [
+        'gateway/resource-updates.test.ts',
+        'L6: an SDK v1 client that subscribed is told on the stream of its session, until it unsubscribes',
+      ],
       ['contracts/conversation.ts', 'changes of the lists and of watched resources are heard, of others not'],
       ['upstream/conversation.test.ts', 'after a break everything is reported once, when the server listens again'],
       [
@@ -423,7 +429,7 @@ export const FEATURES: readonly FeatureRow[] = [
     feature: 'Which era a server is',
     oldAtNew:
       'asked with `server/discover`; only a server’s own words count as evidence, never a status like 401 or 503',
-    newAtOld: 'the same; over stdio a throw-away process is asked, and “legacy” is asked again after a while',
+    newAtOld: 'the same; over stdio a throw-away process is asked, and “legacy” is asked again after a day',
     tests: [
       ['upstream/bad-bytes.test.ts', 'takes nothing for modern but a discovery or an error only a modern server has'],
       ['upstream/http.test.ts', '%i to the first question is no evidence of an era'],
