@@ -39,7 +39,7 @@ import { ensureFoundation } from './foundation.ts';
 import { loadOrCreateSecret, loadOrCreateText } from './secret-file.ts';
 import { openView } from './state-view.ts';
 import type { LocalView } from './state-view.ts';
-import { startTelemetry } from './telemetry.ts';
+import { countingViolations, startTelemetry } from './telemetry.ts';
 import { VERSION } from './version.ts';
 
 export interface RunningGateway {
@@ -191,7 +191,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       startProcess: serverLauncher(backend),
       // Whoever may register a server must not thereby read the gateway's own environment or files.
       resolveSecret: (reference) => resolveSecret(reference, process.env, config.secrets),
-      log: ({ level, ...event }) => log[level](event, `upstream ${event.event}`),
+      log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
     });
 
     const gateway = opened(

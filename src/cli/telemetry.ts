@@ -3,6 +3,7 @@
  * Must run before `createTelemetry`: instruments made earlier stay silent. Exports carry our codes and ids, never content.
  */
 import { metrics, trace, context } from '@opentelemetry/api';
+import type { UpstreamLog } from '../upstream/target.ts';
 
 export interface TelemetrySettings {
   readonly prometheus: boolean;
@@ -56,5 +57,16 @@ export async function startTelemetry(
     close: async () => {
       for (const close of closers) await close().catch(() => undefined);
     },
+  };
+}
+
+/** Counts what a server on a pipe said that is no MCP message (PROTOCOL.md P1), beside handing every event on. */
+export function countingViolations(log: UpstreamLog): UpstreamLog {
+  const violations = metrics.getMeter('remit-gateway').createCounter('remit.upstream.violations', {
+    description: 'Messages of servers that were no MCP, by server',
+  });
+  return (event) => {
+    if (event.event === 'violation') violations.add(1, { server: event.serverId });
+    log(event);
   };
 }

@@ -551,7 +551,7 @@ describe('NH-02: only the registered server, by nobody’s wish', () => {
   test.each(PATHS)('NH-02: %s leads nowhere', async (path) => {
     const answer = await unheard(call({}, path));
     // That path takes no POST anywhere, whether or not a server offers it.
-    expect(path.endsWith('/sse') ? [405] : [401, 404]).toContain(answer.status);
+    expect(path === '/mcp/default/files/sse' ? [405] : [401, 404]).toContain(answer.status);
   });
 
   test('NH-02: an absolute request target naming another host leads nowhere', async () => {

@@ -1,7 +1,7 @@
 /** What a client learns before it calls: initialize, discovery, ping, and lists that are filtered for exactly this caller and never kept for another. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ERAS, initialize, startRig, textTool } from '../support/rig.ts';
-import type { Rig } from '../support/rig.ts';
+import type { Headers, Rig } from '../support/rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
@@ -33,6 +33,7 @@ describe('initialize', () => {
         resources: { subscribe: true, listChanged: true },
         logging: {},
         ...(agreed >= '2025-03-26' && { completions: {} }),
+        ...(agreed === '2025-11-25' && { tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } }),
       },
       serverInfo: { name: 'remit-gateway', version: '0.0.0-test' },
     });
@@ -74,6 +75,18 @@ test('ping is answered and not recorded', async () => {
   );
   expect(answer.body).toEqual({ jsonrpc: '2.0', id: 3, result: {} });
   expect((await rig.entries()).length).toBe(before);
+});
+
+test('L1: ping is all that is answered before initialize, and to nobody without a token or with the session of another', async () => {
+  const ask = (method: string, headers: Headers) =>
+    rig.post('notes', { jsonrpc: '2.0', id: 3, method, params: {} }, headers);
+  const authorization = bearer();
+  expect((await ask('ping', { authorization })).body).toEqual({ jsonrpc: '2.0', id: 3, result: {} });
+  expect((await ask('ping', {})).status).toBe(401);
+  const session = await rig.openSession('notes', bearer('dora').slice(7));
+  expect((await ask('ping', { authorization, 'mcp-session-id': session })).status).toBe(404);
+  for (const method of ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list', 'tasks/list'])
+    expect((await ask(method, { authorization })).error?.message).toMatch(/^Missing Mcp-Session-Id header/);
 });
 
 describe('a list', () => {

@@ -22,6 +22,8 @@ export const sessionIsTheirs = guard<SessionFacts | null>({
   },
   decide(call, session) {
     if (call.message.era === 'modern' || call.message.method === 'initialize') return PASS;
+    // A client may ping before it initializes, and only that (L1). Whoever names a session must own it all the same.
+    if (call.message.rule?.family === 'ping' && call.headers['mcp-session-id'] === undefined) return PASS;
     if (!session) return deny({ reason: 'session_unknown' });
     const caller = known(call, 'caller');
     const theirs =
