@@ -18,7 +18,10 @@ import { compileTemplate } from '../integrity/uri-template.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { JsonObject } from '../lib/json.ts';
+import { shown } from '../protocol/errors.ts';
+import { headerDeclarations } from '../protocol/param-headers.ts';
 import type { StateStore, Write } from '../store/state.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
 import type { Connection } from '../upstream/connection.ts';
@@ -204,6 +207,9 @@ export function createCatalogue(deps: {
       const read = readDefinition(kind, value);
       // A definition that cannot be pinned cannot be approved: the item does not exist for anybody.
       if (!read.ok) return deps.onFault(server, new Fault(read.error.code, `a ${kind} definition cannot be pinned`));
+      // What cannot be offered over HTTP is left out, and its server's reviewers are told why (C3).
+      const impossible = kind === 'tool' ? impossibleHeader(read.value.definition) : null;
+      if (impossible !== null) return deps.onFault(server, new Fault('catalogue_param_header', impossible));
       definitions.push(read.value);
       if (kind === 'resource' && !hidesSomething(read.value))
         resources.push(withVolatile(read.value.definition, value));
@@ -384,6 +390,14 @@ function recordable(
   for (const { kind } of entries.values()) if (kind === 'resource') room--;
   return ({ kind, name }) =>
     kind !== 'resource' || (!templates.some(({ match }) => match(name) !== null) && room-- > 0);
+}
+
+/** What is wrong with the `x-mcp-header` declarations of a tool; null: nothing. */
+function impossibleHeader({ name, inputSchema }: JsonObject): string | null {
+  const declared = isJsonObject(inputSchema) ? headerDeclarations(inputSchema) : null;
+  if (declared === null || declared.ok) return null;
+  const { problem, where } = declared.error;
+  return `the tool ${shown(name as string)} is left out: its x-mcp-header at ${shown(where)} is ${problem}`;
 }
 
 /** Whether a reader would not see all of it, by digest: the same resources come with every look. */

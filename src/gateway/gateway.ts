@@ -168,7 +168,11 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     refreshTimeoutMs: 15_000,
     onDrift,
     onFault: (server, error) =>
-      log('warn', { server, fault: isFault(error) ? error.code : String(error) }, 'server could not be looked at'),
+      log(
+        'warn',
+        { server, ...(isFault(error) ? { fault: error.code, why: error.message } : { fault: String(error) }) },
+        'server could not be looked at, or not whole',
+      ),
   });
 
   const ports: GuardPorts = {

@@ -309,6 +309,26 @@ describe('the connection', () => {
   });
 });
 
+test('C3: a tool whose mirrored headers cannot be is left out and named; the others stay', async () => {
+  const declared = (name: string, properties: JsonObject): JsonObject => ({
+    ...READ.definition,
+    name,
+    inputSchema: { type: 'object', properties },
+  });
+  faults.length = 0;
+  await looked([
+    READ.definition,
+    declared('good', { a: { type: 'string', 'x-mcp-header': 'Region' } }),
+    declared('spaced', { a: { type: 'string', 'x-mcp-header': 'bad name' } }),
+    declared('numbers', { a: { type: 'number', 'x-mcp-header': 'Amount' } }),
+    declared('twice', { a: { type: 'string', 'x-mcp-header': 'K' }, b: { type: 'string', 'x-mcp-header': 'k' } }),
+    declared('below', { a: { type: 'array', items: { type: 'string', 'x-mcp-header': 'K' } } }),
+  ]);
+  expect([...catalogue.seen('notes')!.tools.keys()]).toEqual(['read_note', 'good']);
+  expect(faults).toEqual(Array.from({ length: 4 }, () => 'notes: catalogue_param_header'));
+  expect(await recordOf('spaced')).toBeUndefined();
+});
+
 test('one more tool of many is one more record, not all of them again', async () => {
   const many = Array.from({ length: 40 }, (_, i) => textTool(`tool_${i}`, 'read', 's').definition);
   await looked(many);
@@ -599,6 +619,20 @@ describe('items of every kind', () => {
       expect(await Promise.all([listed(), listed()])).toEqual([first, first]);
       await turns(() => all.seen('notes')!.at === NOW + 30_001);
       expect(requests.length).toBe(before + 4);
+    });
+
+    test('while looks fail the last sighting serves for 5 min and not longer', async () => {
+      await lookAgain();
+      const first = all.seen('notes')!;
+      const { tools } = has;
+      has = { ...has, prompts: new UpstreamFault('upstream_timeout', 'slow', { dispatched: 'unknown' }) };
+      clock.advance(300_000);
+      expect(await listed()).toBe(first);
+      await turns(() => faults.includes('notes: upstream_timeout'));
+      clock.advance(1);
+      await expect(listed()).rejects.toMatchObject({ code: 'upstream_timeout' });
+      has = { ...has, tools, prompts: [PROMPT] };
+      expect((await listed()).at).toBe(NOW + 300_001);
     });
 
     test('beyond 5 min, after a doubt, and without a sighting, they wait', async () => {
