@@ -66,7 +66,7 @@ async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promis
     case 'level':
       return recorded(call, message, deps, measure, () => setLevel(call, message, deps));
     case 'watch':
-      return recorded(call, message, deps, measure, () => subscribe(call, message, deps));
+      return recorded(call, message, deps, measure, () => subscribe(call, message, deps), true);
     case 'hear':
       return listen(call, message, deps, measure);
     case 'task':

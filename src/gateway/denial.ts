@@ -107,3 +107,6 @@ export function reasonCode(denial: Denial): string {
       return denial.reason;
   }
 }
+
+/** Refusals that say nothing about the caller: what was to be told waits until we can decide again. */
+export const PASSING: ReadonlySet<Denial['reason']> = new Set(['snapshot_stale', 'snapshot_unsound', 'guard_failed']);

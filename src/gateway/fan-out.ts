@@ -10,8 +10,7 @@ import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { listChanged, resourceUpdated } from '../protocol/notifications.ts';
 import type { Call } from './call.ts';
-import { reasonCode } from './denial.ts';
-import type { Denial } from './denial.ts';
+import { PASSING, reasonCode } from './denial.ts';
 import { facingOf } from './facing.ts';
 import { visibleItems } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
@@ -309,9 +308,6 @@ export function fanOut(deps: FanOutDeps): FanOut {
     },
   };
 }
-
-/** Refusals that say nothing about the caller: the event waits until we can decide again. */
-const PASSING: ReadonlySet<Denial['reason']> = new Set(['snapshot_stale', 'snapshot_unsound', 'guard_failed']);
 
 async function within(work: Promise<unknown>, ms: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;

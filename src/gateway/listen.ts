@@ -28,6 +28,7 @@ import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
 const SERVER_WITHIN_MS = 2_000;
+const AGAIN_MS = 1_000;
 
 export async function listen(
   call: Call,
@@ -65,12 +66,12 @@ async function open(
   // Nothing goes before the acknowledgement: what comes meanwhile waits for it.
   let early: JsonObject[] | null = [];
   const send = (notification: JsonObject): void => {
+    // What was decided a moment before the end stays here.
+    if (stream.signal.aborted) return;
     stream.sent(notification);
     call.outlet.send(notification);
   };
   const tell = (notification: JsonObject): void => {
-    // What was decided a moment before the end stays here.
-    if (stream.signal.aborted) return;
     const whole = subscribed(notification, id);
     if (early) early.push(whole);
     else send(whole);
@@ -151,9 +152,9 @@ async function hearTasks(
     };
     const changed = (): void => {
       again = true;
-      // What cannot be read now is told of with its next change.
+      // What cannot be read or decided now is told of later.
       telling ??= tellNow()
-        .catch(() => undefined)
+        .catch(() => void setTimeout(() => void (unwatch.has(id) && changed()), AGAIN_MS).unref())
         .finally(() => {
           telling = null;
           if (again) changed();

@@ -64,3 +64,20 @@ export async function mayRead(
   const denial = await deps.pipeline.readmit(reading, 'watch', deps.ports);
   return denial === null && reading.facts.decision?.verdict === 'allow' ? located : null;
 }
+
+/**
+ * Keeps `watch` at those of a session's resources that its caller may read at the moment they are named: nothing is asked of a server for
+ * somebody it was withdrawn from. The newest list counts.
+ */
+export function watchReadable(
+  call: Call,
+  watch: (resources: readonly Located[]) => unknown,
+  deps: Parameters<typeof mayRead>[2],
+): (uris: readonly string[]) => Promise<void> {
+  let newest: readonly string[] = [];
+  return async (uris) => {
+    newest = uris;
+    const theirs = await Promise.all(uris.map((uri) => mayRead(call, uri, deps)));
+    if (newest === uris) watch(theirs.filter((one) => one !== null));
+  };
+}

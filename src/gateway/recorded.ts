@@ -1,5 +1,8 @@
-/** What touches no server (hello, lists, sessions, looking at tasks): one entry, then the reply. Its column is asked again if the state moved meanwhile. */
-import { callEntry } from '../audit/entries.ts';
+/**
+ * What uses no item (hello, lists, sessions, looking at tasks): one entry, then the reply. Its column is asked again if the state moved meanwhile.
+ * What makes something leave towards a server (a subscription, an answer) has an intent before that, and its column is asked again before it, too.
+ */
+import { callEntry, outcomeEntry } from '../audit/entries.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
@@ -9,7 +12,9 @@ import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
+import { intentOf } from './perform.ts';
 import { COLUMN_OF } from './pipeline.ts';
+import type { Column } from './pipeline.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
@@ -20,36 +25,54 @@ export interface Done {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** Asks the reading rows again if the state moved since they were asked; null: they still pass. `call.snapshot` is the newest then. */
+export async function stillAdmitted(call: Call, column: Column, deps: AnswerDeps): Promise<Denial | null> {
+  while (deps.snapshot() !== call.snapshot) {
+    call.snapshot = deps.snapshot();
+    const denial = await deps.pipeline.readmit(call, column, deps.ports);
+    if (denial) return denial;
+  }
+  return null;
+}
+
+/** `leaves`: the work makes something leave towards a server, so a record of it comes first. */
 export async function recorded(
   call: Call,
   message: InboundRequest,
   deps: AnswerDeps,
   measure: CallMeasure,
   work: () => Promise<Done | { readonly denial: Denial }>,
+  leaves = false,
 ): Promise<Reply> {
-  const done = await work().catch((fault: unknown) => ({
-    denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const,
-  }));
-  if ('denial' in done) return refuse(call, done.denial, deps, measure);
-  const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
-  let index: number;
+  const column = COLUMN_OF[message.rule.family];
+  const intent = leaves ? intentOf(call, deps) : null;
   try {
-    const entry = callEntry(stamp(call, deps), {
-      actor: actorOf(call)!,
-      call: callFacts(call),
-      decision: decisionFacts(call, null),
-      outcome,
-    });
-    index = (await deps.audit.record(entry)).index;
+    await intent?.write();
   } catch (fault) {
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
-  if (deps.snapshot() !== call.snapshot) {
-    // Who lost standing while this was made and recorded does not get it any more.
-    call.snapshot = deps.snapshot();
-    const denial = await deps.pipeline.readmit(call, COLUMN_OF[message.rule.family], deps.ports);
-    if (denial) return refuse(call, denial, deps, measure, index);
+  // CRASH: the intent is durable and nothing has left.
+  const barred = intent && (await stillAdmitted(call, column, deps));
+  if (barred) return refuse(call, barred, deps, measure, intent.index);
+  const done = await work().catch((fault: unknown) => ({
+    denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const,
+  }));
+  if ('denial' in done) return refuse(call, done.denial, deps, measure, intent?.index);
+  const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
+  let index: number;
+  try {
+    const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
+    const entry =
+      intent?.index === undefined
+        ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, null) })
+        : outcomeEntry(stamp(call, deps), { ...facts, prev: intent.index });
+    index = (await deps.audit.record(entry)).index;
+  } catch (fault) {
+    return refuse(call, ledgerDenial(fault, leaves), deps, measure, intent?.index);
   }
+  // Who lost standing while this was made and recorded does not get it any more.
+  const denial = await stillAdmitted(call, column, deps);
+  if (denial) return refuse(call, denial, deps, measure, index);
   finish(call, measure, 'allow', null, deps);
   return { kind: 'result', id: message.id, result: done.result, ...(done.headers && { headers: done.headers }) };
 }

@@ -4,24 +4,26 @@
  * A session listens in one place: a newer stream, on any node, ends the older one, because every message goes out once and the older
  * connection may be dead without anybody having noticed. A stream that goes on says what changed while nobody listened.
  */
+import { itemOf } from '../integrity/records.ts';
 import { isFault } from '../lib/fault.ts';
 import { invalidRequest } from '../protocol/errors.ts';
 import { attend } from './attend.ts';
 import type { Stream } from './attend.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import { reasonCode } from './denial.ts';
+import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { finish } from './entry-facts.ts';
 import { newStream, readEventId } from './event-log.ts';
 import type { StreamName } from './event-log.ts';
 import { LIST_NAMES } from './fan-out.ts';
 import type { Heard } from './fan-out.ts';
-import { locate } from './may-read.ts';
+import { watchReadable } from './may-read.ts';
 import type { HttpOutlet } from './outlet.ts';
 import { refuse } from './refuse.ts';
 import { SESSION_MS } from './session-book.ts';
 import type { SessionState } from './session-book.ts';
-import { lockOn } from './standing.ts';
 import type { Reply } from './wire.ts';
 
 const RETRY_MS = 1_000;
@@ -51,15 +53,16 @@ export async function hearSession(call: Call, outlet: HttpOutlet, deps: AnswerDe
   }
   if (last !== undefined && (from === null || (about === null && from.kind === 'call')))
     return refused('Last-Event-ID names no event of this session that is still kept', 400);
-  if (about && about.tool !== null) {
-    const lock = lockOn(call.snapshot, { server: about.server, tool: about.tool }, deps.ports.clock.now());
-    if (lock) return refuse(call, { reason: 'locked', lock: lock.id, on: 'tool' }, deps, measure);
-    call.inflight.facts = { ...call.inflight.facts!, server: about.server, tool: about.tool };
+  const item = from?.kind === 'call' && about?.tool ? { server: about.server, tool: about.tool } : null;
+  if (item) {
+    const denial = await withdrawn(call, item, deps);
+    if (denial) return refuse(call, denial, deps, measure);
+    call.inflight.facts = { ...call.inflight.facts!, ...item };
   }
 
   const done = await attend(call, deps, (stream) =>
     from?.kind === 'call'
-      ? resume(call, from, outlet, stream, deps)
+      ? resume(call, from, item, outlet, stream, deps)
       : hear(call, from, about !== null, outlet, stream, deps),
   );
   if (done.kind === 'denied') return refuse(call, done.denial, deps, measure, done.index);
@@ -71,10 +74,23 @@ function takesEvents(accept: string | readonly string[] | undefined): boolean {
   return /(?:^|[\s,])(?:text\/event-stream|text\/\*|\*\/\*)(?=$|[\s,;])/i.test(String(accept ?? ''));
 }
 
+/** What the stream of a call is about, its item by its key. */
+interface About {
+  readonly server: string | null;
+  readonly tool: string;
+}
+
+/** What an item answered leaves only while it and its server stand for this caller, as what a task holds does (AZ-04). */
+function withdrawn(call: Call, { server, tool }: About, deps: AnswerDeps): Promise<Denial | null> {
+  const about = { ...call, snapshot: deps.snapshot(), subject: { server, ...itemOf(tool) }, facts: { ...call.facts } };
+  return deps.pipeline.admit(about, 'kept', deps.ports);
+}
+
 /** The rest of the stream of a call, whichever node it runs on. */
 async function resume(
   call: Call,
   from: StreamName,
+  item: About | null,
   outlet: HttpOutlet,
   stream: Stream,
   deps: AnswerDeps,
@@ -84,8 +100,17 @@ async function resume(
   const unwatch = deps.ports.book.watch(nonce, ({ ended }) => {
     if (ended) stream.end('session_ended');
   });
+  let under = deps.snapshot();
+  const next: typeof replay = async (kept, id, ...to) => {
+    if (item && deps.snapshot() !== under) {
+      under = deps.snapshot();
+      const denial = await withdrawn(call, item, deps);
+      if (denial) stream.end(reasonCode(denial));
+    }
+    if (!stream.signal.aborted) await replay(kept, id, ...to);
+  };
   deps.streams.logs
-    .follow(nonce, from, (item, id) => replay(item, id, outlet, stream), stream.signal, CALL_IDLE_MS)
+    .follow(nonce, from, (kept, id) => next(kept, id, outlet, stream), stream.signal, CALL_IDLE_MS)
     .then(stream.end, () => stream.end('exchange_unavailable'));
   return unwatch;
 }
@@ -158,8 +183,9 @@ async function hear(
     });
     closers.push(() => subscription.close());
     log.note(subscription.heard());
-    apply = ({ resources }) => void subscription.watch(resources.flatMap((uri) => locate(call, uri) ?? []));
-    apply(book.peek(nonce) ?? current);
+    const watch = watchReadable(call, subscription.watch, deps);
+    apply = ({ resources }) => void watch(resources).catch(() => stream.end('unexpected'));
+    await watch((book.peek(nonce) ?? current).resources);
     if (from !== null) subscription.doubt();
   } catch (fault) {
     close();

@@ -23,7 +23,7 @@ import { finish } from './entry-facts.ts';
 import type { SealedExchange } from './exchange-box.ts';
 import { LIST_NAMES } from './fan-out.ts';
 import type { Subscription } from './fan-out.ts';
-import { locate } from './may-read.ts';
+import { watchReadable } from './may-read.ts';
 import type { HttpOutlet, Outlet } from './outlet.ts';
 import { refuse, refuseWith } from './refuse.ts';
 import type { SessionState } from './session-book.ts';
@@ -165,8 +165,9 @@ async function hearChanges(
     tell: say,
     end: stream.end,
   });
+  const watch = watchReadable(call, subscription.watch, deps);
   const unwatch = deps.ports.book.watch(nonce, ({ resources }) => {
-    subscription.watch(resources.flatMap((uri) => locate(call, uri) ?? []));
+    void watch(resources).catch(() => stream.end('unexpected'));
   });
   return () => {
     unwatch();

@@ -4,6 +4,7 @@
  * unknown as a made-up id (AZ-09); and what it holds leaves only while its server and tool still stand for that person (AZ-04).
  * Long because it is the whole table of those methods.
  */
+import { Fault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { invalidParams, methodNotFound } from '../protocol/errors.ts';
@@ -23,6 +24,7 @@ import { ANSWER_WITHIN_MS } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { keepsTasks } from './capabilities.ts';
+import { PASSING, reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
@@ -93,7 +95,9 @@ export async function answerTask(
 
   if (message.method === 'tasks/result') return answerResult(call, message, id, deps, measure);
   const act = ACTS[message.method]!;
-  return guarded(call, message, task, deps, measure, (who) => act({ call: who, message, id, task, deps }));
+  // Answers of a person leave only after a record of it is durable.
+  const leaves = message.method === 'tasks/update';
+  return guarded(call, message, task, deps, measure, (who) => act({ call: who, message, id, task, deps }), leaves);
 }
 
 /** Null: it is not there, or somebody else's, which reads the same. @throws what the exchange throws. */
@@ -115,10 +119,11 @@ async function guarded(
   deps: AnswerDeps,
   measure: CallMeasure,
   work: (about: Call) => Promise<Done | { readonly denial: Denial }>,
+  leaves = false,
 ): Promise<Reply> {
   const about = aboutItem(call, task);
   const { snapshot } = about;
-  const reply = await recorded(about, message, deps, measure, () => work(about));
+  const reply = await recorded(about, message, deps, measure, () => work(about), leaves);
   if (reply.kind !== 'result' || (about.snapshot === snapshot && deps.snapshot() === snapshot)) return reply;
   const again = aboutItem({ ...call, snapshot: deps.snapshot() }, task);
   const denial = await deps.pipeline.admit(again, 'kept', deps.ports);
@@ -140,6 +145,13 @@ const ACTS: Readonly<Record<string, (act: Act) => Promise<Done | { readonly deni
 
   'tasks/update': async ({ call, message, id, task, deps }) => {
     const responses = message.params['inputResponses'] as JsonObject;
+    // The tool may have been withdrawn while this was recorded.
+    const denial = await deps.pipeline.admit(
+      aboutItem({ ...call, snapshot: deps.snapshot() }, task),
+      'kept',
+      deps.ports,
+    );
+    if (denial) return { denial };
     // Answers to what is not asked are ignored; those that do not fit stay open.
     if (task.status === 'input_required') await deps.ports.tasks.answer(id, { responses, declined: [] });
     return { result: emptyResult(facingOf(call, deps)) };
@@ -291,7 +303,10 @@ async function listTasks(
 }
 
 export interface WatchedTask {
-  /** What to tell its owner of it now; null: nothing any more (it is gone, or its tool withdrawn). Not recorded. */
+  /**
+   * What to tell its owner of it now; null: nothing any more (it is gone, or its tool withdrawn). Not recorded.
+   * @throws Fault `undecided`: whether it may be told cannot be known now. Ask again.
+   */
   notification(): Promise<JsonObject | null>;
   /** Calls back when it may have changed. Returns the unsubscribe function. */
   watch(listener: () => void): () => void;
@@ -306,7 +321,9 @@ export async function watchTask(call: Call, id: string, deps: AnswerDeps): Promi
     const task = await theirTask(call, id, deps);
     if (task === null) return null;
     const now = aboutItem({ ...call, snapshot: deps.snapshot() }, task);
-    const denial = await deps.pipeline.admit(now, 'kept', deps.ports);
+    const denial =
+      (await deps.pipeline.readmit(now, 'hear', deps.ports)) ?? (await deps.pipeline.admit(now, 'kept', deps.ports));
+    if (denial && PASSING.has(denial.reason)) throw new Fault('undecided', reasonCode(denial));
     return denial === null ? taskNotification(call.message.era, factsOf(id, task), payloadOf(task)) : null;
   };
   if ((await notification()) === null) return null;

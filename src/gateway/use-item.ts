@@ -20,6 +20,7 @@ import { whoOf } from './guards/state-is-theirs.ts';
 import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
+import { stillAdmitted } from './recorded.ts';
 import { ledgerDenial, refuse } from './refuse.ts';
 import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
@@ -185,11 +186,18 @@ export async function takeUp(
     deps.parking.leave(parked, false);
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
-  const answers = message.params['inputResponses'];
-  if (isJsonObject(answers)) parked.box.answer(answers);
+  // CRASH: the intent is durable and the server heard nothing of these answers.
+  const barred = await stillAdmitted(call, 'call', deps);
+  if (barred) {
+    deps.parking.leave(parked, false);
+    return refuse(call, barred, deps, measure, intent.index);
+  }
   // M13: whoever leaves while listening gives the call up.
   const onAbort = (): void => deps.inflight.cancel(parked.call.inflight, call.inflight.cancelledBy ?? 'client_gone');
   call.inflight.signal.addEventListener('abort', onAbort, { once: true });
+  if (call.inflight.cancelledBy !== null) onAbort();
+  const answers = message.params['inputResponses'];
+  if (isJsonObject(answers)) parked.box.answer(answers);
   try {
     const next = await Promise.race([
       parked.run.then(() => 'done' as const),
@@ -290,6 +298,8 @@ async function takeUpTask(
   } catch (fault) {
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
+  const barred = await stillAdmitted(call, 'call', deps);
+  if (barred) return refuse(call, barred, deps, measure, intent.index);
   const answers = message.params['inputResponses'];
   if (isJsonObject(answers)) await deps.ports.tasks.answer(id, { responses: answers, declined: [] });
   const refused = await recordLeg(call, intent, 'ok', deps);

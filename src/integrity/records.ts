@@ -49,4 +49,10 @@ export type Observed = z.infer<typeof Observed>;
 
 /** What an item is found by inside its server. INVARIANT: names of tools hold no space, so no two items have one key. */
 export const itemKey = (kind: ItemKind, name: string): string => (kind === 'tool' ? name : `${kind} ${name}`);
+/** The other way: a tool's name holds no space. */
+export function itemOf(key: string): { readonly kind: Exclude<ItemKind, 'server'>; readonly name: string } {
+  for (const kind of ['prompt', 'resource', 'template'] as const)
+    if (key.startsWith(`${kind} `)) return { kind, name: key.slice(kind.length + 1) };
+  return { kind: 'tool', name: key };
+}
 export const toolId = (server: string, key: string): string => `${server}/${key}`;

@@ -54,6 +54,8 @@ export interface SinkOffer {
   readonly prompts?: readonly Json[];
   readonly resources?: readonly Json[];
   readonly resourceTemplates?: readonly Json[];
+  /** It tells of changes of its resources; script `resources/subscribe`. */
+  readonly subscribe?: boolean;
 }
 
 export interface Sink {
@@ -105,7 +107,9 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
   const capabilities = (): Json => ({
     tools: { listChanged: true },
     ...(offered.prompts && { prompts: {} }),
-    ...((offered.resources ?? offered.resourceTemplates) && { resources: {} }),
+    ...((offered.resources ?? offered.resourceTemplates) && {
+      resources: offered.subscribe ? { subscribe: true } : {},
+    }),
   });
   const asked = new Map<string, (response: Json) => void>();
   const answers = new Map<string, SinkAnswer>([
@@ -240,7 +244,8 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
       case 'prompts/list':
       case 'resources/list':
       case 'resources/templates/list': {
-        const member = { 'prompts/list': 'prompts', 'resources/list': 'resources' }[method as string] ?? 'resourceTemplates';
+        const member =
+          { 'prompts/list': 'prompts', 'resources/list': 'resources' }[method as string] ?? 'resourceTemplates';
         const items = offered[member as keyof SinkOffer] ?? [];
         return send(response, id, {
           result: stamp({ [member]: items, ...(era === 'modern' && { ttlMs: 0, cacheScope: 'private' }) }),
