@@ -10,6 +10,7 @@ import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import { reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, outcomeFacts, stamp } from './entry-facts.ts';
@@ -67,7 +68,12 @@ async function recorded(
   if (deps.snapshot() !== call.snapshot) {
     call.snapshot = deps.snapshot();
     const denial = await deps.pipeline.readmit(call, 'hear', deps.ports);
-    if (denial) return { kind: 'denied', denial, index: prev };
+    if (denial) {
+      const outcome = outcomeFacts(call, deps, 'not_dispatched', reasonCode(denial), null, []);
+      const ended = outcomeEntry(stamp(call, deps), { actor: actorOf(call)!, call: callFacts(call), outcome, prev });
+      const written = await deps.audit.record(ended).catch(() => null);
+      return { kind: 'denied', denial, index: written?.index ?? prev };
+    }
   }
 
   const over = new AbortController();

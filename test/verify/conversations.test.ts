@@ -75,6 +75,29 @@ test('a parked call to which nobody came back yet is named as unfinished, its qu
   expect((await verified()).unfinishedCount).toBe(0);
 });
 
+test('a stream whose listener is locked out while it is being recorded has an outcome', async () => {
+  rig.faults.after = async (entry) => {
+    if (entry.kind !== 'intent') return;
+    rig.faults.after = null;
+    await rig.lock({ kind: 'user', value: 'dora' });
+  };
+  const { reference, status } = await rig.ask(
+    'new',
+    'subscriptions/listen',
+    { notifications: { toolsListChanged: true } },
+    { as: 'dora' },
+  );
+  expect(status).toBe(403);
+  const about = await rig.about(reference);
+  expect(about.map(({ kind, outcome }) => [kind, outcome?.status])).toEqual([
+    ['intent', undefined],
+    ['outcome', 'not_dispatched'],
+    ['denial', undefined],
+  ]);
+  const report = await verified();
+  expect([report.findings, report.unfinishedCount]).toEqual([[], 0]);
+});
+
 test('an intent may name the intent of another call only if person, agent, item and arguments are the same', async () => {
   const { audit, ledger } = await openLog(memoryLedger());
   const waits = callFacts('call_waits');
