@@ -35,10 +35,9 @@ export interface Walk {
 export function walkOver(limits: WalkLimits, media = false): Walk {
   const labels = new Set<string>();
   let size = 0;
-  let stop: WithholdReason | null = null;
 
   const refuse = (reason: WithholdReason): null => {
-    stop ??= reason;
+    walk.stop ??= reason;
     return null;
   };
   const grow = (by: number): void => {
@@ -47,19 +46,19 @@ export function walkOver(limits: WalkLimits, media = false): Walk {
   };
   const text = (given: string): string => {
     grow(given.length);
-    if (!stop && !given.isWellFormed()) refuse('result_malformed');
-    if (stop) return '';
+    if (walk.stop === null && !given.isWellFormed()) refuse('result_malformed');
+    if (walk.stop !== null) return '';
     const visible = withoutHidden(given);
     if (visible !== given) labels.add('hidden_text');
     return withoutSecrets(visible, labels);
   };
   const value = (given: Json, depth: number): Json => {
-    if (stop) return null;
+    if (walk.stop !== null) return null;
     if (typeof given === 'string') return text(given);
     grow(1);
     if (typeof given !== 'object' || given === null) return given;
     if (depth >= limits.depth) refuse('result_too_deep');
-    if (stop) return null;
+    if (walk.stop !== null) return null;
     if (Array.isArray(given)) return items(given, depth);
     const kind = media ? mediaKind(given as JsonObject) : null;
     if (kind === null) return members(given as JsonObject, depth);
@@ -90,16 +89,9 @@ export function walkOver(limits: WalkLimits, media = false): Walk {
     grow(typeof bytes === 'string' ? bytes.length : 0);
     return { ...members(rest, depth), [member]: bytes ?? null };
   };
-  return {
-    labels,
-    get stop() {
-      return stop;
-    },
-    refuse,
-    value,
-    members,
-    around,
-  };
+  // Plain members: see outlet.ts for what an accessor in a literal costs that is made for every call.
+  const walk: { -readonly [K in keyof Walk]: Walk[K] } = { labels, stop: null, refuse, value, members, around };
+  return walk;
 }
 
 export function withoutSecrets(text: string, labels: Set<string>): string {

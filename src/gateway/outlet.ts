@@ -48,101 +48,128 @@ export const CLOSED: Outlet = Object.freeze({
 export const MAX_UNREAD = { reply: 4 * 1_048_576, endless: 262_144 } as const;
 const RETRY_MS = 1_000;
 
-/** `log` is asked for once, with the first event, and only of clients that can resume. */
-export function httpOutlet(
-  response: ServerResponse,
-  options: {
-    readonly headers: Readonly<Record<string, string>>;
-    readonly log: (() => EventLog | null) | null;
-    /** 2025-11-25: the first event only says where to resume. Asked when there is a log. */
-    readonly primes: () => boolean;
-    /** Bytes. */
-    readonly maxUnread: () => number;
-  },
-): HttpOutlet {
-  let streaming = false;
-  let gone = false;
-  let finished = false;
-  let log: EventLog | null = null;
+export interface HttpOutletOptions {
+  readonly headers: Readonly<Record<string, string>>;
+  /** Asked for once, with the first event, and only of clients that can resume. */
+  readonly log: (() => EventLog | null) | null;
+  /** 2025-11-25: the first event only says where to resume. Asked when there is a log. */
+  readonly primes: () => boolean;
+  /** Bytes. */
+  readonly maxUnread: () => number;
+}
 
-  const write = (text: string): void => {
-    if (gone || response.destroyed || response.writableEnded) return;
-    if (response.writableLength > options.maxUnread()) {
-      gone = true;
-      response.destroy();
-      return;
-    }
-    response.write(text);
-  };
-  const event = (data: string, retryMs?: number): void => {
-    const id = log?.append(data);
-    write(
+export const httpOutlet = (response: ServerResponse, options: HttpOutletOptions): HttpOutlet =>
+  new ResponseOutlet(response, options);
+
+/*
+ * Two classes, because `open` is an accessor: in a literal that is made for every call it would give each object a hidden class of its
+ * own, and V8 lets go of those, and of all that their closures hold (the call, its request, its response), only with a full collection.
+ */
+class ResponseOutlet implements HttpOutlet {
+  readonly #response: ServerResponse;
+  readonly #options: HttpOutletOptions;
+  #streaming = false;
+  #gone = false;
+  #finished = false;
+  #log: EventLog | null = null;
+
+  constructor(response: ServerResponse, options: HttpOutletOptions) {
+    this.#response = response;
+    this.#options = options;
+  }
+
+  get open(): boolean {
+    return !this.#finished && (this.#log !== null || !this.#over());
+  }
+
+  get streaming(): boolean {
+    return this.#streaming;
+  }
+
+  send(message: JsonObject): void {
+    if (!this.open) return;
+    this.#begin();
+    this.#event(JSON.stringify(message));
+  }
+
+  release(retryMs: number): void {
+    if (this.#finished || this.#over() || this.#options.log === null || !this.#options.primes()) return;
+    this.#begin();
+    if (this.#log === null) return;
+    this.#write(`retry: ${Math.max(0, Math.trunc(retryMs))}\n\n`);
+    this.#gone = true;
+    this.#response.end();
+  }
+
+  keepAlive(): void {
+    if (this.#finished || this.#over()) return;
+    this.#begin();
+    this.#write(SSE_KEEP_ALIVE);
+  }
+
+  finish(message: JsonObject): void {
+    this.#event(JSON.stringify(message));
+    this.#finished = true;
+    this.#log?.end();
+    if (!this.#gone) this.#response.end();
+  }
+
+  put(event: SseEvent & { readonly retryMs?: number }): void {
+    this.#begin();
+    this.#write(sseEvent(event));
+  }
+
+  drained(): Promise<void> {
+    const response = this.#response;
+    return new Promise((resolve) => {
+      if (!response.writableNeedDrain || response.destroyed) return resolve();
+      const done = (): void => {
+        response.off('drain', done);
+        response.off('close', done);
+        resolve();
+      };
+      response.once('drain', done);
+      response.once('close', done);
+    });
+  }
+
+  /** After the reply nothing follows (M15), wherever the reply was written. */
+  #over(): boolean {
+    return this.#gone || this.#response.destroyed || this.#response.writableEnded;
+  }
+
+  #begin(): void {
+    if (this.#streaming) return;
+    this.#streaming = true;
+    const { log, headers, primes } = this.#options;
+    const response = this.#response;
+    this.#log = log?.() ?? null;
+    if (!response.headersSent && !response.destroyed)
+      response.writeHead(200, { ...SSE_HEADERS, 'x-content-type-options': 'nosniff', ...headers });
+    if (this.#log && primes()) this.#event('', RETRY_MS);
+  }
+
+  #event(data: string, retryMs?: number): void {
+    const id = this.#log?.append(data);
+    this.#write(
       `${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${sseEvent({ data, ...(id !== undefined && { id }) })}`,
     );
-  };
-  const begin = (): void => {
-    if (streaming) return;
-    streaming = true;
-    log = options.log?.() ?? null;
-    if (!response.headersSent && !response.destroyed)
-      response.writeHead(200, { ...SSE_HEADERS, 'x-content-type-options': 'nosniff', ...options.headers });
-    if (log && options.primes()) event('', RETRY_MS);
-  };
-  // After the reply nothing follows (M15), wherever the reply was written.
-  const over = (): boolean => gone || response.destroyed || response.writableEnded;
-  const reachable = (): boolean => !finished && (log !== null || !over());
+  }
 
-  return {
-    get open() {
-      return reachable();
-    },
-    get streaming() {
-      return streaming;
-    },
-    send(message) {
-      if (!reachable()) return;
-      begin();
-      event(JSON.stringify(message));
-    },
-    release(retryMs) {
-      if (finished || over() || options.log === null || !options.primes()) return;
-      begin();
-      if (log === null) return;
-      write(`retry: ${Math.max(0, Math.trunc(retryMs))}\n\n`);
-      gone = true;
-      response.end();
-    },
-    keepAlive() {
-      if (finished || over()) return;
-      begin();
-      write(SSE_KEEP_ALIVE);
-    },
-    finish(message) {
-      event(JSON.stringify(message));
-      finished = true;
-      log?.end();
-      if (!gone) response.end();
-    },
-    put(one) {
-      begin();
-      write(sseEvent(one));
-    },
-    drained: () =>
-      new Promise((resolve) => {
-        if (!response.writableNeedDrain || response.destroyed) return resolve();
-        const done = (): void => {
-          response.off('drain', done);
-          response.off('close', done);
-          resolve();
-        };
-        response.once('drain', done);
-        response.once('close', done);
-      }),
-  };
+  #write(text: string): void {
+    if (this.#over()) return;
+    if (this.#response.writableLength > this.#options.maxUnread()) {
+      this.#gone = true;
+      this.#response.destroy();
+      return;
+    }
+    this.#response.write(text);
+  }
 }
 
 /** Messages of a call held back while its intent is being written: a server that floods before that is cut off. */
 const MAX_HELD = 100;
+const NOTHING_HELD: Promise<void> = Promise.resolve();
 
 export interface DurableOutlet extends Outlet {
   /** Resolves when nothing is held any more. */
@@ -153,47 +180,70 @@ export interface DurableOutlet extends Outlet {
  * Passes messages on once `record` resolved and while `may` says so: what a lock stops does not leave afterwards (R4).
  * `sent` hears of what went out; counts and digests are the caller's. CRASH: what was held was never sent.
  */
-export function durableOutlet(
+export const durableOutlet = (
   outlet: Outlet,
   record: () => Promise<unknown>,
   may: () => boolean,
   sent: (message: JsonObject) => void,
-): DurableOutlet {
-  let state: 'untouched' | 'recording' | 'open' | 'shut' = 'untouched';
-  let recording: Promise<void> = Promise.resolve();
-  let held: Array<() => void> = [];
+): DurableOutlet => new RecordedOutlet(outlet, record, may, sent);
 
-  const pass = (work: () => void): void => {
-    if (state === 'open') return work();
-    if (state === 'shut' || held.length >= MAX_HELD) return;
-    held.push(work);
-    if (state === 'recording') return;
-    state = 'recording';
-    recording = record()
+class RecordedOutlet implements DurableOutlet {
+  readonly #outlet: Outlet;
+  readonly #record: () => Promise<unknown>;
+  readonly #may: () => boolean;
+  readonly #sent: (message: JsonObject) => void;
+  #state: 'untouched' | 'recording' | 'open' | 'shut' = 'untouched';
+  #recording: Promise<void> = NOTHING_HELD;
+  #held: Array<() => void> = [];
+
+  constructor(outlet: Outlet, record: () => Promise<unknown>, may: () => boolean, sent: (message: JsonObject) => void) {
+    this.#outlet = outlet;
+    this.#record = record;
+    this.#may = may;
+    this.#sent = sent;
+  }
+
+  get open(): boolean {
+    return this.#state !== 'shut' && this.#outlet.open;
+  }
+
+  send(message: JsonObject): void {
+    this.#pass(() => {
+      if (!this.#outlet.open || !this.#may()) return;
+      this.#sent(message);
+      this.#outlet.send(message);
+    });
+  }
+
+  release(retryMs: number): void {
+    this.#pass(() => this.#outlet.release(retryMs));
+  }
+
+  keepAlive(): void {
+    this.#outlet.keepAlive();
+  }
+
+  flushed(): Promise<void> {
+    return this.#recording;
+  }
+
+  #pass(work: () => void): void {
+    if (this.#state === 'open') return work();
+    if (this.#state === 'shut' || this.#held.length >= MAX_HELD) return;
+    this.#held.push(work);
+    if (this.#state === 'recording') return;
+    this.#state = 'recording';
+    this.#recording = this.#record()
       .then(
         () => true,
         () => false,
       )
       .then((recorded) => {
-        state = recorded ? 'open' : 'shut';
-        const ready = held;
-        held = [];
+        this.#state = recorded ? 'open' : 'shut';
+        const ready = this.#held;
+        this.#held = [];
         if (recorded) for (const one of ready) one();
         return undefined;
       });
-  };
-  return {
-    get open() {
-      return state !== 'shut' && outlet.open;
-    },
-    send: (message) =>
-      pass(() => {
-        if (!outlet.open || !may()) return;
-        sent(message);
-        outlet.send(message);
-      }),
-    release: (retryMs) => pass(() => outlet.release(retryMs)),
-    keepAlive: () => outlet.keepAlive(),
-    flushed: () => recording,
-  };
+  }
 }

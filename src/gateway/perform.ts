@@ -66,12 +66,9 @@ export interface Intent {
 }
 
 export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
-  let index: number | undefined;
   let writing: Promise<number> | null = null;
-  return {
-    get index() {
-      return index;
-    },
+  const intent: { -readonly [K in keyof Intent]: Intent[K] } = {
+    index: undefined,
     write: () =>
       (writing ??= deps.audit
         .record(
@@ -82,8 +79,9 @@ export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
             prev,
           }),
         )
-        .then((appended) => (index = appended.index))),
+        .then(({ index }) => (intent.index = index))),
   };
+  return intent;
 }
 
 /** Never throws for what a peer does. `intent` may have been written already. */
