@@ -20,6 +20,7 @@ import { wireAccepted, wireError, wireResponse } from '../protocol/write-respons
 import type { WireResponse } from '../protocol/write-response.ts';
 import { answer } from './answer.ts';
 import type { Call, Endpoint } from './call.ts';
+import { corsHeaders } from './cors.ts';
 import type { AnswerDeps } from './deps.ts';
 import { bodiless, refuseUnread } from './edge.ts';
 import { CLOSED, MAX_UNREAD, httpOutlet } from './outlet.ts';
@@ -118,7 +119,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const sse = SSE_PATH.exec(path);
     const match = sse ?? PATH.exec(path);
     if (!match) return plain(response, 404, 'Not found.');
-    const cors = corsHeaders(request, deps.allowedOrigins);
+    const cors = corsHeaders(request.headers, deps.allowedOrigins);
     if (request.method === 'OPTIONS' && cors) return write(response, { status: 204, headers: cors, body: '' });
 
     const endpoint = endpointOf(match[1] ?? '', match[2] ?? null);
@@ -425,20 +426,6 @@ const withHeaders = (wire: WireResponse, more: Readonly<Record<string, string>> 
   ...wire,
   headers: { ...wire.headers, ...more },
 });
-
-/** Browsers are let in only from listed origins (PH-03). */
-function corsHeaders(request: IncomingMessage, allowed: readonly string[]): Record<string, string> | null {
-  const origin = request.headers.origin;
-  if (!origin || !allowed.includes(origin)) return null;
-  return {
-    'Access-Control-Allow-Origin': origin,
-    Vary: 'Origin',
-    'Access-Control-Allow-Methods': 'GET, POST, DELETE',
-    'Access-Control-Allow-Headers':
-      'Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID',
-    'Access-Control-Expose-Headers': 'WWW-Authenticate, Mcp-Session-Id',
-  };
-}
 
 function write(
   response: ServerResponse,
