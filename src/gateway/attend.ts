@@ -10,13 +10,12 @@ import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import { reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, outcomeFacts, stamp } from './entry-facts.ts';
 import { intentOf } from './perform.ts';
 import { STREAMS_PER_PERSON } from './places.ts';
-import { ledgerDenial } from './refuse.ts';
+import { endIntent, ledgerDenial } from './refuse.ts';
 import { REMIT_CODES } from './wire.ts';
 
 export interface Stream {
@@ -68,12 +67,7 @@ async function recorded(
   if (deps.snapshot() !== call.snapshot) {
     call.snapshot = deps.snapshot();
     const denial = await deps.pipeline.readmit(call, 'hear', deps.ports);
-    if (denial) {
-      const outcome = outcomeFacts(call, deps, 'not_dispatched', reasonCode(denial), null, []);
-      const ended = outcomeEntry(stamp(call, deps), { actor: actorOf(call)!, call: callFacts(call), outcome, prev });
-      const written = await deps.audit.record(ended).catch(() => null);
-      return { kind: 'denied', denial, index: written?.index ?? prev };
-    }
+    if (denial) return { kind: 'denied', denial, index: await endIntent(call, denial, prev, deps) };
   }
 
   const over = new AbortController();

@@ -15,7 +15,7 @@ import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from '
 import { intentOf } from './perform.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import type { Column } from './pipeline.ts';
-import { ledgerDenial, refuse } from './refuse.ts';
+import { endIntent, ledgerDenial, refuse } from './refuse.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -53,11 +53,16 @@ export async function recorded(
   }
   // CRASH: the intent is durable and nothing has left.
   const barred = intent && (await stillAdmitted(call, column, deps));
-  if (barred) return refuse(call, barred, deps, measure, intent.index);
-  const done = await work().catch((fault: unknown) => ({
-    denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const,
-  }));
-  if ('denial' in done) return refuse(call, done.denial, deps, measure, intent?.index);
+  if (barred) return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
+  let broke = false;
+  const done = await work().catch((fault: unknown) => {
+    broke = true;
+    return { denial: { reason: 'tool_unconfirmed', fault: isFault(fault) ? fault.code : 'unexpected' } as const };
+  });
+  if ('denial' in done) {
+    const status = broke ? 'failed' : 'not_dispatched';
+    return refuse(call, done.denial, deps, measure, await endIntent(call, done.denial, intent?.index, deps, status));
+  }
   const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
   let index: number;
   try {

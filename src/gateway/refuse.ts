@@ -2,13 +2,14 @@
  * Every refusal on its way out: recorded with its true reason (or counted, where one by one would let somebody fill the disk),
  * then turned into what the caller may see.
  */
-import { denialEntry } from '../audit/entries.ts';
+import { denialEntry, outcomeEntry } from '../audit/entries.ts';
+import type { OutcomeStatus } from '../audit/entry.ts';
 import { isFault } from '../lib/fault.ts';
 import type { Call } from './call.ts';
 import { isAnonymous, reasonCode, verdictOf } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { actorOf, callFacts, decisionFacts, finish, stamp } from './entry-facts.ts';
+import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { toReply } from './wire.ts';
@@ -75,6 +76,26 @@ export async function refuse(
     aggregate: call.endpoint.server === null,
     sessionSent: call.headers['mcp-session-id'] !== undefined,
   });
+}
+
+/**
+ * What stood in the way once the intent was durable: an outcome of its own, or the intent would read as unfinished for ever.
+ * @returns its index, for the refusal that follows; that of the intent when it cannot be recorded. Never rejects.
+ */
+export async function endIntent(
+  call: Call,
+  denial: Denial,
+  prev: number | undefined,
+  deps: AnswerDeps,
+  status: OutcomeStatus = 'not_dispatched',
+): Promise<number | undefined> {
+  if (prev === undefined) return undefined;
+  const outcome = outcomeFacts(call, deps, status, reasonCode(denial), null, []);
+  const entry = outcomeEntry(stamp(call, deps), { actor: actorOf(call)!, call: callFacts(call), outcome, prev });
+  return deps.audit.record(entry).then(
+    ({ index }) => index,
+    () => prev,
+  );
 }
 
 /** `left`: something was sent before the record failed, so the caller must not be told that nothing happened. */

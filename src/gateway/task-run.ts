@@ -27,7 +27,7 @@ import { ownerOf } from './guards/task-is-theirs.ts';
 import { CLOSED } from './outlet.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
-import { ledgerDenial, refuse } from './refuse.ts';
+import { endIntent, ledgerDenial, refuse } from './refuse.ts';
 import { factsOf } from './kept-task.ts';
 import type { TaskChange } from './kept-task.ts';
 import type { RunningTask } from './task-book.ts';
@@ -105,7 +105,8 @@ export async function beginTask(
   } catch (fault) {
     leave();
     const code = isFault(fault) ? fault.code : 'unexpected';
-    return refuse(call, { reason: 'guard_failed', guard: 'tasks', fault: code }, deps, measure, intent.index);
+    const denial = { reason: 'guard_failed', guard: 'tasks', fault: code } as const;
+    return refuse(call, denial, deps, measure, await endIntent(call, denial, intent.index, deps));
   }
   // CRASH: the intent and the task are durable, nothing was sent; once its lease is over the task reads as lost.
 

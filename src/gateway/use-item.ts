@@ -21,7 +21,7 @@ import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
 import { stillAdmitted } from './recorded.ts';
-import { ledgerDenial, refuse } from './refuse.ts';
+import { endIntent, ledgerDenial, refuse } from './refuse.ts';
 import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
 import { factsOf, isTaskId } from './kept-task.ts';
@@ -190,7 +190,7 @@ export async function takeUp(
   const barred = await stillAdmitted(call, 'call', deps);
   if (barred) {
     deps.parking.leave(parked, false);
-    return refuse(call, barred, deps, measure, intent.index);
+    return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
   }
   // M13: whoever leaves while listening gives the call up.
   const onAbort = (): void => deps.inflight.cancel(parked.call.inflight, call.inflight.cancelledBy ?? 'client_gone');
@@ -299,7 +299,7 @@ async function takeUpTask(
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
   const barred = await stillAdmitted(call, 'call', deps);
-  if (barred) return refuse(call, barred, deps, measure, intent.index);
+  if (barred) return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
   const answers = message.params['inputResponses'];
   if (isJsonObject(answers)) await deps.ports.tasks.answer(id, { responses: answers, declined: [] });
   const refused = await recordLeg(call, intent, 'ok', deps);

@@ -98,6 +98,29 @@ test('a stream whose listener is locked out while it is being recorded has an ou
   expect([report.findings, report.unfinishedCount]).toEqual([[], 0]);
 });
 
+test('a retry that is barred after its intent has an outcome', async () => {
+  asksOnce(rig.sink('old'));
+  const asked = await firstLeg(rig, 'old');
+  const lockNext = (value: string): void => {
+    rig.faults.after = async (entry) => {
+      if (entry.kind !== 'intent') return;
+      rig.faults.after = null;
+      await rig.lock({ kind: 'tool', value });
+    };
+  };
+  lockNext('old/write_note');
+  const barred = await retry(rig, 'old', asked);
+  const about = await rig.about(barred.reference);
+  expect(about.map(({ kind, outcome }) => [kind, outcome?.status])).toEqual([
+    ['intent', undefined],
+    ['outcome', 'not_dispatched'],
+    ['denial', undefined],
+  ]);
+  // The lock ended what was parked, too.
+  await rig.until('nothing is open', async () => (await verified()).unfinishedCount === 0);
+  expect((await verified()).findings).toEqual([]);
+});
+
 test('an intent may name the intent of another call only if person, agent, item and arguments are the same', async () => {
   const { audit, ledger } = await openLog(memoryLedger());
   const waits = callFacts('call_waits');
