@@ -26,7 +26,7 @@ const CLAIMED = [
   'EX-09',
   ...range('AE', 1, 4),
   ...range('PH', 1, 10),
-  'PH-12',
+  ...range('PH', 12, 13),
   'RL-03',
   'RL-05',
 ];

@@ -118,6 +118,36 @@ describe.each(ERAS.flatMap((server) => ERAS.map((era) => [server, era] as const)
   },
 );
 
+test.each(ERAS)(
+  'RL-03: a %s server that takes too long is told that nobody waits any more, and the log says how it ended',
+  async (server) => {
+    const sink = rig.sink(server);
+    let gone = false;
+    let asked: unknown;
+    sink.onCall(async (call) => {
+      asked = call.message['id'];
+      await call.gone;
+      gone = true;
+      return { content: [] };
+    });
+    const answer = await rig.call(server, 'put', { text: 'slow' });
+    expect(wordsOf(answer)).toMatch(UNUSABLE);
+    expect((await rig.about(answer.reference))[1]?.outcome).toMatchObject({
+      status: 'failed',
+      detail: 'upstream_timeout',
+    });
+    await rig.until('its stream is closed', () => gone);
+    const cancelled = (): readonly unknown[] =>
+      sink.received
+        .filter(({ message }) => message?.['method'] === 'notifications/cancelled')
+        .map(({ message }) => (message?.['params'] as JsonObject)['requestId']);
+    // Over HTTP a modern server learns it from its stream alone; a legacy one must be told (C10).
+    if (server === 'legacy') await rig.until('it is told', () => cancelled().includes(asked));
+    else expect(cancelled()).toEqual([]);
+    expect(rig.gateway.inflight()).toBe(0);
+  },
+);
+
 describe('a server on a pipe', () => {
   beforeAll(async () => {
     const body = Server.parse({
