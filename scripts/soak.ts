@@ -216,9 +216,13 @@ try {
   hold(`${after.processes} processes, as before`, after.processes <= before.processes);
   hold('the heap is back within 15 MB', after.memory.heap < before.memory.heap + 15);
   hold('nothing is in flight', rig.gateway.inflight() === 0);
-  const entries = await rig.entries('intent', 'outcome');
-  const finished = new Set(entries.filter(({ kind }) => kind === 'outcome').map(({ prev }) => prev));
-  hold('the log has entries of these calls', entries.length > 0 && finished.size > 0);
+  const entries = await rig.entries('intent', 'outcome', 'call');
+  const of = (...kinds: readonly string[]) => entries.filter(({ kind }) => kinds.includes(kind));
+  const ended = new Set(of('outcome').map(({ call }) => call?.id));
+  const open = of('intent').filter(({ call }) => !ended.has(call?.id));
+  hold(`each of ${of('intent').length} intents has its outcome`, of('intent').length > 0 && open.length === 0);
+  // Refusals while a server pauses are denials; what is left has an intent, or stands in one entry with its outcome.
+  hold(`the log has ${of('intent', 'call').length} calls`, of('intent', 'call').length > CALLS / 2);
 } finally {
   await rig.stop();
   await pool.closeAll();
