@@ -161,7 +161,7 @@ export const ConfigSchema = z.strictObject({
   limits: z
     .strictObject({
       maxBodyBytes: count(1024, 67_108_864)
-        .default(1_048_576)
+        .default(4_194_304)
         .describe('Largest request body. Larger ones are refused before they are read to the end.'),
       maxConcurrentCalls: count(1, 100_000)
         .default(512)
