@@ -1,8 +1,9 @@
 /**
- * Questions this node has put to legacy clients and that wait for the posted answer. An id names the node that asked, so that an answer
- * that lands elsewhere can be sent on; it belongs to one session, and an answer from another one is as unknown as a made-up id (AZ-09).
+ * Questions this node has put to legacy clients and that wait for the posted answer. An id is sealed and names the node that asked, so that
+ * an answer that lands elsewhere can be sent on; it belongs to one session, and an answer from another one, or to an id that no node of ours
+ * gave out, is unknown before anything is sent anywhere (AZ-09).
  */
-import { randomBytes } from 'node:crypto';
+import { sealedBox } from '../lib/sealed-box.ts';
 import type { UpstreamReply } from '../upstream/connection.ts';
 
 export interface Waiting {
@@ -13,14 +14,18 @@ export interface Waiting {
 
 export interface AskDesk {
   put(session: string): Waiting;
-  /** `unknown`: nobody asked that in this session, or not any more. A node id: ask there. */
-  take(id: string, session: string, outcome: UpstreamReply): 'taken' | 'unknown' | { readonly node: string };
+  /** Where this was asked in this session: `unknown` is nowhere, or not any more; a node id: there, if anywhere. */
+  find(id: string, session: string): 'here' | 'unknown' | { readonly node: string };
+  /** False: nobody here asked that in this session, or not any more. */
+  take(id: string, session: string, outcome: UpstreamReply): boolean;
 }
 
-const ID = /^ask\.([A-Za-z0-9_-]{1,200})\.[A-Za-z0-9_-]{22}$/;
+const PREFIX = 'ask.';
+const MAX_LENGTH = 1_024;
 
-export function askDesk(node: string): AskDesk {
-  const here = Buffer.from(node).toString('base64url');
+/** @param keys 32 random bytes each, the same on all nodes; the first seals, all open. */
+export function askDesk(node: string, keys: readonly Uint8Array[]): AskDesk {
+  const box = sealedBox(keys, 'ask', MAX_LENGTH);
   const waiting = new Map<
     string,
     { readonly session: string; readonly settle: (reply: UpstreamReply | null) => void }
@@ -28,7 +33,8 @@ export function askDesk(node: string): AskDesk {
 
   return {
     put(session) {
-      const id = `ask.${here}.${randomBytes(16).toString('base64url')}`;
+      // Sealed with a random beginning: no two are alike.
+      const id = PREFIX + box.seal(node, session);
       const { promise, resolve } = Promise.withResolvers<UpstreamReply | null>();
       waiting.set(id, { session, settle: resolve });
       return {
@@ -48,14 +54,18 @@ export function askDesk(node: string): AskDesk {
         },
       };
     },
+    find(id, session) {
+      const asked = id.startsWith(PREFIX) ? box.open(id.slice(PREFIX.length), session) : null;
+      if (asked === null) return 'unknown';
+      if (asked !== node) return { node: asked };
+      return waiting.has(id) ? 'here' : 'unknown';
+    },
     take(id, session, outcome) {
-      const [, origin] = ID.exec(id) ?? [];
-      if (origin === undefined) return 'unknown';
-      if (origin !== here) return { node: Buffer.from(origin, 'base64url').toString() };
       const one = waiting.get(id);
-      if (one?.session !== session) return 'unknown';
+      if (one?.session !== session) return false;
+      waiting.delete(id);
       one.settle(outcome);
-      return 'taken';
+      return true;
     },
   };
 }

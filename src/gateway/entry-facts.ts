@@ -34,7 +34,7 @@ export function callFacts(call: Call): CallFacts {
     definition: tool?.approved?.digest ?? null,
     era: call.message.era,
     id: call.id,
-    method: call.message.rule ? call.message.method : 'unknown',
+    method: call.message.rule || call.message.kind === 'reply' ? call.message.method : 'unknown',
     risk: tool?.facts?.risk ?? null,
     server: call.subject.server,
     tool: tool?.key ?? asked?.slice(0, 128) ?? null,

@@ -47,6 +47,8 @@ const SIGN_MS = 240_000;
 /** What may wait for the database, in characters: of one stream, and of all. Beyond that a stream cannot be resumed. */
 const MAX_WAITING = 8 * 1_048_576;
 const MAX_WAITING_IN_ALL = 64 * 1_048_576;
+/** What one stream keeps in all, in characters: more than anybody reads again. Beyond that it cannot be resumed. */
+const MAX_KEPT = 16 * 1_048_576;
 const BATCH = 4 * 1_048_576;
 const PAGE = 50;
 const LOOK_MS = 15_000;
@@ -98,6 +100,7 @@ export function eventLogs(exchange: SealedExchange, clock: Clock): EventLogs {
     const topic = topicOf(session, stream);
     let waiting: Array<{ readonly kept: Kept; readonly size: number }> = [];
     let size = 0;
+    let inAll = 0;
     let count = 0;
     let written = 0;
     let state: 'open' | 'ended' | 'broken' = 'open';
@@ -106,7 +109,8 @@ export function eventLogs(exchange: SealedExchange, clock: Clock): EventLogs {
     const put = (kept: Kept, length: number): void => {
       count++;
       if (state !== 'open') return;
-      if (size + length > MAX_WAITING || waitingInAll + length > MAX_WAITING_IN_ALL) return fail();
+      inAll += length;
+      if (inAll > MAX_KEPT || size + length > MAX_WAITING || waitingInAll + length > MAX_WAITING_IN_ALL) return fail();
       waiting.push({ kept, size: length });
       size += length;
       waitingInAll += length;

@@ -21,7 +21,7 @@ export interface Topic<T> {
    */
   append(
     values: readonly T[],
-    options: { readonly expiresAt: number; readonly expect?: number },
+    options: { readonly expiresAt: number; readonly expect?: number; readonly replaces?: boolean },
   ): Promise<number | null>;
   /** The newest item, or null; never an older one in its place. */
   latest(): Promise<TopicItem<T> | null>;

@@ -256,7 +256,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     cursors: cursors(deps.sessionKeys),
     node: deps.node,
     exchange,
-    desk: askDesk(deps.node),
+    desk: askDesk(deps.node, deps.sessionKeys),
     parking: parking(inflight),
     streams,
     cancels: cancels(exchange, inflight, clock),

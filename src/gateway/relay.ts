@@ -126,7 +126,7 @@ function taker(deps: AnswerDeps & { readonly callTimeoutMs: number }): Take {
     const letter = Letter.parse(body);
     switch (letter.kind) {
       case 'answer':
-        return { taken: deps.desk.take(letter.id, letter.session, letter.reply) === 'taken' };
+        return { taken: deps.desk.take(letter.id, letter.session, letter.reply) };
       case 'gone': {
         const inflight = retries.get(letter.letter);
         if (inflight) deps.inflight.cancel(inflight, 'client_gone');

@@ -2,7 +2,9 @@
  * What a legacy session says beside its calls: how much log it wants, which resources it watches, and what its person answered.
  * All of it is kept in the session's book or handed to whoever asked; nothing here reaches a server.
  */
+import { callEntry } from '../audit/entries.ts';
 import { inspectText } from '../content/inspect.ts';
+import { digestOf } from '../lib/canonical-json.ts';
 import { invalidParams, invalidRequest } from '../protocol/errors.ts';
 import { isLogLevel } from '../protocol/meta.ts';
 import type { InboundReply } from '../protocol/read-reply.ts';
@@ -12,9 +14,11 @@ import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
+import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
+import { stillAdmitted } from './recorded.ts';
 import type { Done } from './recorded.ts';
-import { refuseWith } from './refuse.ts';
+import { ledgerDenial, refuse, refuseWith } from './refuse.ts';
 import { MAX_WATCHED } from './session-book.ts';
 import type { Reply } from './wire.ts';
 
@@ -49,21 +53,36 @@ export async function subscribe(call: Call, message: InboundRequest, deps: Answe
   return changed ? { result: emptyResult(facingOf(call, deps)) } : BUSY;
 }
 
-/** What somebody behind the client answered to a question of ours. It counts only in the session that was asked (AZ-09). */
+/** What somebody behind the client answered to a question of ours. It counts only in the session that was asked (AZ-09), and once it is recorded. */
 export async function takeAnswer(call: Call, message: InboundReply, deps: AnswerDeps): Promise<Reply> {
   const { nonce } = known(call, 'session');
-  const { outcome } = message;
+  const said = message.outcome;
   const reply =
-    outcome.kind === 'result'
-      ? outcome
-      : {
-          kind: 'error' as const,
-          error: { code: outcome.error.code, message: inspectText(outcome.error.message).text },
-        };
-  const taken = deps.desk.take(message.id, nonce, reply);
-  if (taken === 'taken') return { kind: 'accepted' };
-  if (taken !== 'unknown' && (await deps.relayAnswer(taken.node, message.id, nonce, reply)))
-    return { kind: 'accepted' };
+    said.kind === 'result'
+      ? said
+      : { kind: 'error' as const, error: { code: said.error.code, message: inspectText(said.error.message).text } };
   const error = invalidRequest(message.id, 'This answers no question of this server, or not any more');
-  return refuseWith(call, { reason: 'message_refused', error }, deps);
+  const unasked: Denial = { reason: 'message_refused', error };
+  const asked = deps.desk.find(message.id, nonce);
+  if (asked === 'unknown') return refuseWith(call, unasked, deps);
+
+  const measure = deps.telemetry.start(message.method, null);
+  let index: number;
+  try {
+    const outcome = outcomeFacts(call, deps, 'ok', null, digestOf(reply), []);
+    const facts = { actor: actorOf(call)!, call: callFacts(call), decision: decisionFacts(call, null), outcome };
+    index = (await deps.audit.record(callEntry(stamp(call, deps), facts))).index;
+  } catch (fault) {
+    return refuse(call, ledgerDenial(fault), deps, measure);
+  }
+  // CRASH: the record is durable and the server heard nothing.
+  const denial = await stillAdmitted(call, 'reply', deps);
+  if (denial) return refuse(call, denial, deps, measure, index);
+  const taken =
+    asked === 'here'
+      ? deps.desk.take(message.id, nonce, reply)
+      : await deps.relayAnswer(asked.node, message.id, nonce, reply);
+  if (!taken) return refuse(call, unasked, deps, measure, index);
+  finish(call, measure, 'allow', null, deps);
+  return { kind: 'accepted' };
 }

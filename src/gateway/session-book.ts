@@ -92,7 +92,8 @@ export function sessionBook(exchange: SealedExchange, clock: Clock): SessionBook
       for (let tries = 0; tries < 5; tries++) {
         const entry = await load(nonce);
         const state = edit(entry.state);
-        const seq = await topics(nonce).append([state], { expiresAt: clock.now() + SESSION_MS, expect: entry.seq });
+        const expiresAt = clock.now() + SESSION_MS;
+        const seq = await topics(nonce).append([state], { expiresAt, expect: entry.seq, replaces: true });
         if (seq !== null) {
           Object.assign(entry, { seq, state });
           return state;

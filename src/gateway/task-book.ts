@@ -108,7 +108,7 @@ export function taskBook(
   const indexTopic = (owner: TaskOwner, day: number) =>
     exchange.topicOf(`tasks-of/${sha256Hex(JSON.stringify(Owner.parse(owner)))}/${day}`, z.string());
   const write = (id: string, task: KeptTask, expect: number): Promise<number | null> =>
-    taskTopic(id).append([task], { expiresAt: task.createdAt + task.ttlMs, expect });
+    taskTopic(id).append([task], { expiresAt: task.createdAt + task.ttlMs, expect, replaces: true });
 
   const renewing = setInterval(() => {
     for (const task of running.values()) void renew(task);

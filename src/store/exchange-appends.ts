@@ -36,7 +36,7 @@ export function appendQueue(
       const batch = takeBatch();
       try {
         const numbers = await write(
-          batch.map(({ topic, texts, expiresAt, expect }) => ({ topic, texts, expiresAt, expect })),
+          batch.map(({ topic, texts, expiresAt, expect, replaces }) => ({ topic, texts, expiresAt, expect, replaces })),
         );
         batch.forEach((one, i) => one.resolve(numbers[i] ?? null));
       } catch (error) {

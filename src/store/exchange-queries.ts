@@ -18,6 +18,7 @@ export interface PendingAppend {
   readonly texts: readonly string[];
   readonly expiresAt: number;
   readonly expect: number | null;
+  readonly replaces: boolean;
 }
 
 /** The topics one sweep deletes at most, in one transaction. */
@@ -130,13 +131,13 @@ export function exchangeWrites(db: Kysely<ExchangeTables>) {
   return { append, remove, sweep };
 }
 
-function appendTo(open: OpenTopic, { texts, expiresAt, expect }: PendingAppend, now: number): number | null {
+function appendTo(open: OpenTopic, { texts, expiresAt, expect, replaces }: PendingAppend, now: number): number | null {
   const { row } = open;
   const live = row.expires_at > now;
   const last = live ? row.last : 0;
   if (expect !== null && expect !== last) return null;
   if (texts.length === 0 && !live) return 0;
-  if (!live && row.last > 0) {
+  if ((!live || (replaces && texts.length > 0)) && row.last > 0) {
     open.emptied = true;
     open.texts = [];
   }

@@ -72,13 +72,13 @@ export function exchangeOver(
   }
 
   const exchange: Exchange = {
-    append: (topic, texts, { expiresAt, expect }) =>
+    append: (topic, texts, { expiresAt, expect, replaces = false }) =>
       run(() => {
         checkTopic(topic);
         const bytes = checkTexts(texts);
         checkWhole('expiresAt', expiresAt, 0);
         if (expect !== undefined) checkWhole('expect', expect, 0);
-        return enqueue({ topic, texts, expiresAt, expect: expect ?? null }, bytes);
+        return enqueue({ topic, texts, expiresAt, expect: expect ?? null, replaces }, bytes);
       }),
     read: (topic, after, limit) =>
       run(async () => {

@@ -25,12 +25,13 @@ export interface Exchange {
    * @param texts All or none of them. Without any, only the end of a topic that is there moves.
    * @param expiresAt ms since the epoch; moves the end of the whole topic, never to an earlier time.
    * @param expect 0: the topic must not be there, or have expired.
+   * @param replaces What stood in the topic before goes: of such a topic only `latest` is read, and it does not grow with every change.
    * @returns the number of the last item of the topic, or null when `expect` did not hold. @throws ExchangeFault
    */
   append(
     topic: string,
     texts: readonly string[],
-    options: { readonly expiresAt: number; readonly expect?: number },
+    options: { readonly expiresAt: number; readonly expect?: number; readonly replaces?: boolean },
   ): Promise<number | null>;
   /**
    * Items with seq > `after`, in order, at most `limit` and at most 1000; fewer when they are large, but never none while there are some.

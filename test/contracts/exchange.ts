@@ -90,6 +90,24 @@ export function exchangeContract(name: string, newPlace: () => Promise<ExchangeP
       expect([await texts('a'), await texts('b'), await texts('B')]).toEqual([['1'], ['0', '2', '4'], ['3']]);
     });
 
+    test('replaces: what stood there goes, in the turn and before it; numbers go on, and a refused one takes nothing away', async () => {
+      await exchange.append('t', ['a', 'b'], LATER);
+      expect(await exchange.append('t', ['c'], { ...LATER, replaces: true, expect: 9 })).toBeNull();
+      expect(await texts('t')).toEqual(['a', 'b']);
+      const landed = await Promise.all(
+        ['c', 'd'].map((text) => exchange.append('t', [text], { ...LATER, replaces: true })),
+      );
+      expect(landed).toEqual([3, 4]);
+      expect(await exchange.latest('t')).toEqual({ seq: 4, text: 'd' });
+      expect(await exchange.read('t', 0, 1000)).toEqual([{ seq: 4, text: 'd' }]);
+      expect(await exchange.append('t', [], { ...LATER, replaces: true })).toBe(4);
+      expect(await exchange.append('t', ['e'], LATER)).toBe(5);
+      expect(await exchange.read('t', 0, 1000)).toEqual([
+        { seq: 4, text: 'd' },
+        { seq: 5, text: 'e' },
+      ]);
+    });
+
     test('more topics than one statement takes are written in one turn', async () => {
       const names = Array.from({ length: 200 }, (_, i) => `topic/${i}`);
       await Promise.all(names.map((topic, i) => exchange.append(topic, [`${i}`], LATER)));

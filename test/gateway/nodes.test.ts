@@ -5,9 +5,11 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { askDesk } from '../../src/gateway/ask-desk.ts';
 import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
+import { sessionSealer } from '../../src/protocol/session.ts';
 import { openPostgresExchange } from '../../src/store/postgres/exchange.ts';
 import { openStream } from '../support/event-stream.ts';
 import type { EventStream } from '../support/event-stream.ts';
@@ -28,6 +30,7 @@ interface Deployment {
   readonly rig: Rig;
   /** The two nodes. */
   readonly nodes: readonly [Gateway, Gateway];
+  readonly keys: GatewayDeps['sessionKeys'];
   stop(): Promise<void>;
 }
 
@@ -48,6 +51,7 @@ async function deploy(
   return {
     rig,
     nodes: [rig.gateway, node],
+    keys: parts!.sessionKeys,
     async stop() {
       await node.close();
       await pool.closeAll();
@@ -75,6 +79,7 @@ function clientOf({ rig, nodes }: Deployment, who = 'dana') {
       session = { 'mcp-session-id': String(answer.headers['mcp-session-id']), 'mcp-protocol-version': LEGACY };
       await answer.end();
     },
+    session: () => String(session['mcp-session-id']),
     legacy: (at: number, body: JsonObject) => send(at, 'POST', session, { jsonrpc: '2.0', ...body }),
     hear: (at: number, more: Record<string, string> = {}) =>
       send(at, 'GET', { ...session, accept: 'text/event-stream', ...more }),
@@ -243,7 +248,9 @@ describe('two nodes over one exchange', () => {
   test('a node that is gone is not waited for long, and nobody is told that nothing happened', async () => {
     const client = clientOf(two);
     await client.initialize(0);
-    const id = `ask.${Buffer.from('rig-9').toString('base64url')}.${'A'.repeat(22)}`;
+    const opened = sessionSealer(two.keys, two.rig.clock).open(client.session());
+    if (!opened.ok) throw new Error('its own session opens');
+    const { id } = askDesk('rig-9', two.keys).put(opened.value.nonce);
     const posted = await client.legacy(0, { id, result: BLUE });
     await posted.end(8_000);
     expect(posted.status).toBe(400);

@@ -5,7 +5,7 @@ import type { PendingAppend } from '../../src/store/exchange-queries.ts';
 
 const MIB = 1024 * 1024;
 const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
-const one = (topic: string): PendingAppend => ({ topic, texts: ['x'], expiresAt: 1, expect: null });
+const one = (topic: string): PendingAppend => ({ topic, texts: ['x'], expiresAt: 1, expect: null, replaces: false });
 
 /** A database whose every write waits for the test; each append is answered with how many came before it. */
 function manualDatabase() {
