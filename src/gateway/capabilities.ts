@@ -1,6 +1,6 @@
 /**
  * What we declare to clients: everything this endpoint answers, whichever server stands behind it, and nothing else (M7, PH-12).
- * A list that a server does not have is empty; a subscription that it cannot keep says so when it is made.
+ * A list that a server does not have is empty; a resource it does not tell of is left out when a modern client listens, and an old one waits in vain.
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { Facing } from '../protocol/results.ts';
