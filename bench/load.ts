@@ -3,11 +3,8 @@
  * open loop (calls start on a schedule; latency counts from when a call was due, so a stall is not hidden).
  */
 import { Pool } from 'undici';
-
-export interface Target {
-  readonly url: string;
-  readonly token: string | null;
-}
+import { bodyOf, headersOf, isGood } from './calls.ts';
+import type { Target } from './calls.ts';
 
 export interface Measured {
   readonly calls: number;
@@ -18,42 +15,37 @@ export interface Measured {
   readonly p999Ms: number;
 }
 
-const MESSAGE =
-  'the quick brown fox jumps over the lazy dog, and over the next one, and over the one behind that as well';
-
 function caller(target: Target, connections: number): { call(n: number): Promise<boolean>; close(): Promise<void> } {
   const url = new URL(target.url);
   const pool = new Pool(url.origin, { connections, pipelining: 1 });
-  const headers = {
-    'content-type': 'application/json',
-    accept: 'application/json, text/event-stream',
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'tools/call',
-    'mcp-name': 'echo',
-    ...(target.token !== null && { authorization: `Bearer ${target.token}` }),
-  };
+  const headers = headersOf(target);
   return {
     async call(n) {
-      const body = JSON.stringify({
-        jsonrpc: '2.0',
-        id: n,
-        method: 'tools/call',
-        params: {
-          name: 'echo',
-          arguments: { message: `${n} ${MESSAGE}`, count: n % 100 },
-          _meta: {
-            'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-            'io.modelcontextprotocol/clientInfo': { name: 'bench', version: '1' },
-            'io.modelcontextprotocol/clientCapabilities': {},
-          },
-        },
-      });
-      const response = await pool.request({ path: url.pathname, method: 'POST', headers, body });
+      const response = await pool.request({ path: url.pathname, method: 'POST', headers, body: bodyOf(target, n) });
       const text = await response.body.text();
-      return response.statusCode === 200 && text.includes(`"text":"${n} `);
+      return response.statusCode === 200 && isGood(target, text, n);
     },
     close: () => pool.close(),
   };
+}
+
+/** One request after the other, on one connection; ms each. */
+export async function oneByOne(
+  target: Target,
+  times: number,
+  before: (n: number) => Promise<void>,
+): Promise<{ readonly ms: readonly number[]; readonly failures: number }> {
+  const { call, close } = caller(target, 1);
+  const ms: number[] = [];
+  let failures = 0;
+  for (let n = 0; n < times; n++) {
+    await before(n);
+    const from = performance.now();
+    if (!(await call(n))) failures++;
+    ms.push(performance.now() - from);
+  }
+  await close();
+  return { ms, failures };
 }
 
 export async function closedLoop(target: Target, callers: number, ms: number): Promise<Measured> {
@@ -79,13 +71,18 @@ export async function closedLoop(target: Target, callers: number, ms: number): P
 
 const CONNECTIONS = 128;
 
-export async function openLoop(target: Target, perSecond: number, ms: number): Promise<Measured> {
-  const { call, close } = caller(target, CONNECTIONS);
+export async function openLoop(
+  target: Target,
+  perSecond: number,
+  ms: number,
+  connections = CONNECTIONS,
+): Promise<Measured> {
+  const { call, close } = caller(target, connections);
   const times: number[] = [];
   let failures = 0;
   const running = new Set<Promise<void>>();
   // Opening a hundred connections at once is another question than the latency of a call on an open one.
-  await Promise.all(Array.from({ length: CONNECTIONS }, (_, n) => call(n)));
+  await Promise.all(Array.from({ length: connections }, (_, n) => call(n)));
   const startedAt = performance.now();
   const total = Math.floor((perSecond * ms) / 1000);
   for (let n = 0; n < total;) {

@@ -1,4 +1,4 @@
-/** The bare proxy every figure is a ratio to: node:http in, JSON parsed, undici Pool out, answer buffered. No governance at all. */
+/** The bare proxy every figure is a ratio to: node:http in, JSON parsed, undici Pool out, answer buffered (events passed on as they come). No governance at all. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Pool } from 'undici';
@@ -13,6 +13,7 @@ const server = createServer((request, response) => {
     JSON.parse(body.toString());
     const parts: Buffer[] = [];
     let status = 502;
+    let streams = false;
     pool.dispatch(
       {
         path: upstream.pathname,
@@ -22,15 +23,20 @@ const server = createServer((request, response) => {
           'content-type': 'application/json',
           accept: 'application/json, text/event-stream',
           'mcp-protocol-version': String(request.headers['mcp-protocol-version']),
-          'mcp-method': String(request.headers['mcp-method']),
+          'mcp-method': String(request.headers['mcp-method'] ?? ''),
           'mcp-name': String(request.headers['mcp-name'] ?? ''),
         },
       },
       {
         onRequestStart: () => undefined,
-        onResponseStart: (_controller, code) => void (status = code),
-        onResponseData: (_controller, chunk) => void parts.push(chunk),
+        onResponseStart: (_controller, code, headers) => {
+          status = code;
+          streams = headers['content-type'] === 'text/event-stream';
+          if (streams) response.writeHead(status, { 'content-type': 'text/event-stream' });
+        },
+        onResponseData: (_controller, chunk) => void (streams ? response.write(chunk) : parts.push(chunk)),
         onResponseEnd: () => {
+          if (streams) return void response.end();
           const answer = Buffer.concat(parts);
           response
             .writeHead(status, { 'content-type': 'application/json', 'content-length': answer.length })
