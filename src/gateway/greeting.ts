@@ -8,6 +8,7 @@ import { LRUCache } from 'lru-cache';
 import { toolStanding } from '../integrity/standing.ts';
 import { itemKey } from '../integrity/records.ts';
 import type { ItemKind } from '../integrity/records.ts';
+import { lockedUri } from '../inventory/locks.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
@@ -228,7 +229,8 @@ export function visibleItems(
       const uri = resource['uri'] as string;
       if (server.tools.has(itemKey('resource', uri))) continue;
       const found = resolveUri(server, uri);
-      const locked = lockOn(call.snapshot, { server: server.id, tool: itemKey('resource', uri) }, now) !== null;
+      const { locks } = call.snapshot;
+      const locked = locks === null || lockedUri(locks, server.id, uri, now) !== null;
       if (found && !locked && shows(call, deps, found.item, sighting)) add(uri, resource);
     }
   }

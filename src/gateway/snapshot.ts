@@ -21,6 +21,7 @@ import { Lock, Server } from '../inventory/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { JsonObject } from '../lib/json.ts';
+import { plainUri } from '../lib/plain-uri.ts';
 import { compilePolicies, withTools } from '../policy/compile.ts';
 import type { PolicySet } from '../policy/compile.ts';
 import { PolicyRecord } from '../policy/records.ts';
@@ -63,6 +64,8 @@ export interface ServerEntry {
   readonly tools: ReadonlyMap<string, ToolEntry>;
   /** The most specific first: longest literal beginning, then by text. */
   readonly templates: readonly TemplateEntry[];
+  /** Of the resources that have a record, under whatever standing: no other spelling of them is read under a template. */
+  readonly plainUris: ReadonlySet<string>;
 }
 
 export interface ApprovalEntry extends Approval {
@@ -183,6 +186,8 @@ export function resolveUri(
 ): { readonly item: ToolEntry; readonly variables: JsonObject } | null {
   const exact = itemNamed(server, 'resource', uri);
   if (exact?.facts) return { item: exact, variables: {} };
+  // ATTACKER-CONTROLLED: the spelling. A server that undoes it would hand out that resource under the template's review.
+  if (!exact && server.plainUris.has(plainUri(uri))) return null;
   for (const { entry, match } of server.templates) {
     const variables = match(uri);
     if (variables) return { item: entry, variables };
@@ -233,7 +238,9 @@ export function buildSnapshot(input: {
     servers = new Map(
       [...known].map(([id, { revision, value }]) => {
         const ofServer = tools.get(id) ?? new Map<string, ToolEntry>();
-        return [id, { id, revision, record: value, tools: ofServer, templates: templatesOf(ofServer) }];
+        const resources = [...ofServer.values()].filter(({ kind }) => kind === 'resource');
+        const plainUris = new Set(resources.map(({ name }) => plainUri(name)));
+        return [id, { id, revision, record: value, tools: ofServer, templates: templatesOf(ofServer), plainUris }];
       }),
     );
   }

@@ -16,7 +16,7 @@ export interface Template {
   /** The literal text before the first variable: the longer, the more specific. */
   readonly prefix: string;
   readonly variables: readonly string[];
-  /** The values, percent-decoded once; null when the URI is not of this template, has dot segments or control characters, or two readings. */
+  /** The values, percent-decoded once; null when the URI is not of this template, has dot segments, control characters or needless escapes, or two readings. */
   match(uri: string): Readonly<Record<string, string>> | null;
 }
 
@@ -155,12 +155,16 @@ function decode(text: string): string | null {
   }
 }
 
-/** No `.` or `..` as a segment and no control character, also to a server that decodes once or twice more than it should. */
+/** Escapes of what never needs one (RFC 3986 2.3): only somebody who hides a name writes `%73` for `s`. */
+const NEEDLESS = /%(?:2[DdEe]|3[0-9]|4[1-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe])/;
+
+/** No `.` or `..` as a segment, no control character and no needless escape, also to a server that decodes once or twice more than it should. */
 function harmless(text: string): boolean {
   let read: string | null = text;
   for (let times = 0; times < 3; times++) {
     // oxlint-disable-next-line no-control-regex
     if (/[\u0000-\u001F\u007F]/.test(read) || /(?:^|[/\\?&=])\.{1,2}(?:$|[/\\?&#;])/.test(read)) return false;
+    if (NEEDLESS.test(read)) return false;
     const next: string | null = read.includes('%') ? decode(read) : read;
     if (next === read || next === null) break;
     read = next;

@@ -2,12 +2,13 @@
  * Which lock, if any, stands in the way of a call. The index is built once per snapshot; asking it costs five Map lookups,
  * however many locks there are. Time is asked at every call, so a lock ends on its own and a new one needs a new snapshot.
  */
+import { plainUri } from '../lib/plain-uri.ts';
 import type { Lock } from './records.ts';
 import { LOCK_KINDS } from './records.ts';
 
 export type HeldLock = Lock & { readonly id: string };
 
-/** Locks by `kind value`; the longest-lasting one of a subject. */
+/** Locks by `kind value`, those on a resource also by `uri server plain-uri`; the longest-lasting one of each. */
 export type LockIndex = ReadonlyMap<string, HeldLock>;
 
 /** Who and what takes part in a call. null where there is none (a list has no tool). */
@@ -28,11 +29,26 @@ export function lockIndex(locks: Iterable<HeldLock>, at: number): LockIndex {
   const index = new Map<string, HeldLock>();
   for (const lock of locks) {
     if (!inForce(lock, at)) continue;
-    const key = `${lock.subject.kind} ${lock.subject.value}`;
-    const other = index.get(key);
-    if (!other || endOf(lock) > endOf(other)) index.set(key, lock);
+    for (const key of keysOf(lock)) {
+      const other = index.get(key);
+      if (!other || endOf(lock) > endOf(other)) index.set(key, lock);
+    }
   }
   return index;
+}
+
+const RESOURCE = /^([^/]+)\/resource (.+)$/s;
+
+function keysOf({ subject: { kind, value } }: HeldLock): readonly string[] {
+  const [, server, uri] = kind === 'tool' ? (RESOURCE.exec(value) ?? []) : [];
+  const key = `${kind} ${value}`;
+  return uri === undefined ? [key] : [key, `uri ${server} ${plainUri(uri)}`];
+}
+
+/** A lock in force on a resource of this server, however its URI is spelled. */
+export function lockedUri(index: LockIndex, server: string, uri: string, at: number): HeldLock | null {
+  const lock = index.size === 0 ? undefined : index.get(`uri ${server} ${plainUri(uri)}`);
+  return lock && inForce(lock, at) ? lock : null;
 }
 
 /** The first lock in force, in the order of `LOCK_KINDS` (person before agent before server before tool before token); null when free. */

@@ -2,8 +2,8 @@
  * The item exists, was approved as the server shows it now, is not locked, and policy lets this person see it.
  * An item they may not see and one that does not exist get the same answer at the same cost, without a word to the server (AZ-01, AZ-04).
  */
-import { itemKey } from '../../integrity/records.ts';
 import { toolStanding } from '../../integrity/standing.ts';
+import { lockedUri } from '../../inventory/locks.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
 import { visible } from '../../policy/decide.ts';
 import { known } from '../call.ts';
@@ -28,12 +28,12 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
     if (!policies || !visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, tool.facts))
       return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
-    // A lock on one URI counts although a template answers for it.
+    // A lock on one URI counts although a template answers for it, and however it is spelled.
+    const { locks } = call.snapshot;
+    const { kind, name } = call.subject;
     const lock =
       lockOn(call.snapshot, { server: tool.server, tool: tool.key }, now) ??
-      (call.subject.kind === 'resource' && tool.kind === 'template'
-        ? lockOn(call.snapshot, { server: tool.server, tool: itemKey('resource', call.subject.name ?? '') }, now)
-        : null);
+      (kind === 'resource' && locks ? lockedUri(locks, tool.server, name ?? '', now) : null);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'tool' });
 
     // Asked again before dispatch: the intent, and any approval, speak of what was found the first time, not of a later review of it.
