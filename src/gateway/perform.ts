@@ -63,6 +63,8 @@ export type Performed =
 export interface Intent {
   readonly index: number | undefined;
   write(): Promise<number>;
+  /** Resolves when the write that was begun has ended, however it did; null: none was. */
+  settled(): Promise<unknown> | null;
 }
 
 export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
@@ -80,6 +82,7 @@ export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
           }),
         )
         .then(({ index }) => (intent.index = index))),
+    settled: () => writing && Promise.allSettled([writing]),
   };
   return intent;
 }
@@ -117,6 +120,8 @@ export async function perform(
   const onAsk = ways.asker && recordedFirst(ways.asker(outlet), intent, outlet);
   const sent = await dispatch(call, deps, measure, ways, { outlet, onAsk });
   await outlet.flushed();
+  // A server may ask and end the call in the same breath: an intent that is being written then gets its outcome, too.
+  await intent.settled();
 
   const asked = sent.kind === 'asked' ? sent : null;
   const settled = asked
