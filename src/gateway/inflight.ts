@@ -2,6 +2,8 @@
  * Calls that are on their way, so that a lock, a departure or the caller's own cancellation reaches them.
  * A call registers before its standing is checked: a lock that lands in between finds it here, a lock that landed earlier is seen by the guard.
  */
+import { bag } from '../lib/bag.ts';
+import type { Place } from '../lib/bag.ts';
 
 export interface InflightFacts {
   readonly issuer: string;
@@ -40,14 +42,20 @@ export interface InflightRegistry {
   readonly size: number;
 }
 
+interface Entry extends Inflight, Place {
+  readonly controller: AbortController;
+  readonly timeoutMs: number;
+  timer: NodeJS.Timeout | undefined;
+  pauses: number;
+}
+
 export function inflightRegistry(): InflightRegistry {
-  const calls = new Map<
-    Inflight,
-    { readonly controller: AbortController; readonly timeoutMs: number; timer: NodeJS.Timeout; pauses: number }
-  >();
+  const calls = bag<Entry>();
+  /** INVARIANT: every Inflight comes from `open`. Null: it is closed. */
+  const entryOf = (call: Inflight): Entry | null => ((call as Entry).at < 0 ? null : (call as Entry));
 
   const cancel = (call: Inflight, why: string): void => {
-    const entry = calls.get(call);
+    const entry = entryOf(call);
     if (!entry || call.cancelledBy !== null) return;
     call.cancelledBy = why;
     entry.controller.abort(why);
@@ -56,25 +64,29 @@ export function inflightRegistry(): InflightRegistry {
   return {
     open(id, timeoutMs) {
       const controller = new AbortController();
-      const call: Inflight = {
+      const call: Entry = {
+        at: -1,
         id,
         facts: null,
         request: null,
         signal: controller.signal,
         held: false,
         cancelledBy: null,
+        controller,
+        timeoutMs,
+        timer: setTimeout(() => cancel(call, 'deadline'), timeoutMs),
+        pauses: 0,
       };
-      const timer = setTimeout(() => cancel(call, 'deadline'), timeoutMs);
-      calls.set(call, { controller, timeoutMs, timer, pauses: 0 });
+      calls.add(call);
       return call;
     },
     close(call) {
-      clearTimeout(calls.get(call)?.timer);
-      calls.delete(call);
+      clearTimeout((call as Entry).timer);
+      calls.remove(call as Entry);
     },
     cancel,
     pause(call) {
-      const entry = calls.get(call);
+      const entry = entryOf(call);
       if (!entry) return () => undefined;
       entry.pauses++;
       clearTimeout(entry.timer);
@@ -82,13 +94,13 @@ export function inflightRegistry(): InflightRegistry {
       return () => {
         if (over) return;
         over = true;
-        if (--entry.pauses === 0 && calls.has(call))
+        if (--entry.pauses === 0 && entry.at >= 0)
           entry.timer = setTimeout(() => cancel(call, 'deadline'), entry.timeoutMs);
       };
     },
     cancelWhere(why) {
       let count = 0;
-      for (const call of calls.keys()) {
+      for (const call of calls) {
         const reason = call.cancelledBy === null ? why(call.facts) : null;
         if (reason === null) continue;
         cancel(call, reason);
@@ -97,7 +109,7 @@ export function inflightRegistry(): InflightRegistry {
       return count;
     },
     cancelRequest(session, requestId) {
-      for (const call of calls.keys()) {
+      for (const call of calls) {
         if (call.request?.session === session && call.request.id === requestId) {
           cancel(call, 'client_cancelled');
           return true;
@@ -105,7 +117,7 @@ export function inflightRegistry(): InflightRegistry {
       }
       return false;
     },
-    running: () => calls.keys(),
+    running: () => calls,
     get size() {
       return calls.size;
     },

@@ -8,6 +8,8 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
+import { bag } from '../lib/bag.ts';
+import type { Place } from '../lib/bag.ts';
 import type { Clock } from '../lib/clock.ts';
 import { newId } from '../lib/ids.ts';
 import type { Json } from '../lib/json.ts';
@@ -58,6 +60,11 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+interface Waiting extends Place {
+  readonly outlet: HttpOutlet;
+  readonly since: number;
+}
+
 const PATH = /^\/mcp\/([a-z0-9-]{1,63})(?:\/([a-z0-9-]{1,63}))?$/;
 /** HTTP+SSE of 2024-11-05: the stream, and the address to post to. */
 const SSE_PATH = /^\/mcp\/([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})\/(sse|messages)$/;
@@ -96,10 +103,10 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   const pending = { bytes: 0 };
 
   /** Requests that may be answered by a stream, and since when they wait. */
-  const waiting = new Map<HttpOutlet, number>();
+  const waiting = bag<Waiting>();
   const living = setInterval(() => {
     const before = performance.now() - SIGN_OF_LIFE_MS;
-    for (const [outlet, since] of waiting) if (outlet.streaming || since <= before) outlet.keepAlive();
+    for (const { outlet, since } of waiting) if (outlet.streaming || since <= before) outlet.keepAlive();
   }, SIGN_OF_LIFE_MS).unref();
 
   const endpointOf = (org: string, name: string | null): Endpoint => {
@@ -165,14 +172,15 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       if (!response.writableFinished && message.era === 'modern') deps.inflight.cancel(call.inflight, 'client_gone');
     };
     response.on('close', onClose);
-    if (outlet) waiting.set(outlet, performance.now());
+    const place = outlet && { at: -1, outlet, since: performance.now() };
+    if (place) waiting.add(place);
     try {
       const reply = await answer(call, deps);
       if (outlet?.streaming) return outlet.finish(asMessage(reply));
       const form = message.kind === 'request' && !message.accepts.json ? 'sse' : 'json';
       write(response, toWire(reply, form, cors));
     } finally {
-      if (outlet) waiting.delete(outlet);
+      if (place) waiting.remove(place);
       if (!call.inflight.held) deps.inflight.close(call.inflight);
     }
   }
@@ -232,14 +240,15 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const call = callFor(endpoint, request, outlet ? HEARING : UNREAD, outlet ?? CLOSED);
     response.on('close', () => deps.inflight.cancel(call.inflight, 'client_gone'));
     // Nothing is streamed before the guards have passed, however long they take.
-    if (outlet) waiting.set(outlet, Number.POSITIVE_INFINITY);
+    const place = outlet && { at: -1, outlet, since: Number.POSITIVE_INFINITY };
+    if (place) waiting.add(place);
     try {
       const reply =
         sse && outlet ? await openSse(call, outlet, deps) : await bodiless(call, request.method ?? '', outlet, deps);
       if (outlet?.streaming) response.end();
       else write(response, toWire(reply, 'json', cors));
     } finally {
-      if (outlet) waiting.delete(outlet);
+      if (place) waiting.remove(place);
     }
   }
 

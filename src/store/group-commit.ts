@@ -9,6 +9,8 @@
  */
 import type { Appended } from '../audit/ledger.ts';
 import { LedgerFault } from '../audit/ledger.ts';
+import { bag } from '../lib/bag.ts';
+import type { Place } from '../lib/bag.ts';
 import { toLedgerFault } from './engine-fault.ts';
 
 /** The tlog-tiles format prefixes entries with a uint16 length. */
@@ -47,7 +49,7 @@ interface Waiter {
   readonly reject: (fault: LedgerFault) => void;
 }
 
-interface Batch {
+interface Batch extends Place {
   readonly groups: Map<string, { readonly log: string; readonly texts: string[]; readonly waiters: Waiter[] }>;
   entries: number;
   timer: NodeJS.Timeout | undefined;
@@ -62,7 +64,7 @@ const FULL_ENTRIES = 32;
 const FATAL: readonly string[] = ['ledger_failed', 'ledger_corrupt'];
 
 export function groupCommit({ queueLimit, appendTimeoutMs, maxInFlight, write }: GroupCommitOptions): GroupCommit {
-  const inFlight = new Set<Batch>();
+  const inFlight = bag<Batch>();
   const fatalListeners = new Set<(fault: LedgerFault) => void>();
   let gathering: Batch | null = null;
   let scheduled = false;
@@ -104,7 +106,7 @@ export function groupCommit({ queueLimit, appendTimeoutMs, maxInFlight, write }:
   }
 
   function newBatch(): Batch {
-    const batch: Batch = { groups: new Map(), entries: 0, timer: undefined };
+    const batch: Batch = { at: -1, groups: new Map(), entries: 0, timer: undefined };
     batch.timer = setTimeout(() => expire(batch), appendTimeoutMs);
     return batch;
   }
@@ -158,7 +160,7 @@ export function groupCommit({ queueLimit, appendTimeoutMs, maxInFlight, write }:
 
   function settle(batch: Batch): void {
     clearTimeout(batch.timer);
-    inFlight.delete(batch);
+    inFlight.remove(batch);
     queued -= batch.entries;
     schedule();
     announceIdle();

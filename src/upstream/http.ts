@@ -8,6 +8,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Dispatcher } from 'undici';
+import { bag } from '../lib/bag.ts';
+import type { Place } from '../lib/bag.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { has, isLegacyVersion } from '../protocol/versions.ts';
 import { askDesk } from './ask-desk.ts';
@@ -27,6 +29,10 @@ export interface HttpOptions {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /** Largest message, bytes. */
   readonly maxBytes: number;
+}
+
+interface Part extends Place {
+  abort(reason: Error): void;
 }
 
 interface Exchange {
@@ -50,7 +56,7 @@ export function httpWire(options: HttpOptions): Wire {
   const { url, dispatcher, maxBytes } = options;
   const target = { origin: url.origin, path: url.pathname + url.search };
   /** What is under way and must end with this wire. */
-  const live = new Set<{ abort(reason: Error): void }>();
+  const live = bag<Part>();
   let over = false;
   const fixed: Record<string, string> = {
     ...Object.fromEntries(options.headers),
@@ -152,14 +158,15 @@ export function httpWire(options: HttpOptions): Wire {
     if (over) return null;
     const trip = send('POST', headers, message, null);
     const timer = setTimeout(() => trip.abort(GIVEN_UP), 10_000);
-    live.add(trip);
+    const part: Part = { at: -1, abort: trip.abort };
+    live.add(part);
     try {
       return (await trip.answer).status;
     } catch {
       return null;
     } finally {
       clearTimeout(timer);
-      live.delete(trip);
+      live.remove(part);
     }
   }
 
@@ -257,7 +264,7 @@ export function httpWire(options: HttpOptions): Wire {
       trip = next;
       if (why !== null) next.abort(GIVEN_UP);
     };
-    const part = { abort: () => giveUp('closed') };
+    const part: Part = { at: -1, abort: () => giveUp('closed') };
     const onCaller = (): void => giveUp('caller');
     const timer = timeoutMs === null ? undefined : setTimeout(giveUp, timeoutMs, 'time');
     signal.addEventListener('abort', onCaller, { once: true });
@@ -294,7 +301,7 @@ export function httpWire(options: HttpOptions): Wire {
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', onCaller);
-      live.delete(part);
+      live.remove(part);
     }
   }
 
@@ -321,10 +328,11 @@ export function httpWire(options: HttpOptions): Wire {
     const resuming = position.lastId === null ? {} : { 'Last-Event-ID': position.lastId };
     const headers = { ...headersFor(null, []), accept: 'text/event-stream', ...resuming };
     const trip = send('GET', headers, null, null, opened);
+    const part: Part = { at: -1, abort: trip.abort };
     const onAbort = (): void => trip.abort(GIVEN_UP);
     if (signal.aborted || over) onAbort();
     signal.addEventListener('abort', onAbort, { once: true });
-    live.add(trip);
+    live.add(part);
     try {
       const { status, body } = await trip.answer;
       if (NO_STREAM.has(status)) return 'unsupported';
@@ -335,7 +343,7 @@ export function httpWire(options: HttpOptions): Wire {
       throw error instanceof UpstreamFault ? error : transportFault(error);
     } finally {
       signal.removeEventListener('abort', onAbort);
-      live.delete(trip);
+      live.remove(part);
     }
   }
 
