@@ -9,6 +9,7 @@ import { sha256Hex } from '../lib/bytes.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { listChanged, resourceUpdated } from '../protocol/notifications.ts';
+import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { PASSING, reasonCode } from './denial.ts';
 import { facingOf } from './facing.ts';
@@ -70,7 +71,9 @@ const APART_MS = 1_000;
 const RECHECK_MS = 60_000;
 /** How long a listener waits to know what it knows; a server that is slower than this is told as changed once it answers. */
 const BASELINE_WITHIN_MS = 2_000;
-const MAX_WATCHED_PER_SERVER = 2_000;
+const MAX_WATCHED_PER_SERVER = 10_000;
+/** Of one person on this node, on all their streams together: nobody takes the room of the others. */
+const MAX_WATCHED_PER_PERSON = 1_000;
 /** Listeners looked at before others have their turn. */
 const AT_ONCE = 50;
 
@@ -91,6 +94,7 @@ export function fanOut(deps: FanOutDeps): FanOut {
   const ears = new Set<Ear>();
   const byResource = new Map<string, Set<Ear>>();
   const byServer = new Map<string, Map<string, number>>();
+  const byPerson = new Map<string, number>();
   const digests = new LRUCache<string, Promise<string | null>>({ max: 2_000, ttl: 5_000 });
   let timer: NodeJS.Timeout | null = null;
   let lastRun = Number.NEGATIVE_INFINITY;
@@ -214,6 +218,8 @@ export function fanOut(deps: FanOutDeps): FanOut {
 
   function watch(ear: Ear, resources: readonly Located[]): readonly Located[] {
     const touched = new Set<string>();
+    const person = known(ear.listening.call, 'person').id;
+    let theirs = (byPerson.get(person) ?? 0) - ear.watched.size;
     for (const one of ear.watched.values()) {
       const listeners = byResource.get(keyOf(one));
       listeners?.delete(ear);
@@ -226,6 +232,7 @@ export function fanOut(deps: FanOutDeps): FanOut {
     }
     const kept: Located[] = [];
     for (const one of resources) {
+      if (theirs >= MAX_WATCHED_PER_PERSON) break;
       const counts = byServer.get(one.server) ?? new Map<string, number>();
       byServer.set(one.server, counts);
       if (!counts.has(one.uri) && counts.size >= MAX_WATCHED_PER_SERVER) continue;
@@ -234,7 +241,10 @@ export function fanOut(deps: FanOutDeps): FanOut {
       byResource.set(keyOf(one), listeners.add(ear));
       touched.add(one.server);
       kept.push(one);
+      theirs++;
     }
+    if (theirs === 0) byPerson.delete(person);
+    else byPerson.set(person, theirs);
     ear.watched = new Map(kept.map((one) => [one.shown, one]));
     for (const server of touched) {
       watchUpstream(server);
