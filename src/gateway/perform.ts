@@ -25,7 +25,7 @@ import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from '
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
-import { ledgerDenial } from './refuse.ts';
+import { endIntent, ledgerDenial } from './refuse.ts';
 import { settle, stopped } from './settle.ts';
 import type { Sent, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
@@ -98,8 +98,10 @@ export async function perform(
   const tool = known(call, 'tool');
   const { approval } = call.facts;
 
-  if (approval && !(await spend(call, approval, deps)))
-    return { kind: 'denied', denial: { reason: 'approval_lost', approval: approval.id }, index: undefined };
+  if (approval && !(await spend(call, approval, deps))) {
+    const denial: Denial = { reason: 'approval_lost', approval: approval.id };
+    return { kind: 'denied', denial, index: await endIntent(call, denial, intent.index, deps) };
+  }
   // CRASH before here: nothing was promised, nothing was sent. A used approval stays used.
 
   if (tool.facts!.risk !== 'read' || intent.index !== undefined) {

@@ -4,12 +4,14 @@
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ASKING_SERVERS, CAN_FILL, FORM } from '../gateway/asks-support.ts';
-import { ERAS, startRig } from '../support/rig.ts';
-import type { Rig } from '../support/rig.ts';
+import { ERAS, startRig, textTool } from '../support/rig.ts';
+import type { Answer, Rig } from '../support/rig.ts';
+import { TASKS } from '../support/tasks.ts';
 
 let rig: Rig;
 beforeAll(async () => {
-  rig = await startRig({ servers: { old: ASKING_SERVERS['old']! } });
+  const tools = [textTool('run_job', 'execute', 'notes:run', { execution: { taskSupport: 'optional' } })];
+  rig = await startRig({ admin: true, servers: { old: ASKING_SERVERS['old']!, jobs: { tools } } });
 });
 afterAll(() => rig.stop());
 
@@ -45,3 +47,29 @@ test.each(ERAS)(
     ]);
   },
 );
+
+test('AE-01: of tasks that come at once with one approval, one is carried out, and each has an outcome', async () => {
+  const begin = (): Promise<Answer> =>
+    rig.call('jobs', 'run_job', { text: 'once' }, { as: 'omar', capabilities: TASKS });
+  const id = /\((apr_[0-9a-z]+)/.exec((await begin()).text)?.[1];
+  const { call } = (await rig.admin('petra', 'GET', `/approvals/${id}`)).body;
+  expect((await rig.admin('petra', 'POST', `/approvals/${id}/approve`, { call: call! })).status).toBe(200);
+  await rig.caughtUp();
+  // All have passed the guards before the first of them spends the approval.
+  const written = new Set<string>();
+  const all = Promise.withResolvers<void>();
+  rig.faults.before = async (entry) => {
+    if (entry.kind !== 'intent') return;
+    written.add(entry.call!.id);
+    if (written.size === 3) all.resolve();
+    await all.promise;
+  };
+  const before = rig.sink('jobs').calls().length;
+  await Promise.all([begin(), begin(), begin()]);
+  rig.faults.before = null;
+  await rig.until('nothing is under way', () => rig.gateway.inflight() === 0);
+  expect(rig.sink('jobs').calls()).toHaveLength(before + 1);
+  const story = await rig.entries('intent', 'outcome');
+  for (const one of written)
+    expect(story.filter((entry) => entry.call?.id === one).map(({ kind }) => kind)).toEqual(['intent', 'outcome']);
+});
