@@ -25,6 +25,7 @@ import type { Call, Endpoint } from './call.ts';
 import { corsHeaders } from './cors.ts';
 import type { AnswerDeps } from './deps.ts';
 import { bodiless, refuseUnread } from './edge.ts';
+import type { Inflight } from './inflight.ts';
 import { CLOSED, MAX_UNREAD, httpOutlet } from './outlet.ts';
 import type { HttpOutlet, Outlet } from './outlet.ts';
 import { refuseWith } from './refuse.ts';
@@ -63,6 +64,7 @@ export interface Listener {
 interface Waiting extends Place {
   readonly outlet: HttpOutlet;
   readonly since: number;
+  readonly inflight: Inflight;
 }
 
 const PATH = /^\/mcp\/([a-z0-9-]{1,63})(?:\/([a-z0-9-]{1,63}))?$/;
@@ -106,7 +108,9 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   const waiting = bag<Waiting>();
   const living = setInterval(() => {
     const before = performance.now() - SIGN_OF_LIFE_MS;
-    for (const { outlet, since } of waiting) if (outlet.streaming || since <= before) outlet.keepAlive();
+    for (const { outlet, since, inflight } of waiting)
+      // A stream begins with 200: who may turn out to be a stranger, or refused, gets none before the guards have passed.
+      if (outlet.streaming || (inflight.facts !== null && since <= before)) outlet.keepAlive();
   }, SIGN_OF_LIFE_MS).unref();
 
   const endpointOf = (org: string, name: string | null): Endpoint => {
@@ -172,7 +176,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       if (!response.writableFinished && message.era === 'modern') deps.inflight.cancel(call.inflight, 'client_gone');
     };
     response.on('close', onClose);
-    const place = outlet && { at: -1, outlet, since: performance.now() };
+    const place = outlet && { at: -1, outlet, since: performance.now(), inflight: call.inflight };
     if (place) waiting.add(place);
     try {
       const reply = await answer(call, deps);
@@ -240,7 +244,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     const call = callFor(endpoint, request, outlet ? HEARING : UNREAD, outlet ?? CLOSED);
     response.on('close', () => deps.inflight.cancel(call.inflight, 'client_gone'));
     // Nothing is streamed before the guards have passed, however long they take.
-    const place = outlet && { at: -1, outlet, since: Number.POSITIVE_INFINITY };
+    const place = outlet && { at: -1, outlet, since: Number.POSITIVE_INFINITY, inflight: call.inflight };
     if (place) waiting.add(place);
     try {
       const reply =
