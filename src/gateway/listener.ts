@@ -180,7 +180,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     if (place) waiting.add(place);
     try {
       const reply = await answer(call, deps);
-      if (outlet?.streaming) return outlet.finish(asMessage(reply));
+      if (outlet && (outlet.streaming || wantsStream(message, reply))) return outlet.finish(asMessage(reply));
       const form = message.kind === 'request' && !message.accepts.json ? 'sse' : 'json';
       write(response, toWire(reply, form, cors));
     } finally {
@@ -425,6 +425,10 @@ function collect(
     request.once('close', () => resolve(null));
   });
 }
+
+/** A client that names the stream first gets a result as one; a status or header of its own needs a plain answer. */
+const wantsStream = (message: InboundMessage, reply: Reply): boolean =>
+  message.kind === 'request' && message.accepts.streamFirst === true && reply.kind === 'result' && !reply.headers;
 
 /** A refusal about the sender concerns the whole request, whatever else stood in it. */
 const isChallenge = (reply: Reply): boolean => reply.kind === 'error' && reply.error.httpStatus === 401;

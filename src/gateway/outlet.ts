@@ -108,6 +108,7 @@ class ResponseOutlet implements HttpOutlet {
   }
 
   finish(message: JsonObject): void {
+    this.#begin();
     this.#event(JSON.stringify(message));
     this.#finished = true;
     this.#log?.end();

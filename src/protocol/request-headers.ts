@@ -12,6 +12,8 @@ import type { Era } from './versions.ts';
 export interface Accepts {
   readonly json: boolean;
   readonly sse: boolean;
+  /** It takes both and names the stream first: with nothing else to go by, that is what it gets. */
+  readonly streamFirst?: true;
 }
 
 /** Null: the body says it is plain JSON in UTF-8. Else a 415 without an id, for the body was not read. */
@@ -36,19 +38,21 @@ export function checkMediaType(headers: IncomingHttpHeaders): WireError | null {
 const BOTH: Accepts = { json: true, sse: true };
 const JSON_ONLY: Accepts = { json: true, sse: false };
 
-/** The Accept header as a choice between our two forms. Quality values other than 0 are not weighed: there is nothing to prefer. */
+/** The Accept header as a choice between our two forms. Quality values other than 0 are not weighed; of two equals the first counts. */
 export function acceptable(accept: string | undefined): Accepts {
   if (accept === undefined) return JSON_ONLY;
   if (accept === 'application/json, text/event-stream') return BOTH;
   let json = false;
   let sse = false;
+  let streamFirst = false;
   for (const range of accept.toLowerCase().split(',')) {
     const [type = '', ...parameters] = range.split(';').map((part) => part.trim());
     if (parameters.some((parameter) => /^q=0(?:\.0{0,3})?$/.test(parameter))) continue;
     if (type === 'application/json' || type === '*/*' || type === 'application/*') json = true;
+    if (type === 'text/event-stream' && !json) streamFirst = true;
     if (type === 'text/event-stream' || type === '*/*' || type === 'text/*') sse = true;
   }
-  return { json, sse };
+  return streamFirst && json ? { json, sse, streamFirst } : { json, sse };
 }
 
 /** One value, trimmed; several lines of one header are one wrong value. */

@@ -177,3 +177,37 @@ test('a picture that cannot be confirmed fresh closes calls, lists and greetings
     await stale.stop();
   }
 });
+
+describe('L8: what a client takes', () => {
+  const listed = async (accept: string) => {
+    const bearer = `Bearer ${rig.token('dana')}`;
+    const headers = { ...modernHeaders('tools/list'), authorization: bearer, accept };
+    return rig.post('notes', modernMessage('tools/list'), headers);
+  };
+  test.each([
+    ['application/json, text/event-stream', 'application/json'],
+    ['text/event-stream, application/json', 'text/event-stream'],
+    ['text/event-stream, application/json;q=0', 'text/event-stream'],
+    ['application/json', 'application/json'],
+    ['text/event-stream', 'text/event-stream'],
+    ['*/*', 'application/json'],
+    ['text/event-stream, */*', 'text/event-stream'],
+  ])('L8: of %s it gets %s, with the same answer in it', async (accept, form) => {
+    const { status, headers, text } = await listed(accept);
+    expect([status, headers['content-type']]).toEqual([200, form]);
+    const json = form === 'application/json' ? text : text.replace(/^event: message\n/, '').replace(/^data: /, '');
+    expect(JSON.parse(json)).toMatchObject({
+      id: 7,
+      result: { resultType: 'complete', tools: expect.any(Array) as unknown },
+    });
+  });
+
+  test('L8: who takes neither is told what to take, and a refusal is JSON in any case', async () => {
+    expect(await listed('text/html')).toMatchObject({ status: 406, error: { code: -32600 } });
+    const refused = await rig.post('notes', modernMessage('tools/list'), {
+      ...modernHeaders('tools/list'),
+      accept: 'text/event-stream, application/json',
+    });
+    expect([refused.status, refused.headers['content-type']]).toEqual([401, 'application/json']);
+  });
+});
