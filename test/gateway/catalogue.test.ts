@@ -275,6 +275,20 @@ describe('confirm', () => {
     expect((await confirmed).tools.get('write_note')).not.toBe(digestOfTool(WRITE));
   });
 
+  test('of one who has left already ends at once, and that its look fails afterwards ends nothing else', async () => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown): void => void unhandled.push(reason);
+    process.on('unhandledRejection', note);
+    try {
+      await expect(catalogue.confirm(notes(), 0, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+      await reply(0, new UpstreamFault('upstream_closed', 'it died', { dispatched: 'no' }));
+      for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+  });
+
   test('ends for the one who is cancelled, and the look goes on for the others', async () => {
     const controller = new AbortController();
     const mine = catalogue.confirm(notes(), 1_000, controller.signal);
