@@ -8,6 +8,7 @@ import { configFailure } from '../failure.ts';
 import { fields, oneLine, progress, show, table } from '../output.ts';
 import type { RunningUp } from '../up.ts';
 import { connectLines } from './connect.ts';
+import { outliveLooseFailures } from '../loose-failures.ts';
 
 interface ConfigOptions extends LocalOptions {
   readonly config?: string;
@@ -158,6 +159,11 @@ async function untilStopped(
   running: { close(): Promise<void> },
   failed?: Promise<never>,
 ): Promise<void> {
+  outliveLooseFailures((code, stack) =>
+    process.stderr.write(
+      `${JSON.stringify({ level: 'error', code, stack, msg: 'a failure that nobody waited for' })}\n`,
+    ),
+  );
   try {
     await (failed === undefined ? stopSignal() : Promise.race([stopSignal(), failed]));
     progress(options, 'stopping; once more ends it at once');
