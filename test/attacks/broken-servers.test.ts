@@ -140,7 +140,7 @@ test.each(ERAS)(
     const cancelled = (): readonly unknown[] =>
       sink.received
         .filter(({ message }) => message?.['method'] === 'notifications/cancelled')
-        .map(({ message }) => (message?.['params'] as JsonObject)['requestId']);
+        .map(({ message }) => (message!['params'] as JsonObject)['requestId']);
     // Over HTTP a modern server learns it from its stream alone; a legacy one must be told (C10).
     if (server === 'legacy') await rig.until('it is told', () => cancelled().includes(asked));
     else expect(cancelled()).toEqual([]);

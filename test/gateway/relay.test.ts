@@ -445,7 +445,10 @@ describe.each(ERAS)('a question of the %s server', (era) => {
       expect([refused.status, refused.error?.code]).toEqual([400, -32600]);
       expect(refused.error?.message).toBe('This answers no question of this server, or not any more');
     }
-    const made = await live.say({ ...forged, id: `${id as string}`.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')) });
+    const made = await live.say({
+      ...forged,
+      id: (id as string).replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')),
+    });
     expect(made.status).toBe(400);
     expect((await live.say({ id, result: { action: 'accept', content: { colour: 'red' } } })).status).toBe(202);
     const { text } = await live.answer;

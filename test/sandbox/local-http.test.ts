@@ -49,7 +49,9 @@ describe('the everything server', () => {
     try {
       const connection = await pool.connection('everything', httpServer(`http://127.0.0.1:${port}/mcp`));
       expect(connection.identity).toMatchObject({ era: 'legacy', protocolVersion: '2025-11-25' });
-      expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toContain('echo');
+      expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toContain(
+        'echo',
+      );
       expect(await textOf(connection, 'echo', { message: 'hello' })).toBe('Echo: hello');
       expect(await accepts(otherAddress(), port)).toBe(false);
     } finally {

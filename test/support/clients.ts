@@ -121,7 +121,7 @@ export async function connectSdk(
   };
   return {
     heard,
-    serverCapabilities: (client.getServerCapabilities() ?? {}),
+    serverCapabilities: client.getServerCapabilities() ?? {},
     instructions: client.getInstructions(),
     async call(name, args = {}, { meta: own, ...more } = {}) {
       const params = { name, arguments: args, ...meta(own) };
@@ -133,7 +133,7 @@ export async function connectSdk(
     },
     tools: async () => (await client.listTools()).tools,
     prompts: async () => (await client.listPrompts()).prompts,
-    prompt: async (name, args = {}) => (await client.getPrompt({ name, arguments: args })),
+    prompt: async (name, args = {}) => await client.getPrompt({ name, arguments: args }),
     resources: async () => (await client.listResources()).resources,
     templates: async () => (await client.listResourceTemplates()).resourceTemplates,
     read: async (uri) => (await client.readResource({ uri })).contents,

@@ -193,8 +193,9 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
     if (message === null) return fail(response, 400, null, -32700, 'not JSON');
     if (id === undefined) return void response.writeHead(202).end();
     if (method === undefined) {
-      asked.get(String(id))?.(message);
-      asked.delete(String(id));
+      const key = typeof id === 'string' ? id : '';
+      asked.get(key)?.(message);
+      asked.delete(key);
       return void response.writeHead(202).end();
     }
 
@@ -209,7 +210,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
         return fail(response, 400, id, -32020, 'Mcp-Method differs from the body');
     }
 
-    const answer = answers.get(String(method));
+    const answer = typeof method === 'string' ? answers.get(method) : undefined;
     if (answer) return scripted(answer, request, response);
     switch (method) {
       case 'server/discover':
@@ -275,7 +276,7 @@ export async function startSink(options: SinkOptions = {}): Promise<Sink> {
       response.write(`data: ${JSON.stringify({ jsonrpc: '2.0', ...text })}\n\n`);
     };
     const result = await answer({
-      name: String(params['name'] ?? params['uri'] ?? ''),
+      name: [params['name'], params['uri']].find((one) => typeof one === 'string') ?? '',
       arguments: (params['arguments'] ?? {}) as Json,
       message,
       request,
