@@ -26,8 +26,8 @@ import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import { endIntent, ledgerDenial } from './refuse.ts';
-import { settle, stopped } from './settle.ts';
-import type { Sent, SettledReply } from './settle.ts';
+import { settle, stopped, told } from './settle.ts';
+import type { Sent, Settled, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
@@ -45,7 +45,11 @@ export interface Ways {
   readonly handsOver: boolean;
   readonly task: 'optional' | 'required' | null;
   /** Nobody waits for the reply: the server may take this long, and an error of its stays one instead of becoming words for a model. */
-  readonly background?: { readonly timeoutMs: number };
+  readonly background?: {
+    readonly timeoutMs: number;
+    /** Whether there is room to keep this result until somebody fetches it; true counts it. */
+    readonly keeps: (result: JsonObject) => boolean;
+  };
 }
 
 export type Performed =
@@ -128,7 +132,12 @@ export async function perform(
   const asked = sent.kind === 'asked' ? sent : null;
   const settled = asked
     ? null
-    : settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps, ways.background !== undefined);
+    : ifKept(
+        call,
+        settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps, ways.background !== undefined),
+        ways,
+        deps,
+      );
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
@@ -168,6 +177,15 @@ export async function perform(
   return asked
     ? { kind: 'asked', asks: asked.asks, state: asked.state, index }
     : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
+}
+
+/** ATTACKER-CONTROLLED: the size of a result. What waits on a disk for its client is kept only as far as there is room for it. */
+function ifKept(call: Call, settled: Settled, { background }: Ways, deps: AnswerDeps): Settled {
+  if (!background || settled.digest === null || settled.reply.kind !== 'result') return settled;
+  if (background.keeps(settled.reply.result)) return settled;
+  const text =
+    'The result was withheld: alone or together with the results of your other tasks it is too large to keep. The call itself was made.';
+  return { ...settled, status: 'withheld', detail: 'task_quota', digest: null, reply: told(call, deps, text) };
 }
 
 /** What leads to the client before the reply; both ways are closed until the intent is durable. */

@@ -11,7 +11,9 @@ import { z } from 'zod';
 import { sha256Hex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
+import type { JsonObject } from '../lib/json.ts';
 import type { SealedExchange, TopicItem } from './exchange-box.ts';
+import { keptBytes } from './kept-bytes.ts';
 import { Answers, Kept, Owner, isOver, isTaskId, newTaskId, saysNothing } from './kept-task.ts';
 import type { KeptTask, TaskAnswers, TaskChange, TaskOwner } from './kept-task.ts';
 import { REMIT_CODES } from './wire.ts';
@@ -29,6 +31,8 @@ export interface RunningTask {
   readonly kept: KeptTask;
   /** False: it is over already, and this changes nothing. Changes are written in the order they were asked for. */
   change(change: TaskChange): Promise<boolean>;
+  /** Whether a result fits into what this person may keep; if so it counts from now until it expires. */
+  keeps(person: string, result: JsonObject): boolean;
   /** Nobody was told of it: it never was. */
   forget(): Promise<void>;
 }
@@ -49,8 +53,8 @@ export interface TaskBook {
   read(id: string): Promise<KeptTask | null>;
   /** Cancels it, wherever it runs, if it is not over. @returns it as it is then. */
   cancel(id: string): Promise<KeptTask | null>;
-  /** Resolves when the task has them, or a node that runs it elsewhere will. */
-  answer(id: string, answers: TaskAnswers): Promise<void>;
+  /** Resolves when the task has them, or a node that runs it elsewhere will. False: it runs elsewhere, and too many wait there already. */
+  answer(id: string, answers: TaskAnswers): Promise<boolean>;
   watch(id: string, listener: () => void): () => void;
   /** Ids of an owner's old-style tasks, oldest first, from after `place`; with the place of each. */
   list(owner: TaskOwner, place: string): AsyncIterable<{ readonly id: string; readonly place: string }>;
@@ -64,8 +68,20 @@ export interface TaskSettings {
   /** How long a task may run, without the time it waits for answers. */
   readonly timeLimitMs: number;
   readonly perPerson: number;
+  /** Results of finished tasks of one person on this node, until they expire. As JSON: sealed they take a third more. */
+  readonly keptBytesPerPerson: number;
 }
-export const TASK_SETTINGS: TaskSettings = { timeLimitMs: 3_600_000, perPerson: 50 };
+// 64 MiB: sixteen of the largest results there are by default; it takes some fifty persons who use all of it to fill an exchange (4 GiB).
+export const TASK_SETTINGS: TaskSettings = {
+  timeLimitMs: 3_600_000,
+  perPerson: 50,
+  keptBytesPerPerson: 64 * 1024 * 1024,
+};
+
+/** A larger result, sealed with the rest of its task, is no text of the exchange (16 MiB). */
+const RESULT_BYTES = 11 * 1024 * 1024;
+/** Answers to one task that may come by way of other nodes, until it is over. */
+export const INBOX_ANSWERS = 100;
 
 /** How long a task stays after its end when its client does not say. */
 const REST_MS = 3_600_000;
@@ -96,11 +112,12 @@ export function taskBook(
   exchange: SealedExchange,
   clock: Clock,
   log: (level: 'warn' | 'error', fields: object, message: string) => void,
-  { timeLimitMs, perPerson }: TaskSettings = TASK_SETTINGS,
+  { timeLimitMs, perPerson, keptBytesPerPerson }: TaskSettings = TASK_SETTINGS,
 ): TaskBook {
   const running = new Map<string, Running>();
   const places = new Map<string, number>();
   const runs = new Set<Promise<unknown>>();
+  const quota = keptBytes(keptBytesPerPerson, clock);
 
   const taskTopic = (id: string) => exchange.topicOf(`task/${id}`, Kept);
   const leaseTopic = (id: string) => exchange.topicOf(`task-lease/${id}`, z.literal('running'));
@@ -295,6 +312,11 @@ export function taskBook(
           return task.item.value;
         },
         change: (wanted) => change(task, wanted),
+        keeps(person, result) {
+          const { createdAt, ttlMs } = changed(task.item.value, { status: 'completed' });
+          const bytes = Buffer.byteLength(JSON.stringify(result));
+          return bytes <= RESULT_BYTES && quota.take(person, bytes, createdAt + ttlMs);
+        },
         async forget() {
           leaveIt(task);
           await Promise.all([taskTopic(id).remove(), leaseTopic(id).remove()]);
@@ -319,8 +341,18 @@ export function taskBook(
     },
     async answer(id, answers) {
       const here = running.get(id);
-      if (here) return here.hands.answer(answers);
-      await inboxTopic(id).append([answers], { expiresAt: clock.now() + REST_MS });
+      if (here) {
+        await here.hands.answer(answers);
+        return true;
+      }
+      const inbox = inboxTopic(id);
+      const expiresAt = clock.now() + REST_MS;
+      for (;;) {
+        // ATTACKER-CONTROLLED: how many. `expect` keeps those that come at once from passing together.
+        const expect = (await inbox.append([], { expiresAt })) ?? 0;
+        if (expect >= INBOX_ANSWERS) return false;
+        if ((await inbox.append([answers], { expiresAt, expect })) !== null) return true;
+      }
     },
     watch: (id, listener) => (isTaskId(id) ? taskTopic(id).watch(listener) : () => undefined),
     async *list(owner, place) {

@@ -191,7 +191,10 @@ async function toItsEnd(
     asker: canAsk ? () => ask : null,
     handsOver: canAsk,
     task: upstream,
-    background: { timeoutMs: deps.ports.tasks.timeLimitMs },
+    background: {
+      timeoutMs: deps.ports.tasks.timeLimitMs,
+      keeps: (result) => task.keeps(known(job, 'person').id, result),
+    },
   };
   let leg = job;
   let intent = first;

@@ -8,6 +8,7 @@ import { Fault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { invalidParams, methodNotFound } from '../protocol/errors.ts';
+import type { WireError } from '../protocol/errors.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { emptyResult } from '../protocol/results.ts';
 import {
@@ -35,6 +36,7 @@ import type { Done } from './recorded.ts';
 import { refuse } from './refuse.ts';
 import { factsOf, isOver, payloadOf } from './kept-task.ts';
 import type { KeptTask } from './kept-task.ts';
+import { INBOX_ANSWERS } from './task-book.ts';
 import type { TaskWish } from './task-run.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { REMIT_CODES } from './wire.ts';
@@ -130,6 +132,14 @@ async function guarded(
   return denial ? refuse(again, denial, deps, measure) : reply;
 }
 
+/** The node that runs the task is another one, and its inbox is full. */
+export const tooManyAnswers = ({ id, era }: InboundRequest): WireError =>
+  invalidParams(
+    id,
+    era,
+    `inputResponses: this task was given ${INBOX_ANSWERS} answers already and takes no more; wait for its end or cancel it`,
+  );
+
 interface Act {
   readonly call: Call;
   readonly message: InboundRequest;
@@ -153,7 +163,8 @@ const ACTS: Readonly<Record<string, (act: Act) => Promise<Done | { readonly deni
     );
     if (denial) return { denial };
     // Answers to what is not asked are ignored; those that do not fit stay open.
-    if (task.status === 'input_required') await deps.ports.tasks.answer(id, { responses, declined: [] });
+    const taken = task.status !== 'input_required' || (await deps.ports.tasks.answer(id, { responses, declined: [] }));
+    if (!taken) return { denial: { reason: 'message_refused', error: tooManyAnswers(message) } };
     return { result: emptyResult(facingOf(call, deps)) };
   },
 
@@ -262,10 +273,11 @@ function askOnStream(
     call.outlet.send({ jsonrpc: '2.0', id: waiting.id, method, params: relatedToTask(params, id) });
     void waiting
       .answer(done, ANSWER_WITHIN_MS)
-      .then((outcome) => {
-        if (outcome === null) return undefined;
+      .then(async (outcome) => {
+        if (outcome === null) return null;
         const responses = outcome.kind === 'result' ? { [key]: outcome.result } : {};
-        return deps.ports.tasks.answer(id, { responses, declined: [key] });
+        const taken = await deps.ports.tasks.answer(id, { responses, declined: [key] });
+        return taken ? null : deps.log('warn', { ref: call.id }, 'an answer was lost: the task was given too many');
       })
       .catch((fault: unknown) => deps.log('warn', { ref: call.id, fault: String(fault) }, 'an answer was lost'));
   }

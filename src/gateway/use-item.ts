@@ -27,7 +27,7 @@ import type { SettledReply } from './settle.ts';
 import { factsOf, isTaskId } from './kept-task.ts';
 import { beginTask } from './task-run.ts';
 import type { AskedFirst } from './task-run.ts';
-import { runsAsTask, theirTask } from './tasks.ts';
+import { runsAsTask, theirTask, tooManyAnswers } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import type { Reply } from './wire.ts';
 
@@ -301,7 +301,10 @@ async function takeUpTask(
   const barred = await stillAdmitted(call, 'call', deps);
   if (barred) return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
   const answers = message.params['inputResponses'];
-  if (isJsonObject(answers)) await deps.ports.tasks.answer(id, { responses: answers, declined: [] });
+  if (isJsonObject(answers) && !(await deps.ports.tasks.answer(id, { responses: answers, declined: [] }))) {
+    const denial = { reason: 'message_refused', error: tooManyAnswers(message) } as const;
+    return refuse(call, denial, deps, measure, await endIntent(call, denial, intent.index, deps));
+  }
   const refused = await recordLeg(call, intent, 'ok', deps);
   if (refused) return refuse(call, refused, deps, measure, intent.index);
   finish(call, measure, 'allow', null, deps);

@@ -11,6 +11,7 @@ import { EXCHANGE_APPEND_BYTES, EXCHANGE_APPEND_TEXTS, EXCHANGE_TEXT_BYTES, Exch
 import { appendQueue } from './exchange-appends.ts';
 import type { PendingAppend } from './exchange-queries.ts';
 import { SWEPT_TOPICS } from './exchange-queries.ts';
+import { DEFAULT_MAX_BYTES, exchangeRoom } from './exchange-room.ts';
 import type { Watchers } from './exchange-watch.ts';
 import { watchers } from './exchange-watch.ts';
 
@@ -25,6 +26,8 @@ export interface ExchangeBackend {
   remove(topic: string): Promise<void>;
   /** Deletes some topics that have expired; how many. SWEPT_TOPICS: there may be more. */
   sweep(now: number): Promise<number>;
+  /** Bytes in use, without what was freed and is used again. `atMost`: below it a rough figure is enough. */
+  size(atMost: number): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -32,6 +35,8 @@ export interface ExchangeOptions {
   readonly clock?: Clock;
   /** How often what has expired is deleted. Default 10,000. */
   readonly sweepMs?: number;
+  /** Above this, measured with every sweep, appends without `replaces` are refused. Default 4 GiB. */
+  readonly maxBytes?: number;
 }
 
 const TOPIC_BYTES = 512;
@@ -53,6 +58,10 @@ export function exchangeOver(
     return numbers;
   });
 
+  const room = exchangeRoom(options.maxBytes ?? DEFAULT_MAX_BYTES, (atMost) => backend.size(atMost));
+  // What cannot be measured now is measured with the next sweep.
+  run(() => room.measure()).catch(() => undefined);
+
   let sweeping = false;
   const sweeper = setInterval(() => {
     if (sweeping) return;
@@ -67,7 +76,8 @@ export function exchangeOver(
   /** One short transaction after the other, so that appends pass between them. */
   async function sweep(): Promise<void> {
     for (;;) {
-      if (closed || (await backend.sweep(clock.now())) < SWEPT_TOPICS) return;
+      if (closed) return;
+      if ((await backend.sweep(clock.now())) < SWEPT_TOPICS) return room.measure();
     }
   }
 
@@ -78,7 +88,10 @@ export function exchangeOver(
         const bytes = checkTexts(texts);
         checkWhole('expiresAt', expiresAt, 0);
         if (expect !== undefined) checkWhole('expect', expect, 0);
-        return enqueue({ topic, texts, expiresAt, expect: expect ?? null, replaces }, bytes);
+        // What only moves an end, or takes the place of what stood there, goes on: tasks come to their end and sessions are closed.
+        if (texts.length > 0 && !replaces) room.check();
+        const append = { topic, texts, expiresAt, expect: expect ?? null, replaces };
+        return room.count(bytes, () => enqueue(append, bytes));
       }),
     read: (topic, after, limit) =>
       run(async () => {

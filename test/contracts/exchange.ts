@@ -1,4 +1,5 @@
 /** What every Exchange must do. Run by test/store for each engine; `open` gives an exchange on a place, and the same place again. */
+import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/lib/clock.ts';
@@ -8,7 +9,7 @@ import { EXCHANGE_TEXT_BYTES, ExchangeFault } from '../../src/store/exchange.ts'
 
 export interface ExchangePlace {
   /** Opens the exchange that lives at this place; the data survives `close`. */
-  open(options: { clock: Clock; sweepMs?: number }): Promise<Exchange>;
+  open(options: { clock: Clock; sweepMs?: number; maxBytes?: number }): Promise<Exchange>;
   /** What really stands in the tables. Only while nothing of ours is open: the embedded file has one owner. */
   rows(): Promise<{ topics: number; items: number }>;
   remove(): Promise<void>;
@@ -361,6 +362,75 @@ export function exchangeContract(name: string, newPlace: () => Promise<ExchangeP
       exchange = await place.open({ clock });
       expect((await texts('t')).length).toBe(100);
       expect(calls).toBe(before);
+    });
+
+    describe('full', () => {
+      const MAX_BYTES = 1024 * 1024;
+      // As sealed texts are: nothing an engine could compress.
+      const LARGE = createHash('shake256', { outputLength: 75_000 }).update('large').digest('base64');
+      const full =
+        /^the exchange is full: about \d+ of 1048576 bytes\. It takes new items again when enough has expired /;
+      const reopen = async (sweepMs: number): Promise<void> => {
+        await exchange.close();
+        exchange = await place.open({ clock, sweepMs, maxBytes: MAX_BYTES });
+      };
+      /** Fills it until it refuses. @returns how many texts it took. */
+      const fill = async (expiresAt: number): Promise<number> => {
+        for (let i = 0; i < 50; i++) {
+          try {
+            await exchange.append(`large/${i}`, [LARGE], { expiresAt });
+          } catch (fault) {
+            await expectFault(Promise.reject(fault), 'exchange_unavailable', full);
+            return i;
+          }
+        }
+        return 50;
+      };
+      const opensAgain = () =>
+        expect
+          .poll(() => exchange.append('new', ['a'], LATER).catch(() => null), { timeout: 10_000, interval: 20 })
+          .not.toBeNull();
+
+      test('it refuses new items before it is measured again, and says what helps', async () => {
+        await reopen(3_600_000);
+        const took = await fill(LATER.expiresAt);
+        expect(took).toBeGreaterThanOrEqual(6);
+        expect(took).toBeLessThanOrEqual(11);
+        await expectFault(exchange.append('large/0', ['a'], LATER), 'exchange_unavailable', full);
+        expect(await exchange.latest('large/0')).toEqual({ seq: 1, text: LARGE });
+      });
+
+      test('what replaces, moves an end or removes goes on', async () => {
+        await reopen(3_600_000);
+        await fill(LATER.expiresAt);
+        expect(await exchange.append('large/0', [LARGE], { ...LATER, replaces: true, expect: 1 })).toBe(2);
+        expect(await exchange.append('large/1', [], { expiresAt: START + 2 * HOUR })).toBe(1);
+        await exchange.remove('large/2');
+        expect(await exchange.latest('large/2')).toBeNull();
+        await expectFault(exchange.append('new', ['a'], LATER), 'exchange_unavailable', full);
+      });
+
+      test('it is full from the first look on after a restart, and opens once enough was removed', async () => {
+        const took = 15;
+        for (let i = 0; i < took; i++) await exchange.append(`large/${i}`, [LARGE], LATER);
+        await reopen(10);
+        await expect
+          .poll(() => exchange.append('probe', ['a'], LATER).catch((fault: Error) => fault.message), {
+            timeout: 10_000,
+            interval: 20,
+          })
+          .toMatch(full);
+        for (let i = 0; i < took / 2; i++) await exchange.remove(`large/${i}`);
+        await opensAgain();
+        expect(await exchange.latest(`large/${took - 1}`)).toEqual({ seq: 1, text: LARGE });
+      });
+
+      test('it opens once the sweep has deleted what expired', async () => {
+        await reopen(10);
+        await fill(START + 1000);
+        clock.set(START + 1000);
+        await opensAgain();
+      });
     });
 
     test('what was appended is there after a restart, and numbers go on', async () => {

@@ -7,7 +7,7 @@ import * as fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { sealedExchange } from '../../src/gateway/exchange-box.ts';
 import { isOver } from '../../src/gateway/kept-task.ts';
-import { taskBook } from '../../src/gateway/task-book.ts';
+import { INBOX_ANSWERS, TASK_SETTINGS, taskBook } from '../../src/gateway/task-book.ts';
 import type { TaskAnswers, TaskChange, TaskOwner } from '../../src/gateway/kept-task.ts';
 import type { RunningTask, TaskBook } from '../../src/gateway/task-book.ts';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -190,6 +190,54 @@ describe('answers', () => {
     await task.change({ status: 'completed', result: {} });
     expect(await exchange.latest(`task-inbox/${task.id}`)).toBeNull();
     expect(await exchange.latest(`task-lease/${task.id}`)).toBeNull();
+  });
+});
+
+test('so many answers may wait for a task that runs elsewhere and no more, also when they come at once', async () => {
+  const { task } = await begun(books[0]!);
+  const letter: TaskAnswers = { responses: {}, declined: [] };
+  const taken: boolean[] = [];
+  for (let round = 0; round < 12; round++)
+    taken.push(...(await Promise.all(Array.from({ length: 10 }, () => books[1]!.answer(task.id, letter)))));
+  expect(taken.filter(Boolean)).toHaveLength(INBOX_ANSWERS);
+  expect((await exchange.latest(`task-inbox/${task.id}`))?.seq).toBe(INBOX_ANSWERS);
+  // Where it runs, nothing is kept.
+  expect(await books[0]!.answer(task.id, letter)).toBe(true);
+});
+
+describe('what a person may keep', () => {
+  const result = (bytes: number) => ({ text: 'x'.repeat(bytes) });
+  const small = () =>
+    taskBook(sealedExchange(exchange, [KEY]), clock, () => undefined, { ...TASK_SETTINGS, keptBytesPerPerson: 10_000 });
+
+  test('is counted per person until it expires, and what does not fit counts for nothing', async () => {
+    books.push(small());
+    const { task } = await begun(books[2]!, OWNER, 60_000);
+    const keeps = (person: string, bytes: number) => task.keeps(person, result(bytes));
+    expect([keeps('dana', 5000), keeps('dana', 5000), keeps('dana', 2000), keeps('dana', 2000)]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+    expect(keeps('eve', 5000)).toBe(true);
+    clock.advance(59_999);
+    expect(keeps('dana', 5000)).toBe(false);
+    clock.advance(1);
+    expect(keeps('dana', 5000)).toBe(true);
+  });
+
+  test('many tiny results fill it, too', async () => {
+    books.push(small());
+    const { task } = await begun(books[2]!);
+    const taken = Array.from({ length: 20 }, () => task.keeps('dana', {}));
+    expect(taken.filter(Boolean)).toHaveLength(9);
+  });
+
+  test('a result too large for one item is not kept, whatever the room', async () => {
+    const { task } = await begun(books[0]!);
+    expect(task.keeps('dana', result(11 * 1024 * 1024))).toBe(false);
+    expect(task.keeps('dana', result(11 * 1024 * 1024 - 100))).toBe(true);
   });
 });
 

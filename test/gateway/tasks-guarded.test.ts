@@ -265,6 +265,31 @@ describe('the record of a task', () => {
     expect(rig.sink().calls()).toHaveLength(1);
   });
 
+  test('results that are too much together are withheld, which the log and the task say; others are kept as ever', async () => {
+    const rig = await rigOf();
+    rig.sink().onCall((one) => text('x'.repeat(one.arguments['text'] === 'small' ? 10 : 1_000_000)));
+    const ended = async (): Promise<number> => (await rig.entries('outcome')).length;
+    // 64 MiB hold 67 of a million bytes each.
+    for (const together of [34, 33]) {
+      const before = await ended();
+      await Promise.all(Array.from({ length: together }, () => begin(rig, 'optional_job')));
+      await rig.until('they have ended', async () => (await ended()) === before + together);
+    }
+    const outcomes = (await rig.entries('outcome')) as unknown as Array<{ outcome: JsonObject }>;
+    expect(new Set(outcomes.map(({ outcome }) => outcome['status']))).toEqual(new Set(['ok']));
+
+    const small = await begin(rig, 'optional_job', { args: { text: 'small' } });
+    expect(await reaches(rig, small, 'completed')).toMatchObject({ result: text('x'.repeat(10)) });
+    const { result } = await reaches(rig, await begin(rig, 'optional_job'), 'completed');
+    expect(result).toMatchObject({
+      isError: true,
+      content: [{ text: expect.stringMatching(/too large to keep\. The call itself was made\. Reference: /) }],
+    });
+    expect(rig.sink().calls()).toHaveLength(69);
+    const [outcome] = (await rig.entries('outcome')).slice(-1);
+    expect(outcome).toMatchObject({ outcome: { status: 'withheld', detail: 'task_quota' } });
+  });
+
   test('one person can have so many tasks and no more, whoever asks for others', async () => {
     const rig = await rigOf();
     held(rig);

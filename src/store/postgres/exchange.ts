@@ -3,6 +3,7 @@
  * Durable means: COMMIT returned with synchronous_commit on. Watchers on other gateways are woken by NOTIFY, sent inside the commit
  * with the name of the topic; behind it watched topics are polled, so that a lost connection delays a wake-up and loses none.
  */
+import type { Kysely, RawBuilder } from 'kysely';
 import { sql } from 'kysely';
 import { toExchangeFault } from '../engine-fault.ts';
 import type { Exchange } from '../exchange.ts';
@@ -22,6 +23,9 @@ import { DEFAULT_SCHEMA, openDatabase } from './open.ts';
 
 /** One for appends, the others for readers, sweeps and polls. */
 const CONNECTIONS = 4;
+
+/** What an item takes besides its text: names, numbers and index entries, roughly. */
+const ROW_BYTES = 256;
 
 export interface PostgresExchangeOptions extends ExchangeOptions, PostgresOptions {
   /** How often watched topics are looked at in case a NOTIFY was missed. Default 1000. */
@@ -52,6 +56,7 @@ export async function openPostgresExchange(url: string, options: PostgresExchang
       latest: (topic, now) => faulting(readLatest(db, topic, now)),
       remove: (topic) => transact(remove(topic)),
       sweep: (now) => transact(sweep(now, true)),
+      size: (atMost) => faulting(usedBytes(db, atMost)),
       async close() {
         clearInterval(poller);
         await stopListening();
@@ -74,6 +79,24 @@ export async function openPostgresExchange(url: string, options: PostgresExchang
   poller.unref();
   const stopListening = listen(url, schema, channel, (topic) => (topic === null ? poll() : watching.wake([topic])));
   return exchange;
+}
+
+/**
+ * The relations do not shrink when rows go, or the exchange would stay full until somebody vacuums it: once they are large, the rows count.
+ * The space of dead rows is left to autovacuum.
+ */
+async function usedBytes(db: Kysely<ExchangeTables>, atMost: number): Promise<number> {
+  const bytesOf = async (query: RawBuilder<{ bytes: string | number }>): Promise<number> =>
+    Number((await query.execute(db)).rows[0]!.bytes);
+  const total = await bytesOf(
+    sql<{
+      bytes: string;
+    }>`select pg_total_relation_size('exchange_item') + pg_total_relation_size('exchange_topic') as bytes`,
+  );
+  if (total < atMost) return total;
+  return bytesOf(
+    sql<{ bytes: string }>`select coalesce(sum(size + ${ROW_BYTES}::bigint), 0) as bytes from exchange_item`,
+  );
 }
 
 async function faulting<T>(work: Promise<T>): Promise<T> {

@@ -2,6 +2,7 @@
  * The thread that owns the exchange's database file: the only writer there is. Started by exchange.ts; speaks the protocol of worker.ts.
  * One message is one transaction; no fsync (synchronous=NORMAL), see exchange.ts for what that means.
  */
+import type { DatabaseSync } from 'node:sqlite';
 import { toExchangeFault } from '../engine-fault.ts';
 import { ExchangeFault } from '../exchange.ts';
 import type { PendingAppend } from '../exchange-queries.ts';
@@ -29,8 +30,15 @@ function exchangeMethods({ db, file }: OpenDatabase<ExchangeTables>) {
     latest: (topic: string, now: number) => readLatest(db, topic, now),
     remove: (topic: string) => writing(() => remove(topic)),
     sweep: (now: number) => writing(() => sweep(now, false)),
+    size: async () => usedBytes(file),
     close: () => db.destroy(),
   };
+}
+
+/** The file does not shrink: freed pages are used again, and do not count. */
+function usedBytes(file: DatabaseSync): number {
+  const pragma = (name: string): number => Number(Object.values(file.prepare(`PRAGMA ${name}`).get() ?? {})[0]);
+  return (pragma('page_count') - pragma('freelist_count')) * pragma('page_size');
 }
 
 async function open(path: string): Promise<ExchangeMethods> {

@@ -26,6 +26,7 @@ export async function openSqliteExchange(path: string, options: ExchangeOptions 
     latest: database.method('latest'),
     remove: database.method('remove'),
     sweep: database.method('sweep'),
+    size: database.method('size'),
     close: () => database.end(new ExchangeFault('exchange_closed', 'the exchange is closed')),
   };
   return exchangeOver(backend, options).exchange;
