@@ -10,10 +10,11 @@ const ROOT = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8');
 const format = read('docs/audit-format.md');
 
-/** First column of a table, in backticks, within one section. */
+/** First column of the first table, in backticks, within one section. */
 function firstColumn(document: string, section: string): string[] {
   const body = document.split(/^## /m).find((part) => part.startsWith(section)) ?? '';
-  return body
+  const [, table = ''] = /((?:^\|.*\n)+)/m.exec(body) ?? [];
+  return table
     .split('\n')
     .filter((line) => line.startsWith('| `'))
     .flatMap((line) => [...(line.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] ?? ''));
@@ -47,6 +48,13 @@ test('docs/audit-format.md lists exactly the members an entry may have', () => {
     'event',
   ];
   expect(firstColumn(format, '2.').toSorted()).toEqual(known.toSorted());
+});
+
+test('docs/audit-format.md names every status an outcome can have', () => {
+  const union = /export type OutcomeStatus =([\s\S]+?)\n\n/.exec(read('src/audit/entry.ts'))?.[1] ?? '';
+  const statuses = [...union.matchAll(/^ {2}\| '([a-z_]+)'/gm)].map((match) => match[1] ?? '');
+  expect(statuses.length).toBeGreaterThan(6);
+  for (const status of statuses) expect(format).toContain(`\`${status}\``);
 });
 
 test('docs/audit-format.md states the limits of the code', () => {

@@ -121,7 +121,7 @@ export function connectionContract(
     });
 
     test('hears that the tools changed', async ({ skip }) => {
-      if (opened.changeTools === undefined) return skip();
+      if (opened.changeTools === undefined) return skip('this server never changes its tools');
       let heard = 0;
       const stop = opened.connection.onChange(() => heard++);
       await until('the change was heard', async () => {

@@ -170,7 +170,7 @@ export function conversationContract(name: string, { era, ownStreams, open }: Ta
     });
 
     test('a modern server whose question goes to somebody else gets no answer from here', async ({ skip }) => {
-      if (era === 'legacy') return skip();
+      if (era === 'legacy') return skip('legacy servers have no input_required');
       const reply = await tool(opened.connection, 'ask', { what: 'roots' }, { inputRequired: 'return' });
       expect(reply).toMatchObject({ result: { resultType: 'input_required', requestState: 'state of roots' } });
     });
@@ -178,13 +178,14 @@ export function conversationContract(name: string, { era, ownStreams, open }: Ta
     test('a legacy server that asks on the stream of the session is answered by the only one who can be meant', async ({
       skip,
     }) => {
-      if (era === 'modern') return skip();
+      if (era === 'modern') return skip('modern servers send no requests');
       const args = { what: 'elicitation', loose: true };
       expect(textIn(await tool(opened.connection, 'ask', args, { onAsk: answering }))).toContain('blue');
     });
 
     test('a task of the server is polled to its end', async ({ skip }) => {
-      if (era === 'modern') return skip();
+      if (era === 'modern')
+        return skip('the modern SDK serves no tasks; scripted servers do in upstream/conversation.test.ts');
       const { connection } = opened;
       expect(textIn(await tool(connection, 'long', {}, { task: 'required' }))).toBe('"done"');
       const failed = await tool(connection, 'long', { fail: true }, { task: 'required' });
