@@ -15,6 +15,7 @@ import { itemKey, toolId } from '../integrity/records.ts';
 import type { ItemKind, RiskClass, ToolRecord } from '../integrity/records.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { compileTemplate } from '../integrity/uri-template.ts';
+import { abortable } from '../lib/abortable.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
@@ -432,17 +433,4 @@ function sameResources(a: readonly JsonObject[], b: readonly JsonObject[]): bool
 
 function sameTools(a: ReadonlyMap<string, Digest>, b: ReadonlyMap<string, Digest>): boolean {
   return a.size === b.size && [...a].every(([name, digest]) => b.get(name) === digest);
-}
-
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  if (signal.aborted) {
-    // Nobody waits for it: its failure must not end the node.
-    work.catch(() => undefined);
-    return Promise.reject(signal.reason as Error);
-  }
-  return new Promise<T>((resolve, reject) => {
-    const stop = (): void => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
 }

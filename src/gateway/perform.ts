@@ -7,6 +7,7 @@
 import { z } from 'zod';
 import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
 import { inspectMembers } from '../content/inspect.ts';
+import { unlessAborted } from '../lib/abortable.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -234,7 +235,9 @@ async function dispatch(
   const { catalogue } = deps.ports;
   const lane = call.facts.lane ?? undefined;
   try {
-    const connection = await deps.connect(known(call, 'server'), lane);
+    // Opening may take longer than this call has (a process that starts, a server that does not answer): it is not waited for (RL-03).
+    const connection = await unlessAborted(deps.connect(known(call, 'server'), lane), call.inflight.signal);
+    if (connection === null) return unsent(call);
     if (retry) {
       const looked = await catalogue.confirm(known(call, 'server'), 0, call.inflight.signal, lane).catch(() => null);
       if (looked === null) return { kind: 'denied', denial: { reason: 'tool_unconfirmed', fault: 'session_lost' } };
@@ -301,6 +304,14 @@ async function dispatch(
     if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);
     return { kind: 'fault', code, dispatched };
   }
+}
+
+/** Given up before anything was sent. */
+function unsent({ inflight }: Call): Sent {
+  const by = inflight.cancelledBy ?? 'deadline';
+  return by === 'deadline'
+    ? { kind: 'fault', code: 'upstream_timeout', dispatched: 'no' }
+    : { kind: 'cancelled', by, dispatched: false };
 }
 
 const familyOf = (call: Call): UseFamily => call.message.rule!.family as UseFamily;

@@ -3,6 +3,7 @@
  * connection that will be used, is what was approved (TD-02). A server that cannot be asked is not called.
  */
 import { toolStanding } from '../../integrity/standing.ts';
+import { abortable } from '../../lib/abortable.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
 import { isFault } from '../../lib/fault.ts';
 import type { Lane } from '../../upstream/target.ts';
@@ -18,7 +19,10 @@ export const itemIsUnchanged = guard<Seen>({
   name: 'item-is-unchanged',
   gather(call, ports) {
     const lane = ports.laneOf(call);
-    const looked = lane instanceof Promise ? lane.then((found) => look(call, found, ports)) : look(call, lane, ports);
+    const looked =
+      lane instanceof Promise
+        ? abortable(lane, call.inflight.signal).then((found) => look(call, found, ports))
+        : look(call, lane, ports);
     return looked instanceof Promise
       ? looked.catch((error: unknown) => ({ fault: isFault(error) ? error.code : 'cancelled' }))
       : looked;
