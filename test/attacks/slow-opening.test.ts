@@ -1,15 +1,11 @@
 /** RL-03: a server that does not even open takes no more of a caller's time than a call may take, whoever waits for the same connection. */
 import { expect, test } from 'vitest';
-import { StdioUpstream } from '../../src/inventory/records.ts';
+import type { Server } from '../../src/inventory/records.ts';
 import { startRig } from '../support/rig.ts';
-import { testPool, until } from '../support/upstreams/open.ts';
+import { SINK_PROGRAM, stdioServer, testPool, until } from '../support/upstreams/open.ts';
 
-/** Starts, and says nothing for ever. */
-const MUTE = StdioUpstream.parse({
-  transport: 'stdio',
-  command: ['node', '-e', 'setInterval(() => {}, 1000)'],
-  era: 'auto',
-});
+/** Starts, and says nothing to the first question. */
+const MUTE = stdioServer(SINK_PROGRAM, { env: { BEHAVIOUR: 'mute' } }).upstream as Server['upstream'];
 
 test.each([
   ['that all share', {}, {}],
