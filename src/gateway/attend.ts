@@ -3,19 +3,17 @@
  * It is over when its client is gone, when standing or session is lost (the call's own signal), with the token it was opened with, with
  * this node, or when it has nothing more to say. The deadline of calls does not count for it.
  */
-import { outcomeEntry } from '../audit/entries.ts';
-import { digestOf } from '../lib/canonical-json.ts';
-import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { actorOf, callFacts, outcomeFacts, stamp } from './entry-facts.ts';
-import { intentOf } from './perform.ts';
+import { outcomeFacts, tally } from './entry-facts.ts';
+import { intentOf, recordEnd } from './perform.ts';
 import { STREAMS_PER_PERSON } from './places.ts';
-import { endIntent, ledgerDenial } from './refuse.ts';
+import { barredFromLeaving } from './recorded.ts';
+import { ledgerDenial } from './refuse.ts';
 import { REMIT_CODES } from './wire.ts';
 
 export interface Stream {
@@ -57,18 +55,10 @@ async function recorded(
   begin: (stream: Stream) => Promise<() => void>,
 ): Promise<Attended> {
   const intent = intentOf(call, deps);
-  let prev: number;
-  try {
-    prev = await intent.write();
-  } catch (fault) {
-    return { kind: 'denied', denial: ledgerDenial(fault), index: undefined };
-  }
-  // CRASH: the intent is durable, and nobody says when the stream ended: restart reports it as "in flight, outcome unknown".
-  if (deps.snapshot() !== call.snapshot) {
-    call.snapshot = deps.snapshot();
-    const denial = await deps.pipeline.readmit(call, 'hear', deps.ports);
-    if (denial) return { kind: 'denied', denial, index: await endIntent(call, denial, prev, deps) };
-  }
+  const barred = await barredFromLeaving(call, intent, 'hear', deps);
+  if (barred) return { kind: 'denied', ...barred };
+  const prev = intent.index;
+  // CRASH: nobody says when the stream ended: restart reports it as "in flight, outcome unknown".
 
   const over = new AbortController();
   const ended = Promise.withResolvers<string>();
@@ -83,16 +73,11 @@ async function recorded(
   const leftMs = known(call, 'caller').expiresAt * 1000 - deps.ports.clock.now();
   const expiry = setTimeout(end, Math.min(Math.max(leftMs, 0), LONGEST_TIMER_MS), 'token_expired');
 
-  let count = 0;
-  let digest: Digest | null = null;
-  const sent = (message: JsonObject): void => {
-    count++;
-    digest = digestOf([digest, message]);
-  };
+  const events = tally();
   let close: (() => void) | null = null;
   let failed = false;
   try {
-    if (!over.signal.aborted) close = await begin({ signal: over.signal, sent, end });
+    if (!over.signal.aborted) close = await begin({ signal: over.signal, sent: events.add, end });
   } catch (fault) {
     failed = true;
     deps.log('error', { ref: call.id, error: String(fault) }, 'a stream could not be opened');
@@ -106,12 +91,10 @@ async function recorded(
   const withdrawn = why.startsWith('lock') || why === 'standing';
   const outcome = {
     ...outcomeFacts(call, deps, failed ? 'failed' : withdrawn ? 'cancelled' : 'ok', why, null, []),
-    ...(digest !== null && { sent: { count, digest } }),
+    ...events.facts(),
   };
   try {
-    await deps.audit.record(
-      outcomeEntry(stamp(call, deps), { actor: actorOf(call)!, call: callFacts(call), outcome, prev }),
-    );
+    await recordEnd(call, deps, prev, outcome);
   } catch (fault) {
     return { kind: 'denied', denial: ledgerDenial(fault, true), index: prev };
   }

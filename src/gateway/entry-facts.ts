@@ -1,7 +1,9 @@
 /** From a call to the facts of its log entries. The members stand in canonical order: audit/entries.ts says why. */
 import type { Actor, CallFacts, DecisionFacts, OutcomeFacts, OutcomeStatus } from '../audit/entry.ts';
 import { itemKey } from '../integrity/records.ts';
+import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
+import type { JsonObject } from '../lib/json.ts';
 import type { Call } from './call.ts';
 import { reasonCode, verdictOf } from './denial.ts';
 import type { Denial } from './denial.ts';
@@ -62,6 +64,19 @@ export function outcomeFacts(
   inspected: readonly string[],
 ): OutcomeFacts {
   return { detail, inspected, ms: deps.ports.clock.now() - call.startedAt, result, status };
+}
+
+/** Messages that leave before a reply, or on a stream: how many, and the chained digest of their texts (docs/audit-format.md). */
+export function tally(): { add(message: JsonObject): void; facts(): Pick<OutcomeFacts, 'sent'> } {
+  let count = 0;
+  let digest: Digest | null = null;
+  return {
+    add(message) {
+      count++;
+      digest = digestOf([digest, message]);
+    },
+    facts: () => (digest === null ? {} : { sent: { count, digest } }),
+  };
 }
 
 export function finish(

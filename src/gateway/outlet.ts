@@ -5,7 +5,7 @@
  */
 import type { ServerResponse } from 'node:http';
 import type { JsonObject } from '../lib/json.ts';
-import { SSE_HEADERS, SSE_KEEP_ALIVE, sseEvent } from '../protocol/sse.ts';
+import { SSE_HEADERS, SSE_KEEP_ALIVE, primingEvent, sseEvent } from '../protocol/sse.ts';
 import type { SseEvent } from '../protocol/sse.ts';
 
 /** Events of one stream, kept so that its client can go on reading them elsewhere. Ids are unique within the session. */
@@ -147,14 +147,12 @@ class ResponseOutlet implements HttpOutlet {
     this.#log = log?.() ?? null;
     if (!response.headersSent && !response.destroyed)
       response.writeHead(200, { ...SSE_HEADERS, 'x-content-type-options': 'nosniff', ...headers });
-    if (this.#log && primes()) this.#event('', RETRY_MS);
+    if (this.#log && primes()) this.#write(primingEvent(this.#log.append(''), RETRY_MS));
   }
 
-  #event(data: string, retryMs?: number): void {
+  #event(data: string): void {
     const id = this.#log?.append(data);
-    this.#write(
-      `${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${sseEvent({ data, ...(id !== undefined && { id }) })}`,
-    );
+    this.#write(sseEvent({ data, ...(id !== undefined && { id }) }));
   }
 
   #write(text: string): void {

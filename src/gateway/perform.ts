@@ -6,10 +6,9 @@
  */
 import { z } from 'zod';
 import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
+import type { OutcomeFacts } from '../audit/entry.ts';
 import { inspectMembers } from '../content/inspect.ts';
 import { unlessAborted } from '../lib/abortable.ts';
-import { digestOf } from '../lib/canonical-json.ts';
-import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { capabilitiesFor } from '../protocol/asks.ts';
@@ -22,7 +21,7 @@ import { known } from './call.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
+import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally } from './entry-facts.ts';
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
@@ -92,6 +91,22 @@ export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
   return intent;
 }
 
+/** The end of a call that left no intent is one entry with its decision, of one that did an outcome that names it. @throws LedgerFault */
+export async function recordEnd(
+  call: Call,
+  deps: AnswerDeps,
+  prev: number | undefined,
+  outcome: OutcomeFacts,
+  denial: Denial | null = null,
+): Promise<number> {
+  const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
+  const entry =
+    prev === undefined
+      ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, denial) })
+      : outcomeEntry(stamp(call, deps), { ...facts, prev });
+  return (await deps.audit.record(entry)).index;
+}
+
 /** Never throws for what a peer does. `intent` may have been written already. */
 export async function perform(
   call: Call,
@@ -118,12 +133,9 @@ export async function perform(
     // CRASH: the intent is durable and nothing was sent; restart reports this call as "in flight, outcome unknown".
   }
 
-  const sentEvents = { count: 0, digest: null as Digest | null };
+  const events = tally();
   const mayLeave = (): boolean => call.inflight.cancelledBy === null;
-  const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, (message) => {
-    sentEvents.count++;
-    sentEvents.digest = digestOf([sentEvents.digest, message]);
-  });
+  const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, events.add);
   const onAsk = ways.asker && recordedFirst(ways.asker(outlet), intent, outlet);
   const sent = await dispatch(call, deps, measure, ways, { outlet, onAsk });
   await outlet.flushed();
@@ -144,16 +156,11 @@ export async function perform(
     ...(settled
       ? outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, settled.inspected)
       : outcomeFacts(call, deps, 'input_required', null, null, [])),
-    ...(sentEvents.digest !== null && { sent: { count: sentEvents.count, digest: sentEvents.digest } }),
+    ...events.facts(),
   };
-  const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
   let index: number;
   try {
-    const entry =
-      intent.index === undefined
-        ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, settled?.denial ?? null) })
-        : outcomeEntry(stamp(call, deps), { ...facts, prev: intent.index });
-    index = (await deps.audit.record(entry)).index;
+    index = await recordEnd(call, deps, intent.index, outcome, settled?.denial ?? null);
   } catch (fault) {
     // The effect may have happened; its intent, if any, says so. The answer is withheld because its record is not durable.
     const denial = ledgerDenial(fault, settled?.status !== 'not_dispatched');
@@ -166,12 +173,8 @@ export async function perform(
   const late = stoppedBefore === null ? call.inflight.cancelledBy : null;
   if (late) {
     // A lock fell while the outcome was being written: the answer stays here, and the log gets that too. If it cannot, it still stays.
-    const withheld = {
-      ...facts,
-      outcome: { ...outcome, status: 'withheld' as const, detail: late, result: null },
-      prev: index,
-    };
-    await deps.audit.record(outcomeEntry(stamp(call, deps), withheld)).catch(() => undefined);
+    const withheld = { ...outcome, status: 'withheld' as const, detail: late, result: null };
+    await recordEnd(call, deps, index, withheld).catch(() => undefined);
   }
   finish(call, measure, 'allow', late ?? settled?.detail ?? null, deps);
   if (late) return { kind: 'settled', reply: stopped(call, deps, late), index };

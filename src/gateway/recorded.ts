@@ -2,7 +2,6 @@
  * What uses no item (hello, lists, sessions, looking at tasks): one entry, then the reply. Its column is asked again if the state moved meanwhile.
  * What makes something leave towards a server (a subscription, an answer) has an intent before that, and its column is asked again before it, too.
  */
-import { callEntry, outcomeEntry } from '../audit/entries.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
@@ -11,8 +10,9 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
-import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
-import { intentOf } from './perform.ts';
+import { finish, outcomeFacts } from './entry-facts.ts';
+import { intentOf, recordEnd } from './perform.ts';
+import type { Intent } from './perform.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import type { Column } from './pipeline.ts';
 import { endIntent, ledgerDenial, refuse } from './refuse.ts';
@@ -35,6 +35,31 @@ export async function stillAdmitted(call: Call, column: Column, deps: AnswerDeps
   return null;
 }
 
+export interface Barred {
+  readonly denial: Denial;
+  /** Of the entry that says so already; undefined: there is none. */
+  readonly index: number | undefined;
+}
+
+/**
+ * The gate before anything leaves: the intent durable, and the reading rows of the column passed as the state is then. Null: it may leave.
+ * CRASH behind it: the intent is durable and nothing has left.
+ */
+export async function barredFromLeaving(
+  call: Call,
+  intent: Intent,
+  column: Column,
+  deps: AnswerDeps,
+): Promise<Barred | null> {
+  try {
+    await intent.write();
+  } catch (fault) {
+    return { denial: ledgerDenial(fault), index: undefined };
+  }
+  const denial = await stillAdmitted(call, column, deps);
+  return denial && { denial, index: await endIntent(call, denial, intent.index, deps) };
+}
+
 /** `leaves`: the work makes something leave towards a server, so a record of it comes first. */
 export async function recorded(
   call: Call,
@@ -46,14 +71,8 @@ export async function recorded(
 ): Promise<Reply> {
   const column = COLUMN_OF[message.rule.family];
   const intent = leaves ? intentOf(call, deps) : null;
-  try {
-    await intent?.write();
-  } catch (fault) {
-    return refuse(call, ledgerDenial(fault), deps, measure);
-  }
-  // CRASH: the intent is durable and nothing has left.
-  const barred = intent && (await stillAdmitted(call, column, deps));
-  if (barred) return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
+  const barred = intent && (await barredFromLeaving(call, intent, column, deps));
+  if (barred) return refuse(call, barred.denial, deps, measure, barred.index);
   let broke = false;
   const done = await work().catch((fault: unknown) => {
     broke = true;
@@ -66,12 +85,7 @@ export async function recorded(
   const outcome = outcomeFacts(call, deps, 'ok', null, done.digest ?? digestOf(done.result), []);
   let index: number;
   try {
-    const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
-    const entry =
-      intent?.index === undefined
-        ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, null) })
-        : outcomeEntry(stamp(call, deps), { ...facts, prev: intent.index });
-    index = (await deps.audit.record(entry)).index;
+    index = await recordEnd(call, deps, intent?.index, outcome);
   } catch (fault) {
     return refuse(call, ledgerDenial(fault, leaves), deps, measure, intent?.index);
   }

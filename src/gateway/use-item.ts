@@ -20,7 +20,7 @@ import { whoOf } from './guards/state-is-theirs.ts';
 import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
-import { stillAdmitted } from './recorded.ts';
+import { barredFromLeaving } from './recorded.ts';
 import { endIntent, ledgerDenial, refuse } from './refuse.ts';
 import { stopped, told } from './settle.ts';
 import type { SettledReply } from './settle.ts';
@@ -180,17 +180,10 @@ export async function takeUp(
     return lost(call, message, deps, measure);
   }
   const intent = intentOf(call, deps, parked.prev);
-  try {
-    await intent.write();
-  } catch (fault) {
-    deps.parking.leave(parked, false);
-    return refuse(call, ledgerDenial(fault), deps, measure);
-  }
-  // CRASH: the intent is durable and the server heard nothing of these answers.
-  const barred = await stillAdmitted(call, 'call', deps);
+  const barred = await barredFromLeaving(call, intent, 'call', deps);
   if (barred) {
     deps.parking.leave(parked, false);
-    return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
+    return refuse(call, barred.denial, deps, measure, barred.index);
   }
   // M13: whoever leaves while listening gives the call up.
   const onAbort = (): void => deps.inflight.cancel(parked.call.inflight, call.inflight.cancelledBy ?? 'client_gone');
@@ -293,13 +286,8 @@ async function takeUpTask(
   const task = await theirTask(call, id, deps);
   if (task === null) return lost(call, message, deps, measure);
   const intent = intentOf(call, deps);
-  try {
-    await intent.write();
-  } catch (fault) {
-    return refuse(call, ledgerDenial(fault), deps, measure);
-  }
-  const barred = await stillAdmitted(call, 'call', deps);
-  if (barred) return refuse(call, barred, deps, measure, await endIntent(call, barred, intent.index, deps));
+  const barred = await barredFromLeaving(call, intent, 'call', deps);
+  if (barred) return refuse(call, barred.denial, deps, measure, barred.index);
   const answers = message.params['inputResponses'];
   if (isJsonObject(answers) && !(await deps.ports.tasks.answer(id, { responses: answers, declined: [] }))) {
     const denial = { reason: 'message_refused', error: tooManyAnswers(message) } as const;

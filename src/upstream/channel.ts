@@ -6,6 +6,7 @@
  */
 import { type JsonObject, isJsonObject } from '../lib/json.ts';
 import { META } from '../protocol/meta.ts';
+import { cancelled } from '../protocol/notifications.ts';
 import { askDesk } from './ask-desk.ts';
 import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
 import type { FromServer } from './messages.ts';
@@ -97,7 +98,7 @@ export function channel({ send, refusal }: ChannelOptions): Channel {
         // A server must not be told to cancel a handshake (CAN).
         if (method !== 'initialize' && refusal() === null) {
           const reason = timedOut ? 'timed out' : 'cancelled';
-          send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason } }, null);
+          send(cancelled(id, reason), null);
         }
         waiting.get(id)?.settle(givenUp(signal, timedOut, 'unknown'));
       };

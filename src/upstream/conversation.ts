@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
+import { isAtLeast } from '../protocol/notifications.ts';
 import {
   type Ask,
   type UpstreamIdentity,
@@ -16,7 +17,6 @@ import {
 } from './connection.ts';
 import { violation } from './http-rules.ts';
 import { declares, readAsks, writeAnswers } from './input-required.ts';
-import { severity } from './log-level.ts';
 import { paramsFor } from './messages.ts';
 import { mirrored } from './mirrored.ts';
 import { patience } from './patience.ts';
@@ -72,11 +72,7 @@ export async function converse(request: UpstreamRequest, signal: AbortSignal, sh
     if (kind === PROGRESS && params['progressToken'] === progressToken) {
       const { progressToken: _, ...rest } = params;
       request.onNotification?.({ method: kind, params: rest });
-    } else if (
-      kind === LOG &&
-      request.logLevel !== undefined &&
-      severity(params['level']) >= severity(request.logLevel)
-    )
+    } else if (kind === LOG && request.logLevel !== undefined && isAtLeast(params['level'], request.logLevel))
       request.onNotification?.({ method: kind, params });
   };
 

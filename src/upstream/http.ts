@@ -11,6 +11,7 @@ import type { Dispatcher } from 'undici';
 import { bag } from '../lib/bag.ts';
 import type { Place } from '../lib/bag.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
+import { cancelled } from '../protocol/notifications.ts';
 import { has, isLegacyVersion } from '../protocol/versions.ts';
 import { askDesk } from './ask-desk.ts';
 import { type Era, UpstreamFault, type UpstreamReply } from './connection.ts';
@@ -292,10 +293,7 @@ export function httpWire(options: HttpOptions): Wire {
         throw new UpstreamFault('upstream_closed', 'the connection was closed', { dispatched: 'unknown' });
       // Modern: closing the stream was the cancellation. Legacy: it must be said (C10), though never of a handshake.
       if (era === 'legacy' && request.method !== 'initialize') {
-        void post(
-          { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason: 'cancelled' } },
-          headersFor('notifications/cancelled', []),
-        );
+        void post(cancelled(id, 'cancelled'), headersFor('notifications/cancelled', []));
       }
       throw givenUp(signal, given === 'time', 'unknown');
     } finally {

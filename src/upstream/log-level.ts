@@ -3,14 +3,14 @@
  * connection, so the most verbose that anybody wanted, and each request takes only what it asked for.
  */
 import { isJsonObject } from '../lib/json.ts';
+import { LOG_LEVELS } from '../protocol/meta.ts';
 import type { UpstreamIdentity } from './connection.ts';
 import type { Wire } from './wire.ts';
 
-const LEVELS = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
 const SET_LEVEL_TIMEOUT_MS = 5_000;
 
 /** Position of a level, -1 for what is none: below everything that can be asked for. */
-export const severity = (level: unknown): number => LEVELS.indexOf(level as string);
+const severity = (level: string): number => LOG_LEVELS.indexOf(level);
 
 export interface LegacyLevel {
   /** Resolves when the server was told, if it had to be. Best effort: a refusal only costs the lines. */
@@ -20,7 +20,7 @@ export interface LegacyLevel {
 }
 
 export function legacyLevel(wire: Wire, { capabilities }: UpstreamIdentity, life: AbortSignal): LegacyLevel {
-  let told = LEVELS.length;
+  let told = LOG_LEVELS.length;
   let telling: Promise<void> = Promise.resolve();
   return {
     want: (level) => {
@@ -38,6 +38,6 @@ export function legacyLevel(wire: Wire, { capabilities }: UpstreamIdentity, life
       }
       return telling;
     },
-    reset: () => void (told = LEVELS.length),
+    reset: () => void (told = LOG_LEVELS.length),
   };
 }
