@@ -51,6 +51,7 @@ writeFileSync(
       maxConcurrentCalls: 4_000,
       maxOpenStreams: 2_500,
     },
+    governance: { newAgents: 'active' },
     log: { level: 'error' },
   }),
 );

@@ -23,7 +23,7 @@ export const explainAccess = handler({
   run: async ({ ctx, body }) => {
     const view = ctx.snapshot();
     const at = ctx.clock.now();
-    const person = [...view.people.values()].find((entry) => entry?.id === body.person);
+    const person = view.people.byId(body.person);
     if (!person) return err(notFound('person', body.person));
     const server = view.servers.get(body.server);
     const tool = server?.tools.get(body.tool);

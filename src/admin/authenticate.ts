@@ -4,8 +4,7 @@
  * Nothing is remembered between two requests.
  */
 import { adminEntry } from '../audit/entries.ts';
-import { personFor } from '../directory/standing.ts';
-import { lockOn } from '../gateway/standing.ts';
+import { principalOf } from '../gateway/principal.ts';
 import { readBearer } from '../identity/bearer.ts';
 import type { Caller } from '../identity/caller.ts';
 import { publicDescription } from '../identity/token-problem.ts';
@@ -78,12 +77,11 @@ export async function authenticate(
 function standingOf(ctx: AdminContext, caller: Caller): Result<AdminCaller, Problem> {
   if (!ctx.follower.isFresh(ctx.facts.freshnessLimitMs)) return err(STALE);
   const view = ctx.snapshot();
-  if (view.locks === null) return err(UNSOUND);
-  const person = personFor(view.people, caller.issuer, caller.subject);
-  const trusted = view.organisation?.issuers.includes(caller.issuer) === true;
-  if (person === null || person.state !== 'active' || !trusted) return err(NO_STANDING);
-  const subjects = { person: person.id, agent: caller.clientId, token: caller.tokenId };
-  if (lockOn(view, subjects, ctx.clock.now()) !== null) return err(NO_STANDING);
+  if (view.locks === null || view.voids === null) return err(UNSOUND);
+  const found = principalOf(view, caller, ctx.clock.now());
+  // ID-09: an agent that acts alone, or for somebody, administers nothing.
+  if (!found.ok || caller.alone || caller.actChain.length > 0) return err(NO_STANDING);
+  const { person } = found.value;
   return ok({
     person: person.id,
     name: person.name,

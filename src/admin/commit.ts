@@ -1,5 +1,5 @@
 /**
- * The one way a change is made through the admin API: commit with actor and reason, wait until this node decides by it,
+ * The one way a change is made through the admin listener: commit with actor and reason, wait until this node decides by it,
  * make an audit record durable, answer with the revision. Nothing else in this folder calls `state.commit`.
  *
  * The history of changes carries actor and reason itself, so a change is never anonymous, even when the log fails afterwards.
@@ -7,9 +7,11 @@
  * and finds the new revision when reading. While we live, a missing record is told as an error that names the revision.
  */
 import { adminEntry, type EventFacts } from '../audit/entries.ts';
+import type { Actor } from '../audit/entry.ts';
 import { isFault } from '../lib/fault.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { Write } from '../store/state.ts';
+import type { AdminContext } from './context.ts';
 import type { Problem } from './problem.ts';
 import type { Ask, Seen } from './route.ts';
 
@@ -28,14 +30,27 @@ export interface ChangeOfState {
 const APPLY_WITHIN_MS = 5000;
 
 /** Commits one change. The value is the revision that carries it. */
-export async function commitChange(
-  ask: Ask<unknown, unknown>,
+export function commitChange(ask: Ask<unknown, unknown>, change: ChangeOfState): Promise<Result<number, Problem>> {
+  return commitBy(ask.ctx, { name: ask.who.person, actor: ask.who.actor, ref: ask.ref }, change);
+}
+
+/** Who makes a change: a person of the API, or a connection (`scim:<id>`, `event_stream:<id>`) that has no actor in the log's sense. */
+export interface By {
+  readonly name: string;
+  readonly actor: Actor | null;
+  readonly ref: string;
+}
+
+/** The same for whoever is not a person at the API: provisioning connections, event streams. */
+export async function commitBy(
+  ctx: Pick<AdminContext, 'state' | 'follower' | 'audit' | 'log'>,
+  by: By,
   change: ChangeOfState,
 ): Promise<Result<number, Problem>> {
-  const { ctx, who, ref } = ask;
+  const { ref } = by;
   let revision: number;
   try {
-    const commit = await ctx.state.commit({ actor: who.person, reason: change.reason, writes: change.writes });
+    const commit = await ctx.state.commit({ actor: by.name, reason: change.reason, writes: change.writes });
     revision = commit.revision;
   } catch (fault) {
     if (!isFault(fault)) throw fault;
@@ -50,7 +65,7 @@ export async function commitChange(
       return false;
     },
   );
-  const recorded = await record(ask, change, revision);
+  const recorded = await record(ctx, by, change, revision);
   if (!recorded) {
     return err({
       status: 503,
@@ -84,11 +99,23 @@ async function within(ms: number, work: Promise<void>): Promise<void> {
   }
 }
 
-async function record(ask: Ask<unknown, unknown>, change: ChangeOfState, revision: number): Promise<boolean> {
-  const { ctx, who, ref } = ask;
-  const event = { ...change.facts, what: change.what, subject: change.subject, reason: change.reason, revision };
+async function record(
+  ctx: Pick<AdminContext, 'audit' | 'log'>,
+  { name, actor, ref }: By,
+  change: ChangeOfState,
+  revision: number,
+): Promise<boolean> {
+  const from = actor === null ? { source: name } : {};
+  const event = {
+    ...change.facts,
+    ...from,
+    what: change.what,
+    subject: change.subject,
+    reason: change.reason,
+    revision,
+  };
   try {
-    await ctx.audit.log.record(adminEntry(ctx.audit.log.stamp({ ref }), event, who.actor));
+    await ctx.audit.log.record(adminEntry(ctx.audit.log.stamp({ ref }), event, actor ?? undefined));
     return true;
   } catch (fault) {
     ctx.log.error({ ref, revision, what: change.what, err: fault }, 'audit record of a change is missing');

@@ -54,6 +54,8 @@ interface AdminFacts {
   readonly unsafeAuthorMayActivate: boolean;
   /** `freshness.limitMs`. */
   readonly freshnessLimitMs: number;
+  /** No token that is accepted lives longer than this, clock tolerance included: voids are kept so long. */
+  readonly longestTokenMs: number;
   /** Further facts for `GET /status`: sandbox posture, store kind, … */
   readonly posture: JsonObject;
 }

@@ -8,6 +8,7 @@ import { newId } from '../lib/ids.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange, expected } from './commit.ts';
+import { endingWrites } from './leaving.ts';
 import { forbidden, invalid, notFound, conflict } from './problem.ts';
 import { handler, Reason } from './route.ts';
 import { itemOf, itemsOf } from './records.ts';
@@ -47,7 +48,7 @@ export const addPerson = handler({
     const { person } = body;
     const strange = unknownIssuer(ctx.snapshot().organisation?.issuers ?? [], person.issuer);
     if (strange !== null) return err(strange);
-    if (ctx.snapshot().people.has(personKey(person.issuer, person.subject))) {
+    if (ctx.snapshot().people.byIdentity(person.issuer, person.subject) !== undefined) {
       return err(
         conflict('person_exists', 'This issuer and subject are a person already.', 'Change that person instead.'),
       );
@@ -93,7 +94,12 @@ export const putPerson = handler({
       subject: `person/${id}`,
       reason: body.reason,
       facts: { roles: person.roles, rolesBefore: before.roles, state: person.state, stateBefore: before.state },
-      writes: [write(ctx.org, id, person, revision.value)],
+      writes: [
+        write(ctx.org, id, person, revision.value),
+        ...(person.state === 'inactive' && before.state === 'active'
+          ? endingWrites(ctx, [{ subject: { kind: 'person', value: id }, reason: body.reason, by: who.person }])
+          : []),
+      ],
     });
     return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
   },

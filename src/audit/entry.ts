@@ -18,8 +18,10 @@ export type EntryKind =
 export interface Actor {
   readonly issuer: string;
   readonly subject: string;
-  /** Directory id; null when the directory does not know them. */
+  /** Directory id; null when the directory does not know them; `agent/<id>` for an agent that acts alone. */
   readonly person: string | null;
+  /** Directory id of who answers for an agent that acts alone; left out where a person is behind the call. */
+  readonly owner?: string;
   readonly client: string;
   /** `jti` of the access token. */
   readonly token: string;

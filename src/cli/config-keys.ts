@@ -5,6 +5,7 @@
  * Rules between keys are in config.ts. Long because it is one table.
  */
 import { z } from 'zod';
+import { NEW_AGENTS } from '../directory/records.ts';
 import { SecretRef, ServerId } from '../inventory/records.ts';
 
 /** Asymmetric algorithms only: a shared-key algorithm would let every verifier mint tokens. */
@@ -86,6 +87,12 @@ export const ConfigSchema = z.strictObject({
         .array(HostHeader)
         .default([])
         .describe('Further Host header values to accept besides the one of publicUrl.'),
+      clients: z
+        .array(z.string().min(1).max(512))
+        .default(['remit-cli'])
+        .describe(
+          'Client ids by which people use the admin API. Each becomes an active agent of every issuer at start, unless it has a record already.',
+        ),
     })
     .prefault({})
     .describe('The listener for the admin API, health checks and the console.'),
@@ -263,6 +270,12 @@ export const ConfigSchema = z.strictObject({
 
   governance: z
     .strictObject({
+      newAgents: z
+        .enum(NEW_AGENTS)
+        .default('pending')
+        .describe(
+          'What a new installation does with a client at its first call with a good token: `pending` (listed, refused until somebody reviews it), `active`, or `refuse` (not even listed). Later: the organisation record.',
+        ),
       unsafeAuthorMayActivate: z
         .boolean()
         .default(false)

@@ -1,9 +1,11 @@
 /**
  * What a new installation starts with, written once and recorded: its organisation, the baseline policies, and the first administrator
- * of the configuration. Later starts change only what the configuration owns: the issuers of the organisation.
+ * of the configuration. Later starts change only what the configuration owns: the issuers of the organisation, and agents for the clients of
+ * the admin API that have no record.
  * A policy that somebody edited or removed stays as they left it.
  */
 import { Organisation, Person, personKey } from '../directory/records.ts';
+import { Agent, agentKey } from '../inventory/agents.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { newId } from '../lib/ids.ts';
 import { BASELINE } from '../policy/baseline.ts';
@@ -29,6 +31,9 @@ export async function ensureFoundation(
   facts: {
     readonly org: string;
     readonly issuers: readonly string[];
+    /** Clients of the admin API: without a record of theirs nobody could review the others. */
+    readonly adminClients: readonly string[];
+    readonly newAgents: Organisation['newAgents'];
     readonly firstAdministrator?: FirstPerson | undefined;
   },
 ): Promise<Founded | null> {
@@ -41,7 +46,8 @@ export async function ensureFoundation(
   const existing = view.get('organisation', org, org);
   const issuers = [...facts.issuers];
   if (!existing) {
-    if (issuers.length > 0) put('organisation', org, Organisation.parse({ title: org, issuers }));
+    if (issuers.length > 0)
+      put('organisation', org, Organisation.parse({ title: org, issuers, newAgents: facts.newAgents }));
     // An installation without an issuer has no organisation record yet, but its policies are somebody's already.
     const begun = [...view.records('policy', org)].length > 0;
     for (const { id, text } of begun ? [] : BASELINE)
@@ -52,6 +58,28 @@ export async function ensureFoundation(
       );
   } else if (issuers.length > 0 && JSON.stringify(existing.body['issuers']) !== JSON.stringify(issuers)) {
     put('organisation', org, Organisation.parse({ ...existing.body, issuers }), undefined, existing.revision);
+  }
+
+  const agents = new Set(
+    [...view.records('agent', org)].map(({ body }) => agentKey(String(body['issuer']), String(body['clientId']))),
+  );
+  for (const issuer of issuers) {
+    for (const clientId of facts.adminClients) {
+      const key = agentKey(issuer, clientId);
+      if (agents.has(key)) continue;
+      const purpose = 'People use the admin API with it.';
+      const agent = {
+        issuer,
+        clientId,
+        title: clientId,
+        kind: 'delegate',
+        state: 'active',
+        purpose,
+        roles: [],
+        ceiling: {},
+      };
+      put('agent', newId('agent'), Agent.parse(agent), key);
+    }
   }
 
   const first = facts.firstAdministrator;

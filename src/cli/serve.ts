@@ -147,6 +147,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const founded = await ensureFoundation(state, view, {
       org,
       issuers: config.issuers.map(({ issuer }) => issuer),
+      adminClients: config.admin.clients,
+      newAgents: config.governance.newAgents,
       firstAdministrator: config.firstAdministrator,
     });
     if (founded) await recordAdmin({ what: 'foundation.written', revision: founded.revision, records: founded.wrote });
@@ -253,6 +255,10 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
             unsafeKeys,
             unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
             freshnessLimitMs: config.freshness.limitMs,
+            longestTokenMs:
+              (Math.max(config.tokens.maxLifetimeUserSeconds, config.tokens.maxLifetimeMachineSeconds) +
+                2 * config.tokens.clockToleranceSeconds) *
+              1_000,
             posture: {
               store: config.store.kind,
               sandbox: probe.available

@@ -2,17 +2,16 @@
 import type { StateView } from '../gateway/gateway.ts';
 import type { Clock } from '../lib/clock.ts';
 import { followState } from '../store/follower.ts';
-import type { Follower, Records, StateStore, StoredRecord } from '../store/state.ts';
+import type { Follower, RecordName, Records, StateStore, StoredRecord } from '../store/state.ts';
 
 export interface LocalView extends StateView {
   readonly follower: Follower;
-  get(kind: string, org: string, id: string): StoredRecord | undefined;
   stop(): Promise<void>;
 }
 
 /** @throws StoreFault when the first load fails. */
 export async function openView(state: StateStore, clock: Clock): Promise<LocalView> {
-  const listeners = new Set<(kinds: ReadonlySet<string>) => void>();
+  const listeners = new Set<(changed: readonly RecordName[]) => void>();
   let revision = 0;
   let records: Records | null = null;
   const follower = await followState(state, {
@@ -21,8 +20,7 @@ export async function openView(state: StateStore, clock: Clock): Promise<LocalVi
     apply(advance) {
       // Listeners must read the revision they are told about, before anybody else can decide by it.
       ({ revision, records } = advance);
-      const kinds = new Set(advance.changed.map(({ kind }) => kind));
-      for (const listener of listeners) listener(kinds);
+      for (const listener of listeners) listener(advance.changed);
     },
   });
   return {

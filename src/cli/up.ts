@@ -194,6 +194,7 @@ function firstConfig(base: number): string {
     public: { host: '127.0.0.1', port: base, publicUrl: at(0) },
     admin: { host: '127.0.0.1', port: base + 1, publicUrl: at(1) },
     issuers: [{ issuer: at(2), algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
+    governance: { newAgents: 'active' },
     telemetry: { prometheus: true },
     authserver: {
       issuer: at(2),

@@ -79,14 +79,10 @@ async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promis
 
 /** From here on a lock that falls on any of these ends the call. */
 export function admitted(call: Call): void {
-  const caller = known(call, 'caller');
   call.inflight.facts = {
-    issuer: caller.issuer,
-    subject: caller.subject,
-    agent: caller.clientId,
+    caller: known(call, 'caller'),
     server: call.subject.server,
     tool: call.facts.tool?.key ?? null,
-    token: caller.tokenId,
   };
 }
 

@@ -7,7 +7,7 @@ import type { HeldApproval } from '../approvals/binding.ts';
 import { callDigest } from '../approvals/call-digest.ts';
 import type { ExactCall } from '../approvals/call-digest.ts';
 import { requestApproval, useApproval } from '../approvals/machine.ts';
-import { personStanding } from '../directory/standing.ts';
+import { standingRoles } from '../directory/roles.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
@@ -60,10 +60,10 @@ export function approvalDesk(deps: {
   function approverStands({ state, decidedBy }: HeldApproval, now: number): boolean {
     if (state !== 'approved') return true;
     const snapshot = deps.snapshot();
-    const approver = [...snapshot.people.values()].find((person) => person?.id === decidedBy) ?? null;
+    const approver = decidedBy === null ? undefined : snapshot.people.byId(decidedBy);
     return (
-      personStanding(approver) === 'active' &&
-      approver?.roles.includes('approver') === true &&
+      approver?.state === 'active' &&
+      standingRoles(approver, snapshot.groups).includes('approver') &&
       lockOn(snapshot, { person: approver.id }, now) === null
     );
   }

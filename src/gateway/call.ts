@@ -3,6 +3,7 @@
  * Guards never change the call; what they learn is returned and added here by the pipeline, once, under a name.
  */
 import type { Caller } from '../identity/caller.ts';
+import type { Ceiling, KnownAgent } from '../inventory/agents.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
@@ -29,7 +30,13 @@ export interface Endpoint {
 
 export interface Facts {
   caller: Caller;
+  /** With all roles that count; an agent that acts alone stands in this place itself. */
   person: PersonEntry;
+  agent: KnownAgent;
+  /** What the agents in the chain may at most. */
+  ceiling: Ceiling | null;
+  /** Who answers for an agent that acts alone. */
+  owner: string | null;
   server: ServerEntry;
   session: SessionFacts;
   /** What this message takes up again (modern clients): opened, theirs, and about the same item. */

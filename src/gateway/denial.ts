@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { WireError } from '../protocol/errors.ts';
+import type { NoPrincipal } from './principal.ts';
 
 export type Denial =
   // before anybody is known: counted, not logged one by one (docs/not-audited.md)
@@ -18,10 +19,8 @@ export type Denial =
   // standing
   | { readonly reason: 'snapshot_stale'; readonly ageMs: number }
   | { readonly reason: 'snapshot_unsound' }
-  | { readonly reason: 'person_unknown' }
-  | { readonly reason: 'person_inactive' }
-  | { readonly reason: 'person_without_role' }
-  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'user' | 'agent' | 'server' | 'tool' | 'token' }
+  | NoPrincipal
+  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'server' | 'tool' }
   | { readonly reason: 'server_unknown' }
   | { readonly reason: 'server_not_enabled'; readonly state: string }
   | { readonly reason: 'session_unknown' }
@@ -39,6 +38,8 @@ export type Denial =
   | { readonly reason: 'header_mismatch'; readonly error: WireError }
   | { readonly reason: 'schema_unusable' }
   // the decision
+  /** The policies would allow it to somebody who signed in lately, or with a second factor (RFC 9470). */
+  | { readonly reason: 'step_up'; readonly maxAgeSeconds: number | null; readonly acrValues: readonly string[] }
   | { readonly reason: 'scope_missing'; readonly scopes: readonly string[] }
   | {
       readonly reason: 'policy_denied';
@@ -75,7 +76,7 @@ export function isAnonymous(denial: Denial): boolean {
 
 /** How the log calls a denial: challenges and holds are not plain refusals. */
 export function verdictOf(denial: Denial): 'deny' | 'hold' | 'challenge' {
-  if (denial.reason === 'scope_missing') return 'challenge';
+  if (denial.reason === 'scope_missing' || denial.reason === 'step_up') return 'challenge';
   if (denial.reason === 'approval_needed') return 'hold';
   return 'deny';
 }
@@ -92,6 +93,12 @@ export function reasonCode(denial: Denial): string {
       return `guard_failed:${denial.guard}:${denial.fault}`;
     case 'rate_limited':
       return `rate_limited:${denial.on}`;
+    case 'token_void':
+      return `token_void:${denial.by}`;
+    case 'agent_not_active':
+      return `agent_not_active:${denial.state}`;
+    case 'source_silent':
+      return `source_silent:${denial.source}`;
     case 'server_not_enabled':
       return `server_not_enabled:${denial.state}`;
     case 'policy_denied':

@@ -15,12 +15,13 @@ export function stamp(call: Call, deps: AnswerDeps) {
 }
 
 export function actorOf(call: Call): Actor | undefined {
-  const { caller, person } = call.facts;
+  const { caller, person, owner } = call.facts;
   if (!caller) return undefined;
   return {
     chain: caller.actChain,
     client: caller.clientId,
     issuer: caller.issuer,
+    ...(owner != null && { owner }),
     person: person?.id ?? null,
     subject: caller.subject,
     token: caller.tokenId,

@@ -13,7 +13,7 @@ import { READ_LIMITS } from '../protocol/read-request.ts';
 import { requestStates } from '../protocol/request-state.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
-import type { StateStore, StoredRecord } from '../store/state.ts';
+import type { RecordName, StateStore, StoredRecord } from '../store/state.ts';
 import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { approvalDesk } from './approval-desk.ts';
 import { askDesk } from './ask-desk.ts';
@@ -32,6 +32,7 @@ import { laneOf } from './lanes.ts';
 import { startListener } from './listener.ts';
 import type { Listener, ListenerDeps } from './listener.ts';
 import { mail } from './mail.ts';
+import { newcomers } from './newcomers.ts';
 import { noiseCounter } from './noise.ts';
 import { parking } from './parking.ts';
 import { PIPELINE, pipelineOf } from './pipeline.ts';
@@ -39,7 +40,7 @@ import { places } from './places.ts';
 import type { Row } from './pipeline.ts';
 import { relay } from './relay.ts';
 import { describeScopes } from './scopes.ts';
-import { buildSnapshot } from './snapshot.ts';
+import { buildSnapshot, touchedBy } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { sessionBook } from './session-book.ts';
 import { sseStreams } from './sse-endpoint.ts';
@@ -51,8 +52,9 @@ import { withdraw } from './withdraw.ts';
 export interface StateView {
   readonly revision: number;
   records(kind: string, org: string): Iterable<StoredRecord>;
-  /** Calls back after changes were applied, with the kinds they touched. Returns the unsubscribe function. */
-  onApplied(listener: (kinds: ReadonlySet<string>) => void): () => void;
+  get(kind: string, org: string, id: string): StoredRecord | undefined;
+  /** Calls back after changes were applied, with the records they touched. Returns the unsubscribe function. */
+  onApplied(listener: (changed: readonly RecordName[]) => void): () => void;
   /** Milliseconds since the copy was last confirmed to be the newest. */
   ageMs(): number;
   advanceTo(revision: number): Promise<void>;
@@ -122,14 +124,15 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const { taskTimeoutMs = TASK_SETTINGS.timeLimitMs } = deps.limits;
   const tasks = taskBook(exchange, clock, log, { ...TASK_SETTINGS, timeLimitMs: taskTimeoutMs });
 
-  const build = (previous: Snapshot | null, changed: ReadonlySet<string> | null): Snapshot => {
+  const build = (previous: Snapshot | null, names: readonly RecordName[] | null): Snapshot => {
     const next = buildSnapshot({
       org,
       revision: view.revision,
       at: clock.now(),
       records: (kind) => view.records(kind, org),
       previous,
-      changed,
+      changed: names && new Set(names.map(({ kind }) => kind)),
+      ...(names && { touched: touchedBy(names, org, view.get) }),
     });
     for (const [kind, problems] of next.problems) {
       if (previous?.problems.get(kind) === problems) continue;
@@ -189,6 +192,19 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       ttlMs: deps.approvalTtlMs,
       advanceTo: (revision) => view.advanceTo(revision),
     }),
+    newcomers: newcomers({
+      org,
+      clock,
+      state: deps.state,
+      snapshot: () => snapshot,
+      advanceTo: (revision) => view.advanceTo(revision),
+      onNew(kind, id, facts) {
+        log('info', { kind, id, ...facts }, 'somebody is new here');
+        audit
+          .record(adminEntry(audit.stamp(), { what: `${kind}.first_seen`, subject: `${kind}/${id}`, ...facts }))
+          .catch(() => undefined);
+      },
+    }),
     snapshotAgeMs: () => view.ageMs(),
     freshnessLimitMs: deps.freshnessLimitMs,
     book: sessionBook(exchange, clock),
@@ -210,10 +226,10 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     places: places(deps.limits.openStreams),
   };
 
-  const stopFollowing = view.onApplied((kinds) => {
+  const stopFollowing = view.onApplied((changed) => {
     const before = snapshot;
-    snapshot = build(before, kinds);
-    withdraw(before, snapshot, kinds, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
+    snapshot = build(before, changed);
+    withdraw(before, snapshot, changed, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
     streams.fanOut.stateChanged();
     for (const [id, server] of snapshot.servers)
       if (before.servers.get(id)?.revision !== server.revision) refreshQuietly(server);

@@ -14,7 +14,6 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { visible } from '../policy/decide.ts';
 import type { Cursors } from '../protocol/cursors.ts';
 import { invalidParams } from '../protocol/errors.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
@@ -32,6 +31,7 @@ import type { Sighting } from './catalogue.ts';
 import type { Denial } from './denial.ts';
 import { facingOf } from './facing.ts';
 import type { GuardPorts } from './guard.ts';
+import { maySee } from './may-see.ts';
 import { resolveUri } from './snapshot.ts';
 import type { ServerEntry, ToolEntry } from './snapshot.ts';
 import { lockOn } from './standing.ts';
@@ -131,7 +131,7 @@ export async function listItems(
   const { kind, member } = LISTS[message.method]!;
   const facing = facingOf(call, deps);
   const person = known(call, 'person');
-  const agent = known(call, 'caller').clientId;
+  const { clientId: agent, actChain } = known(call, 'caller');
   const scope = { list: `${call.endpoint.server ?? ''} ${member}`, who: `${person.id} ${agent}` };
   const { cursor } = message.params;
   const after = typeof cursor === 'string' ? deps.cursors.open(cursor, scope) : '';
@@ -146,7 +146,9 @@ export async function listItems(
     call.endpoint.server,
     member,
     person.id,
+    person.roles,
     agent,
+    actChain,
     facing.version,
     revision,
     version,
@@ -245,14 +247,12 @@ function shownDefinition({ approved }: ToolEntry): JsonObject {
 
 /** Approved as seen, not locked, and policy lets this person see it. */
 function shows(call: Call, deps: Pick<GreetingDeps, 'ports'>, item: ToolEntry, sighting: Sighting): boolean {
-  const { policies } = call.snapshot;
   const now = deps.ports.clock.now();
   return (
-    policies !== null &&
     item.facts !== null &&
     item.check !== null &&
     toolStanding(item.record, sighting.tools.get(item.key) ?? null) === 'approved' &&
     lockOn(call.snapshot, { server: item.server, tool: item.key }, now) === null &&
-    visible(policies, { person: known(call, 'person'), agent: known(call, 'caller').clientId, at: now }, item.facts)
+    maySee(call, item.facts, now)
   );
 }

@@ -12,6 +12,7 @@ import type { Call, Facts } from './call.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Denial } from './denial.ts';
 import type { Limits } from './limits.ts';
+import type { Newcomers } from './newcomers.ts';
 import type { SessionBook } from './session-book.ts';
 import type { TaskBook } from './task-book.ts';
 
@@ -30,6 +31,7 @@ export interface GuardPorts {
   readonly sessions: SessionSealer;
   readonly catalogue: Catalogue;
   readonly limits: Limits;
+  readonly newcomers: Newcomers;
   readonly approvals: ApprovalDesk;
   /** Milliseconds since the snapshot was last confirmed to be the newest. */
   snapshotAgeMs(): number;

@@ -2,18 +2,16 @@
  * Calls that are on their way, so that a lock, a departure or the caller's own cancellation reaches them.
  * A call registers before its standing is checked: a lock that lands in between finds it here, a lock that landed earlier is seen by the guard.
  */
+import type { Caller } from '../identity/caller.ts';
 import { bag } from '../lib/bag.ts';
 import type { Place } from '../lib/bag.ts';
 
 export interface InflightFacts {
-  readonly issuer: string;
-  readonly subject: string;
-  readonly agent: string;
+  readonly caller: Caller;
   /** Null: a message to an aggregate that is about no one server. */
   readonly server: string | null;
   /** Without the server. */
   readonly tool: string | null;
-  readonly token: string;
 }
 
 export interface Inflight {

@@ -7,7 +7,11 @@
 import { Approval } from '../approvals/records.ts';
 import { peopleIndex } from '../directory/people.ts';
 import type { KnownPerson, PeopleIndex } from '../directory/people.ts';
-import { Organisation, Person } from '../directory/records.ts';
+import { Contact, EventStream, Group, Mapping, Organisation, Person, ScimConnection } from '../directory/records.ts';
+import { mappingIndex } from '../directory/roles.ts';
+import type { GroupIndex, MappingIndex } from '../directory/roles.ts';
+import { Void, voidIndex, withVoids } from '../directory/voids.ts';
+import type { VoidIndex } from '../directory/voids.ts';
 import { fitOf } from '../integrity/fit.ts';
 import type { ArgumentCheck } from '../integrity/schema.ts';
 import { ToolRecord, itemKey, toolId } from '../integrity/records.ts';
@@ -15,6 +19,8 @@ import type { ItemKind } from '../integrity/records.ts';
 import { recordIsSound } from '../integrity/standing.ts';
 import { compileTemplate } from '../integrity/uri-template.ts';
 import type { Template } from '../integrity/uri-template.ts';
+import { Agent, agentIndex } from '../inventory/agents.ts';
+import type { AgentIndex } from '../inventory/agents.ts';
 import { lockIndex } from '../inventory/locks.ts';
 import type { LockIndex } from '../inventory/locks.ts';
 import { Lock, Server } from '../inventory/records.ts';
@@ -26,9 +32,20 @@ import { compilePolicies, withTools } from '../policy/compile.ts';
 import type { PolicySet } from '../policy/compile.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { ToolFacts } from '../policy/schema.ts';
-import type { StoredRecord } from '../store/state.ts';
+import type { RecordName, StoredRecord } from '../store/state.ts';
 
 export type PersonEntry = KnownPerson;
+
+/** Somebody who tells us about people: a provisioning connection or an event stream. */
+export interface IdentitySource {
+  readonly kind: 'scim_connection' | 'event_stream';
+  readonly title: string;
+  /** ms since the epoch of its last word; null: never yet. */
+  readonly contactAt: number | null;
+  /** Null: silence is nothing special. */
+  readonly silenceAfterMs: number | null;
+  readonly whenSilent: 'alarm' | 'refuse';
+}
 
 /** A tool or another item of a server (decision 0008). */
 export interface ToolEntry {
@@ -78,6 +95,13 @@ export interface Snapshot {
   readonly org: string;
   readonly organisation: Organisation | null;
   readonly people: PeopleIndex;
+  readonly groups: GroupIndex;
+  readonly mappings: MappingIndex;
+  readonly agents: AgentIndex;
+  /** Null: a void record cannot be read, so no token can be known to be free of it; every call is refused. */
+  readonly voids: VoidIndex | null;
+  /** Active ones, by record id. */
+  readonly sources: ReadonlyMap<string, IdentitySource>;
   readonly servers: ReadonlyMap<string, ServerEntry>;
   /** Null: a lock record cannot be read, so nobody can be known to be free of it; every call is refused. */
   readonly locks: LockIndex | null;
@@ -130,6 +154,44 @@ function parsed<T>(
     else entries.push(known as Entry<T>);
   }
   return { entries, problems };
+}
+
+/** What changed between two revisions, record by record. */
+export interface Touched {
+  of(kind: string): readonly Step[];
+}
+
+interface Step {
+  readonly id: string;
+  /** As it is now; undefined: it is gone. */
+  readonly record: StoredRecord | undefined;
+}
+
+/** More than this at once: building the index anew is as quick. */
+const ONE_BY_ONE = 5_000;
+
+export function touchedBy(
+  names: readonly RecordName[],
+  org: string,
+  get: (kind: string, org: string, id: string) => StoredRecord | undefined,
+): Touched {
+  return {
+    of: (kind) => {
+      const ids = new Set(names.filter((name) => name.kind === kind && name.org === org).map(({ id }) => id));
+      return [...ids].map((id) => ({ id, record: get(kind, org, id) }));
+    },
+  };
+}
+
+const knownPerson = ({ id, value }: Entry<Person>): KnownPerson => ({ ...value, id });
+
+/** One person more, less or other. A record that fits no schema is nobody, as in the whole index. */
+function stepOf({ id, record }: Step, problems: Map<string, readonly string[]>): readonly [string, KnownPerson | null] {
+  const { entries, problems: unreadable } = parsed(record === undefined ? [] : [record], Person);
+  const others = (problems.get('person') ?? []).filter((line) => !line.startsWith(`person ${id}: `));
+  if (unreadable.length > 0 || others.length !== (problems.get('person')?.length ?? 0))
+    problems.set('person', [...others, ...unreadable]);
+  return [id, entries[0] ? knownPerson(entries[0]) : null];
 }
 
 function toolEntry(record: ToolRecord, revision: number, server: Server | undefined): ToolEntry {
@@ -207,8 +269,10 @@ export function buildSnapshot(input: {
   readonly records: RecordsOf;
   readonly previous: Snapshot | null;
   readonly changed: ReadonlySet<string> | null;
+  /** The records that changed, when they are known one by one: an index of many people then takes one step instead of being built anew. */
+  readonly touched?: Touched;
 }): Snapshot {
-  const { org, records, previous, changed } = input;
+  const { org, records, previous, changed, touched } = input;
   const stale = (...kinds: string[]): boolean => !previous || !changed || kinds.some((kind) => changed.has(kind));
   const problems = new Map(previous?.problems);
   const read = <T>(kind: string, schema: Parser<T>, sound?: (value: T) => boolean): Parsed<T> => {
@@ -217,9 +281,55 @@ export function buildSnapshot(input: {
     return result;
   };
 
-  const people = stale('person')
-    ? peopleIndex(read('person', Person).entries.map(({ id, value }) => ({ ...value, id })))
-    : previous!.people;
+  let people = previous?.people ?? peopleIndex([]);
+  if (stale('person')) {
+    const steps = previous && touched?.of('person');
+    if (steps && steps.length <= ONE_BY_ONE) people = people.with(steps.map((step) => stepOf(step, problems)));
+    else people = peopleIndex(read('person', Person).entries.map(knownPerson));
+  }
+
+  const groups = stale('group')
+    ? new Map(read('group', Group).entries.map(({ id, value }) => [id, value]))
+    : previous!.groups;
+  const agents = stale('agent')
+    ? agentIndex(read('agent', Agent).entries.map(({ id, value }) => ({ ...value, id })))
+    : previous!.agents;
+
+  let mappings = previous?.mappings ?? new Map<string, Mapping | null>();
+  if (stale('mapping')) {
+    const { entries, problems: unreadable } = read('mapping', Mapping);
+    // One that cannot be read might have kept another tenant out: until it can be, no issuer with a mapping is believed.
+    const index = mappingIndex(entries.map(({ value }) => value));
+    mappings = unreadable.length === 0 ? index : new Map([...index.keys()].map((issuer) => [issuer, null]));
+  }
+
+  let voids = previous?.voids ?? null;
+  if (stale('void')) {
+    const steps = previous?.voids ? touched?.of('void') : undefined;
+    const fresh = steps?.map(({ record }) => (record === undefined ? null : parsed([record], Void)));
+    if (voids && fresh?.every((one) => one?.problems.length === 0)) {
+      voids = withVoids(
+        voids,
+        fresh.flatMap((one) => one?.entries.map(({ value }) => value) ?? []),
+      );
+    } else {
+      const { entries, problems: unreadable } = read('void', Void);
+      voids = unreadable.length === 0 ? voidIndex(entries.map(({ value }) => value)) : null;
+    }
+  }
+
+  let sources = previous?.sources ?? new Map<string, IdentitySource>();
+  if (stale('scim_connection', 'event_stream', 'contact')) {
+    const contacts = new Map(read('contact', Contact).entries.map(({ id, value }) => [id, value.at]));
+    const sourcesOf = <T extends ScimConnection | EventStream>(kind: IdentitySource['kind'], schema: Parser<T>) =>
+      read(kind, schema)
+        .entries.filter(({ value }) => value.state === 'active')
+        .map(({ id, value: { title, silenceAfterMs, whenSilent } }): readonly [string, IdentitySource] => [
+          id,
+          { kind, title, contactAt: contacts.get(id) ?? null, silenceAfterMs, whenSilent },
+        ]);
+    sources = new Map([...sourcesOf('scim_connection', ScimConnection), ...sourcesOf('event_stream', EventStream)]);
+  }
 
   const organisation = stale('organisation')
     ? (read('organisation', Organisation).entries[0]?.value ?? null)
@@ -293,6 +403,11 @@ export function buildSnapshot(input: {
     revision: input.revision,
     organisation,
     people,
+    groups,
+    mappings,
+    agents,
+    voids,
+    sources,
     servers,
     locks,
     policies,

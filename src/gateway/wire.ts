@@ -3,7 +3,7 @@
  * Exhaustive over Denial: a new reason without a decision here does not compile. Texts say what, why, what to do next and a reference id,
  * and never a policy, a person, an upstream or a stack (PH-10). A tool the caller may not see reads exactly like one that does not exist (AZ-01).
  */
-import { challenge401, challenge403 } from '../identity/protected-resource.ts';
+import { challenge401, challenge403, challengeStepUp } from '../identity/protected-resource.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { JsonObject } from '../lib/json.ts';
 import {
@@ -127,9 +127,26 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
           'Retry-After': '2',
         },
       );
+    case 'token_void':
+      return unauthenticated(true, 'The access token was revoked. Sign in again.');
+    case 'agent_unknown':
+    case 'agent_not_active':
+    case 'agent_without_owner':
+      return error(
+        403,
+        REMIT_CODES.refused,
+        'This client may not be used here yet. Ask your administrator to review it, quoting the reference.',
+      );
+    case 'source_silent':
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        'The directory that keeps your account has not been heard of for too long. Ask your administrator, quoting the reference.',
+      );
     case 'person_unknown':
     case 'person_inactive':
     case 'person_without_role':
+    case 'tenant_unknown':
       return error(
         403,
         REMIT_CODES.refused,
@@ -210,6 +227,14 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'approval_lost':
       return refused(
         'The approval of this call was used or ended meanwhile. Nothing was sent. Ask for a new one by calling again.',
+      );
+
+    case 'step_up':
+      return error(
+        401,
+        REMIT_CODES.unauthenticated,
+        `This needs a fresh sign-in or a second factor. Sign in again${denial.maxAgeSeconds === null ? '' : `, at most ${denial.maxAgeSeconds} s before the call`}.`,
+        { 'WWW-Authenticate': challengeStepUp({ metadataUrl, ...denial }) },
       );
 
     case 'rate_limited':

@@ -3,11 +3,12 @@
  * server, tool or token no longer stands are cancelled, verified tokens are forgotten, connections to servers out of service are ended.
  * Runs in the same step that puts the new snapshot in force, so the node that acknowledges a revocation has already acted on it.
  */
-import { personFor, personStanding } from '../directory/standing.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
+import type { RecordName } from '../store/state.ts';
 import type { UpstreamPool } from '../upstream/target.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { InflightFacts, InflightRegistry } from './inflight.ts';
+import { principalOf } from './principal.ts';
 import type { Snapshot } from './snapshot.ts';
 import { lockOn } from './standing.ts';
 
@@ -18,21 +19,19 @@ export interface Withdrawing {
   readonly pool: Pick<UpstreamPool, 'close'>;
 }
 
-/** `kinds`: the record kinds that changed between the two. */
+/** `changed`: the records that changed between the two. */
 export function withdraw(
   before: Snapshot,
   after: Snapshot,
-  kinds: ReadonlySet<string>,
+  changed: readonly Pick<RecordName, 'kind' | 'id'>[],
   parts: Withdrawing,
   now: number,
 ): void {
-  if (kinds.has('lock') || kinds.has('person') || kinds.has('server') || kinds.has('organisation')) {
+  const kinds = new Set(changed.map(({ kind }) => kind));
+  if (STANDING.some((kind) => kinds.has(kind))) {
     parts.inflight.cancelWhere((facts) => whyNot(after, facts, now));
-    parts.verifier.forget(({ issuer, subject, clientId, tokenId }) => {
-      const person = personFor(after.people, issuer, subject);
-      const who = { person: person?.id ?? null, agent: clientId, token: tokenId };
-      return personStanding(person) !== 'active' || lockOn(after, who, now) !== null;
-    });
+    if (STANDING.every((kind) => kind === 'person' || !kinds.has(kind))) forgetPeople(after, changed, parts);
+    else parts.verifier.forget((caller) => !principalOf(after, caller, now).ok);
   }
   for (const [id, entry] of before.servers) {
     const server = after.servers.get(id);
@@ -43,14 +42,26 @@ export function withdraw(
   }
 }
 
+/** Kinds of records that a caller's standing hangs on. */
+const STANDING = ['lock', 'person', 'group', 'mapping', 'agent', 'void', 'server', 'organisation'];
+
+/** Many people change one by one while a directory is loaded: only the tokens of those are looked at. */
+function forgetPeople(after: Snapshot, changed: readonly Pick<RecordName, 'kind' | 'id'>[], parts: Withdrawing): void {
+  const ids = new Set(changed.filter(({ kind }) => kind === 'person').map(({ id }) => id));
+  parts.verifier.forget(({ issuer, subject }) => {
+    const person = after.people.byIdentity(issuer, subject);
+    return !person || (ids.has(person.id) && person.state !== 'active');
+  });
+}
+
 /** Why a call that is under way may not go on; null while it may. One that is not admitted yet meets the guards instead. */
 function whyNot(snapshot: Snapshot, facts: InflightFacts | null, now: number): string | null {
   if (facts === null) return null;
-  const { issuer, subject, agent, server, tool, token } = facts;
-  const person = personFor(snapshot.people, issuer, subject);
-  const lock = lockOn(snapshot, { person: person?.id ?? null, agent, server, tool, token }, now);
+  const { caller, server, tool } = facts;
+  const found = principalOf(snapshot, caller, now);
+  if (!found.ok) return found.error.reason === 'locked' ? `lock:${found.error.lock}` : 'standing';
+  const lock = lockOn(snapshot, { server, tool }, now);
   if (lock) return `lock:${lock.id}`;
   const inService = server === null || snapshot.servers.get(server)?.record.state === 'enabled';
-  const stands = personStanding(person) === 'active' && inService;
-  return stands ? null : 'standing';
+  return inService ? null : 'standing';
 }

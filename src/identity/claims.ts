@@ -51,7 +51,24 @@ export function readCaller(claims: JsonObject, rules: ClaimRules, nowMs: number)
   if (scopes === null) return invalid('scope');
   const actChain = readActors(claims['act'], rules.maxActDepth);
   if (actChain === null) return invalid('act');
-  return ok({ issuer, subject, clientId, scopes, tokenId, issuedAt, expiresAt, actChain });
+  return ok({
+    issuer,
+    subject,
+    clientId,
+    alone: subject === clientId,
+    scopes,
+    tokenId,
+    issuedAt,
+    expiresAt,
+    actChain,
+    grantId: null,
+    sessionId: null,
+    acr: null,
+    amr: [],
+    authTime: null,
+    keyThumbprint: null,
+    attributes: {},
+  });
 }
 
 function invalid(claim: string): Result<never, TokenProblem> {

@@ -106,6 +106,22 @@ export function challenge403(facts: {
   ]);
 }
 
+/** The value of WWW-Authenticate for a 401 that another sign-in would cure (RFC 9470 section 3). */
+export function challengeStepUp(facts: {
+  readonly metadataUrl: string;
+  readonly maxAgeSeconds: number | null;
+  readonly acrValues: readonly string[];
+}): string {
+  const pairs: [string, string][] = [
+    ['error', 'insufficient_user_authentication'],
+    ['error_description', 'A more recent or stronger sign-in is needed'],
+  ];
+  if (facts.maxAgeSeconds !== null) pairs.push(['max_age', String(facts.maxAgeSeconds)]);
+  if (facts.acrValues.length > 0) pairs.push(['acr_values', facts.acrValues.join(' ')]);
+  pairs.push(['resource_metadata', facts.metadataUrl]);
+  return bearer(pairs);
+}
+
 /** RFC 6750 3: values are printable ASCII without quote and backslash, so nothing can end the quoted string early. */
 function bearer(pairs: readonly (readonly [string, string])[]): string {
   return `Bearer ${pairs.map(([name, value]) => `${name}="${value.replace(/[^\x20\x21\x23-\x5B\x5D-\x7E]/g, '_')}"`).join(', ')}`;

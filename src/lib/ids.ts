@@ -8,7 +8,19 @@ import { systemClock } from './clock.ts';
 
 const ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz';
 
-export type IdPrefix = 'call' | 'apr' | 'lock' | 'sess' | 'ref' | 'ent' | 'person' | 'node' | 'tok';
+export type IdPrefix =
+  | 'call'
+  | 'apr'
+  | 'lock'
+  | 'sess'
+  | 'ref'
+  | 'ent'
+  | 'person'
+  | 'group'
+  | 'agent'
+  | 'void'
+  | 'node'
+  | 'tok';
 
 export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): `${P}_${string}` {
   let time = clock.now();

@@ -85,7 +85,23 @@ export async function startPlane(
   });
   const seed = (writes: readonly Write[]) => state.commit({ actor: 'test', reason: 'seed', writes });
   await seed([
-    put('organisation', ORG, { title: 'Test', issuers: [trust?.issuer ?? issuer.issuer] }),
+    put('organisation', ORG, { title: 'Test', issuers: [trust?.issuer ?? issuer.issuer], newAgents: 'active' }),
+    ...['remit-cli', 'agent-7'].map((clientId, at) =>
+      put(
+        'agent',
+        `agent_${at}`,
+        {
+          issuer: trust?.issuer ?? issuer.issuer,
+          clientId,
+          title: clientId,
+          kind: 'delegate',
+          state: 'active',
+          roles: [],
+          ceiling: {},
+        },
+        `${trust?.issuer ?? issuer.issuer} ${clientId}`,
+      ),
+    ),
     ...BASELINE.map(({ id, text }) => put('policy', id, { description: 'baseline', text, state: 'active' })),
     ...Object.entries(PEOPLE).map(([name, roles]) =>
       put(
@@ -136,6 +152,7 @@ export async function startPlane(
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
       freshnessLimitMs: 10_000,
+      longestTokenMs: 3_610_000,
       posture: {},
       ...options.facts,
     },

@@ -196,7 +196,7 @@ describe('once a lock is acknowledged', () => {
       admin: true,
       table: tableWith({
         'caller-stands': ({ facts: { caller }, snapshot }) =>
-          learn({ person: snapshot.people.get(personKey(caller!.issuer, caller!.subject))! }),
+          learn({ person: snapshot.people.byIdentity(caller!.issuer, caller!.subject)!, ceiling: null }),
       }),
     });
     try {

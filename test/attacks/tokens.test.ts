@@ -9,6 +9,7 @@ import type { TokenVerifier } from '../../src/identity/access-token.ts';
 import { learn } from '../../src/gateway/guard.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { methodRules } from '../../src/protocol/methods.ts';
+import { callerLike } from '../support/caller.ts';
 import { ERAS, LEGACY, initialize, modernHeaders, modernMessage, startRig, tableWith } from '../support/rig.ts';
 import type { Answer, Era, Headers, Rig, TokenOptions } from '../support/rig.ts';
 import { startIssuer } from '../support/issuer.ts';
@@ -164,16 +165,12 @@ describe('AN-01: without a valid bearer token', () => {
     let trusted: Caller | null = null;
     const open = await startRig({ table: tableWith({ 'token-is-ours': () => learn({ caller: trusted! }) }) });
     try {
-      trusted = {
+      trusted = callerLike({
         issuer: open.issuer.issuer,
         subject: 'dana@corp',
-        clientId: 'agent-1',
         scopes: new Set(['notes:read']),
         tokenId: 'none',
-        issuedAt: 0,
-        expiresAt: 1,
-        actChain: [],
-      };
+      });
       const call = MESSAGES.find(({ method, era }) => method === 'tools/call' && era === 'modern')!;
       for (const [, make] of CREDENTIALS)
         await open.post('notes', call.body, { ...call.headers, ...make(open.token('dana')) });
@@ -319,16 +316,14 @@ const decodingVerifier: TokenVerifier = {
   verify: (token) => {
     const claims = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as Record<string, string>;
     const { iss = '', sub = '', client_id = '', scope = '' } = claims;
-    const value: Caller = {
+    const value = callerLike({
       issuer: iss,
       subject: sub,
       clientId: client_id,
       scopes: new Set(scope.split(' ')),
       tokenId: 'x',
-      issuedAt: 0,
       expiresAt: 0,
-      actChain: [],
-    };
+    });
     return Promise.resolve({ ok: true, value });
   },
 };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { KnownPerson } from '../../src/directory/people.ts';
 import { peopleIndex, trustsIssuer } from '../../src/directory/people.ts';
-import { personFor, personStanding } from '../../src/directory/standing.ts';
+import { personStanding } from '../../src/directory/standing.ts';
 
 const anna: KnownPerson = {
   id: 'person_a',
@@ -12,10 +12,10 @@ const anna: KnownPerson = {
   roles: ['developer'],
 };
 
-describe('personFor', () => {
+describe('byIdentity', () => {
   const index = peopleIndex([anna]);
   test('finds a person by issuer and subject together', () => {
-    expect(personFor(index, 'https://idp.example', 'anna')).toEqual(anna);
+    expect(index.byIdentity('https://idp.example', 'anna')).toEqual(anna);
   });
   test.each([
     ['another issuer', 'https://evil.example', 'anna'],
@@ -23,7 +23,7 @@ describe('personFor', () => {
     ['another subject', 'https://idp.example', 'Anna'],
     ['a subject that continues the issuer', 'https://idp.example anna', ''],
   ])('knows nobody under %s', (_what, issuer, subject) => {
-    expect(personFor(index, issuer, subject)).toBeNull();
+    expect(index.byIdentity(issuer, subject)).toBeUndefined();
   });
   test('two people under one key are nobody', () => {
     const twins = peopleIndex([
@@ -31,7 +31,7 @@ describe('personFor', () => {
       { ...anna, id: 'person_b', roles: ['administrator'] },
       { ...anna, id: 'person_c' },
     ]);
-    expect(personFor(twins, anna.issuer, anna.subject)).toBeNull();
+    expect(twins.byIdentity(anna.issuer, anna.subject)).toBeUndefined();
   });
 });
 

@@ -2,15 +2,13 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { inflightRegistry } from '../../src/gateway/inflight.ts';
 import type { InflightFacts } from '../../src/gateway/inflight.ts';
+import { callerLike } from '../support/caller.ts';
 
 const HOUR = 3_600_000;
 const facts = (subject: string): InflightFacts => ({
-  issuer: 'i',
-  subject,
-  agent: 'a',
+  caller: callerLike({ subject }),
   server: 's',
   tool: 't',
-  token: 'j',
 });
 
 afterEach(() => void vi.useRealTimers());
@@ -20,7 +18,7 @@ test('cancels exactly the calls for which there is a reason, and says how many',
   const [dana, dora, unknown] = [registry.open('1', HOUR), registry.open('2', HOUR), registry.open('3', HOUR)];
   dana.facts = facts('dana');
   dora.facts = facts('dora');
-  expect(registry.cancelWhere((one) => (one?.subject === 'dana' ? 'lock:1' : null))).toBe(1);
+  expect(registry.cancelWhere((one) => (one?.caller.subject === 'dana' ? 'lock:1' : null))).toBe(1);
   expect([dana, dora, unknown].map((call) => call.cancelledBy)).toEqual(['lock:1', null, null]);
   expect([dana, dora].map((call) => call.signal.aborted)).toEqual([true, false]);
   expect(dana.signal.reason).toBe('lock:1');

@@ -277,7 +277,7 @@ test('AZ-02: the node where a call is parked decides itself: a node that lets ev
 
 /** The guard with its decision taken out: whoever the token names is somebody. */
 const trusting: NonNullable<Parameters<typeof tableWith>[0][string]> = (call) => {
-  const person = [...call.snapshot.people.values()].find((one) => one?.id === 'dana');
+  const person = call.snapshot.people.byId('dana');
   return { pass: true, learned: { person: person! } };
 };
 

@@ -7,7 +7,6 @@ import { visible } from '../../src/policy/decide.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import { resolveUri } from '../../src/gateway/snapshot.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
-import { personFor } from '../../src/directory/standing.ts';
 import { BASE, ISSUER, NOW, READ, item, lock, pictureOf, policy, person, server, stored, tool } from './state.ts';
 
 const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
@@ -108,10 +107,10 @@ describe('what cannot be read', () => {
       server('broken', { upstream: { transport: 'carrier-pigeon' } }),
       stored('tool', 'notes/broken', { server: 'notes', name: 'broken' }),
     ]);
-    expect(personFor(snapshot.people, ISSUER, 'broken@corp')).toBeNull();
+    expect(snapshot.people.byIdentity(ISSUER, 'broken@corp')).toBeUndefined();
     expect(snapshot.servers.has('broken')).toBe(false);
     expect(snapshot.servers.get('notes')!.tools.has('broken')).toBe(false);
-    expect(personFor(snapshot.people, ISSUER, 'dana@corp')?.id).toBe('dana');
+    expect(snapshot.people.byIdentity(ISSUER, 'dana@corp')?.id).toBe('dana');
     for (const kind of ['person', 'server', 'tool']) expect(snapshot.problems.get(kind)).toHaveLength(1);
   });
 

@@ -89,7 +89,7 @@ export const READ = textTool('read_note', 'read', 'notes:read');
 export const WRITE = textTool('write_note', 'write', 'notes:write');
 
 export const BASE: readonly StoredRecord[] = [
-  stored('organisation', ORG, { title: 'Test', issuers: [ISSUER] }),
+  stored('organisation', ORG, { title: 'Test', issuers: [ISSUER], newAgents: 'active' }),
   ...BASELINE.map(({ id, text }) => policy(id, text)),
   person('dana', ['developer']),
   person('omar', ['operator']),

@@ -146,6 +146,47 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     denial: { reason: 'snapshot_unsound' },
     ...unavailable('This gateway cannot confirm that its rules are current, so it refuses. Try again shortly.', '2'),
   },
+  token_void: {
+    denial: { reason: 'token_void', by: 'grant' },
+    ...signIn('The access token was revoked. Sign in again.'),
+    reason: 'token_void:grant',
+  },
+  tenant_unknown: {
+    denial: { reason: 'tenant_unknown' },
+    ...refused('Your account has no access here. Ask your administrator, quoting the reference.'),
+  },
+  agent_unknown: {
+    denial: { reason: 'agent_unknown', client: 'SECRET_CLIENT' },
+    ...refused('This client may not be used here yet. Ask your administrator to review it, quoting the reference.'),
+  },
+  agent_not_active: {
+    denial: { reason: 'agent_not_active', state: 'pending' },
+    ...refused('This client may not be used here yet. Ask your administrator to review it, quoting the reference.'),
+    reason: 'agent_not_active:pending',
+  },
+  agent_without_owner: {
+    denial: { reason: 'agent_without_owner' },
+    ...refused('This client may not be used here yet. Ask your administrator to review it, quoting the reference.'),
+  },
+  source_silent: {
+    denial: { reason: 'source_silent', source: 'SECRET_SOURCE' },
+    as: 'error',
+    status: 503,
+    code: 5030,
+    text: 'The directory that keeps your account has not been heard of for too long. Ask your administrator, quoting the reference.',
+    reason: 'source_silent:SECRET_SOURCE',
+  },
+  step_up: {
+    denial: { reason: 'step_up', maxAgeSeconds: 300, acrValues: ['phr'] },
+    as: 'error',
+    status: 401,
+    code: 4010,
+    text: 'This needs a fresh sign-in or a second factor. Sign in again, at most 300 s before the call.',
+    headers: {
+      'WWW-Authenticate':
+        'Bearer error="insufficient_user_authentication", error_description="A more recent or stronger sign-in is needed", max_age="300", acr_values="phr", resource_metadata="https://gw.example/.well-known/x"',
+    },
+  },
   person_unknown: {
     denial: { reason: 'person_unknown' },
     ...refused('Your account has no access here. Ask your administrator, quoting the reference.'),

@@ -3,28 +3,12 @@ import { describe, expect, test } from 'vitest';
 import { inflightRegistry } from '../../src/gateway/inflight.ts';
 import type { InflightFacts } from '../../src/gateway/inflight.ts';
 import { withdraw } from '../../src/gateway/withdraw.ts';
-import type { Caller } from '../../src/identity/caller.ts';
 import type { StoredRecord } from '../../src/store/state.ts';
+import { callerLike } from '../support/caller.ts';
 import { BASE, ISSUER, NOW, lock, person, pictureOf, server } from './state.ts';
 
-const FACTS: InflightFacts = {
-  issuer: ISSUER,
-  subject: 'dana@corp',
-  agent: 'agent-1',
-  server: 'notes',
-  tool: 'read_note',
-  token: 'jti-1',
-};
-const CALLER: Caller = {
-  issuer: ISSUER,
-  subject: 'dana@corp',
-  clientId: 'agent-1',
-  tokenId: 'jti-1',
-  scopes: new Set(),
-  issuedAt: 1,
-  expiresAt: 2,
-  actChain: [],
-};
+const CALLER = callerLike({ issuer: ISSUER, subject: 'dana@corp' });
+const FACTS: InflightFacts = { caller: CALLER, server: 'notes', tool: 'read_note' };
 
 /** What happened to a call, a verified token and the connections when `after` replaced the base. */
 function move(after: readonly StoredRecord[], kinds: readonly string[], facts: InflightFacts | null = FACTS) {
@@ -39,7 +23,7 @@ function move(after: readonly StoredRecord[], kinds: readonly string[], facts: I
   withdraw(
     before,
     next,
-    new Set(kinds),
+    kinds.flatMap((kind) => after.filter((record) => record.kind === kind).map(({ id }) => ({ kind, id }))),
     {
       inflight,
       verifier: { forget: (match) => ((tokenForgotten = match(CALLER)), 0) },

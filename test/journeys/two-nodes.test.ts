@@ -38,6 +38,7 @@ beforeAll(async () => {
       store: { kind: 'postgres', url: { secret: 'env:REMIT_DATABASE_URL' } },
       issuers: [{ issuer: issuer.issuer, algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
       firstAdministrator: { issuer: issuer.issuer, subject: 'ada', name: 'Ada' },
+      governance: { newAgents: 'active' },
       audit: { publishDir: `./published-${node}`, checkpointEveryMs: 200 },
       log: { level: 'silent' },
     };
@@ -68,7 +69,7 @@ const adminCall = (node: RunningGateway, method: string, path: string, body?: ob
 test('both nodes decide by one foundation, written once', () => {
   const [a, b] = nodes as [RunningGateway, RunningGateway];
   expect(b.verifierKey).toBe(a.verifierKey);
-  expect([...a.gateway.snapshot().people.keys()]).toEqual([...b.gateway.snapshot().people.keys()]);
+  expect([...a.gateway.snapshot().people.all()]).toEqual([...b.gateway.snapshot().people.all()]);
   expect(a.gateway.notReady()).toEqual([]);
   expect(b.gateway.notReady()).toEqual([]);
 });

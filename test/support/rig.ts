@@ -270,7 +270,12 @@ export async function startRig(options: RigOptions = {}) {
       }),
     );
     await recover({ ledger, audit, scope: 'all' });
-    await ensureFoundation(state, view, { org: ORG, issuers: [issuer.issuer] });
+    await ensureFoundation(state, view, {
+      org: ORG,
+      issuers: [issuer.issuer],
+      adminClients: ['remit-cli'],
+      newAgents: 'active',
+    });
 
     const commit = async (writes: readonly Write[]): Promise<number> => {
       const { revision } = await state.commit({ actor: 'test', reason: 'test', writes });
@@ -352,6 +357,7 @@ export async function startRig(options: RigOptions = {}) {
               unsafeKeys: [],
               unsafeAuthorMayActivate: false,
               freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
+              longestTokenMs: 3_610_000,
               posture: {},
             },
             org: ORG,

@@ -1,30 +1,28 @@
 /**
- * The person is known, active, has a role, and no lock falls on them, their agent or this token.
- * Roles and standing come from our directory at the snapshot's revision, never from the token (ID-03, ID-08).
+ * The person is known, active, has a role; the agents that act for them are active; no lock and no void falls on any of them or on this token.
+ * Roles and standing come from our directory at the snapshot's revision; from the token only where a mapping says so (ID-03, ID-08).
+ * Somebody who is new here is made known first, where the organisation's rules say so (newcomers.ts); until then they are nobody.
  */
-import { trustsIssuer } from '../../directory/people.ts';
-import { personFor, personStanding } from '../../directory/standing.ts';
+import type { Result } from '../../lib/result.ts';
 import { known } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
-import { lockOn } from '../standing.ts';
+import { principalOf } from '../principal.ts';
+import type { NoPrincipal, Principal } from '../principal.ts';
 
-export const callerStands = guard<number>({
+export const callerStands = guard<Result<Principal, NoPrincipal>>({
   name: 'caller-stands',
-  gather: (_call, ports) => ports.clock.now(),
-  decide(call, now) {
+  gather(call, ports) {
     const caller = known(call, 'caller');
-    const { people, organisation } = call.snapshot;
-    const person = personFor(people, caller.issuer, caller.subject);
-    const lock = lockOn(
-      call.snapshot,
-      { person: person?.id ?? null, agent: caller.clientId, token: caller.tokenId },
-      now,
-    );
-    if (lock) return deny({ reason: 'locked', lock: lock.id, on: lock.subject.kind });
-    if (!person || !organisation || !trustsIssuer(organisation, caller.issuer))
-      return deny({ reason: 'person_unknown' });
-    const standing = personStanding(person);
-    if (standing !== 'active') return deny({ reason: `person_${standing}` });
-    return learn({ person });
+    const found = principalOf(call.snapshot, caller, ports.clock.now());
+    if (found.ok) return found;
+    const { reason } = found.error;
+    return reason === 'agent_unknown' || reason === 'person_unknown'
+      ? ports.newcomers.admit(call.snapshot, caller, found.error)
+      : found;
+  },
+  decide(_call, found) {
+    if (!found.ok) return deny(found.error);
+    const { person, agent, ceiling, owner } = found.value;
+    return learn({ person, agent, ceiling, owner });
   },
 });

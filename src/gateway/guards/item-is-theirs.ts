@@ -5,10 +5,9 @@
 import { toolStanding } from '../../integrity/standing.ts';
 import { lockedUri } from '../../inventory/locks.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
-import { visible } from '../../policy/decide.ts';
-import { known } from '../call.ts';
 import type { Call } from '../call.ts';
 import { deny, guard, learn } from '../guard.ts';
+import { maySee } from '../may-see.ts';
 import { itemNamed, resolveUri } from '../snapshot.ts';
 import type { ToolEntry } from '../snapshot.ts';
 import { lockOn } from '../standing.ts';
@@ -22,10 +21,7 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
   decide(call, { now, seen }) {
     const tool = itemOf(call);
     if (!tool?.approved || !tool.facts) return deny({ reason: tool ? 'tool_unreviewed' : 'tool_unknown' });
-    const person = known(call, 'person');
-
-    const { policies } = call.snapshot;
-    if (!policies || !visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, tool.facts))
+    if (!maySee(call, tool.facts, now))
       return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
     // A lock on one URI counts although a template answers for it, and however it is spelled.

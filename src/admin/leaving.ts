@@ -1,0 +1,66 @@
+/**
+ * What ends together with somebody's standing (TRUST.md R1, R5; CONTROLS ID-04): the tokens they have, and the calls that wait for a yes.
+ * Whoever takes a person, an agent, a grant or a session away commits these writes in the same step as the change itself, so there is no
+ * revision at which one is true and the other is not. Refresh grants and sessions at the authorization server follow by event (transmit.ts).
+ */
+import { cancelApproval } from '../approvals/machine.ts';
+import type { Void } from '../directory/voids.ts';
+import { newId } from '../lib/ids.ts';
+import type { JsonObject } from '../lib/json.ts';
+import type { Write } from '../store/state.ts';
+import type { AdminContext } from './context.ts';
+
+type Leaving = Pick<AdminContext, 'org' | 'clock' | 'follower' | 'facts' | 'snapshot'>;
+
+export interface Ending {
+  /** A `person` takes the held calls that they asked for along; a `client` those that it asked for. */
+  readonly subject: Void['subject'];
+  readonly reason: string;
+  /** Directory id, or `<kind>:<id>` of the connection or stream that said so. */
+  readonly by: string;
+  /** Tokens issued at or before this moment are void. Default: now. Never later than now: a source's clock must not void what does not exist yet. */
+  readonly before?: number;
+}
+
+/** Voids that are over are swept along, a few with each new one. */
+const SWEEP = 20;
+
+export function endingWrites(ctx: Leaving, endings: readonly Ending[]): Write[] {
+  const now = ctx.clock.now();
+  const writes = endings.map(({ subject, reason, by, before = now }): Write => {
+    const body: Void = {
+      subject,
+      before: Math.min(before, now),
+      reason: reason.slice(0, 2_000),
+      by,
+      until: now + ctx.facts.longestTokenMs,
+    };
+    return {
+      kind: 'void',
+      org: ctx.org,
+      id: newId('void', ctx.clock),
+      body: body as JsonObject,
+      expectedRevision: null,
+    };
+  });
+  const gone = new Set(endings.map(({ subject }) => `${subject.kind} ${subject.value}`));
+  for (const { id, revision, ...approval } of [...ctx.snapshot().approvals.values()].flat()) {
+    if (!gone.has(`person ${approval.person}`) && !gone.has(`client ${approval.agent}`)) continue;
+    const cancelled = cancelApproval(approval, { person: approval.person, mayDecide: false }, now);
+    if (cancelled.ok)
+      writes.push({
+        kind: 'approval',
+        org: ctx.org,
+        id,
+        body: cancelled.value as JsonObject,
+        expectedRevision: revision,
+      });
+  }
+  // The oldest stand first. Two sweeps at once must not fail a revocation: no expected revision.
+  let looked = 0;
+  for (const { id, body } of ctx.follower.records.list('void', ctx.org)) {
+    if (looked++ === SWEEP) break;
+    if (Number(body['until']) < now) writes.push({ kind: 'void', org: ctx.org, id, body: null });
+  }
+  return writes;
+}

@@ -1,0 +1,12 @@
+/** Whether this caller may know of an item at all: their agents may reach it and policy shows it. Lists and calls ask the same question (AZ-01). */
+import { withinCeiling } from '../inventory/agents.ts';
+import { visible } from '../policy/decide.ts';
+import type { ToolFacts } from '../policy/schema.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+
+export function maySee(call: Call, item: ToolFacts, now: number): boolean {
+  const { policies } = call.snapshot;
+  if (!policies || !withinCeiling(known(call, 'ceiling'), item)) return false;
+  return visible(policies, { person: known(call, 'person'), agent: known(call, 'caller').clientId, at: now }, item);
+}
