@@ -80,8 +80,11 @@ function standingOf(ctx: AdminContext, caller: Caller): Result<AdminCaller, Prob
   if (view.locks === null || view.voids === null) return err(UNSOUND);
   const found = principalOf(view, caller, ctx.clock.now());
   // ID-09: an agent that acts alone, or for somebody, administers nothing.
-  if (!found.ok || caller.alone || caller.actChain.length > 0) return err(NO_STANDING);
-  const { person } = found.value;
+  if (caller.alone || caller.actChain.length > 0) return err(NO_STANDING);
+  // Somebody without a role may see who they are here, and nothing else: no row of the table is open to them.
+  const roleless = !found.ok && found.error.reason === 'person_without_role';
+  const person = found.ok ? found.value.person : roleless && view.people.byIdentity(caller.issuer, caller.subject);
+  if (!person) return err(NO_STANDING);
   return ok({
     person: person.id,
     name: person.name,

@@ -30,7 +30,7 @@ export function withdraw(
   const kinds = new Set(changed.map(({ kind }) => kind));
   if (STANDING.some((kind) => kinds.has(kind))) {
     parts.inflight.cancelWhere((facts) => whyNot(after, facts, now));
-    if (STANDING.every((kind) => kind === 'person' || !kinds.has(kind))) forgetPeople(after, changed, parts);
+    if (STANDING.every((kind) => kind === 'person' || !kinds.has(kind))) forgetPeople(after, changed, parts, now);
     else parts.verifier.forget((caller) => !principalOf(after, caller, now).ok);
   }
   for (const [id, entry] of before.servers) {
@@ -46,11 +46,16 @@ export function withdraw(
 const STANDING = ['lock', 'person', 'group', 'mapping', 'agent', 'void', 'server', 'organisation'];
 
 /** Many people change one by one while a directory is loaded: only the tokens of those are looked at. */
-function forgetPeople(after: Snapshot, changed: readonly Pick<RecordName, 'kind' | 'id'>[], parts: Withdrawing): void {
+function forgetPeople(
+  after: Snapshot,
+  changed: readonly Pick<RecordName, 'kind' | 'id'>[],
+  parts: Withdrawing,
+  now: number,
+): void {
   const ids = new Set(changed.filter(({ kind }) => kind === 'person').map(({ id }) => id));
-  parts.verifier.forget(({ issuer, subject }) => {
-    const person = after.people.byIdentity(issuer, subject);
-    return !person || (ids.has(person.id) && person.state !== 'active');
+  parts.verifier.forget((caller) => {
+    const person = after.people.byIdentity(caller.issuer, caller.subject);
+    return !caller.alone && (!person || (ids.has(person.id) && !principalOf(after, caller, now).ok));
   });
 }
 

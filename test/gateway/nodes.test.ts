@@ -278,7 +278,7 @@ test('AZ-02: the node where a call is parked decides itself: a node that lets ev
 /** The guard with its decision taken out: whoever the token names is somebody. */
 const trusting: NonNullable<Parameters<typeof tableWith>[0][string]> = (call) => {
   const person = call.snapshot.people.byId('dana');
-  return { pass: true, learned: { person: person! } };
+  return { pass: true, learned: { person: person!, ceiling: null } };
 };
 
 /** A fetch that cuts an answer off after its first event that is a message, and sends every GET to the other node. */

@@ -7,6 +7,8 @@ import { visible } from '../../src/policy/decide.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import { resolveUri } from '../../src/gateway/snapshot.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
+import { principalOf } from '../../src/gateway/principal.ts';
+import { callerLike } from '../support/caller.ts';
 import { BASE, ISSUER, NOW, READ, item, lock, pictureOf, policy, person, server, stored, tool } from './state.ts';
 
 const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
@@ -16,10 +18,16 @@ const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
     { person: { id, roles: ['developer'] }, agent: 'a', at: NOW },
     { server: 'notes', name: 'read_note' },
   );
+const CALLER = callerLike({ issuer: ISSUER, subject: 'dana@corp' });
+
+/** What the guard says of this caller's standing in a picture. */
+const standing = (snapshot: Snapshot, now = NOW) =>
+  callerStands.decide(callOn(snapshot), principalOf(snapshot, CALLER, now));
+
 const callOn = (snapshot: Snapshot): Call =>
   ({
     snapshot,
-    facts: { caller: { issuer: ISSUER, subject: 'dana@corp', clientId: 'a', tokenId: 'j', scopes: new Set() } },
+    facts: { caller: CALLER },
   }) as unknown as Call;
 
 describe('a whole picture', () => {
@@ -131,7 +139,7 @@ describe('what cannot be read', () => {
       BASE.map((record) => (record.kind === 'organisation' ? stored('organisation', 'default', {}) : record)),
     );
     expect(snapshot.organisation).toBeNull();
-    expect(callerStands.decide(callOn(snapshot), NOW)).toEqual({ pass: false, denial: { reason: 'person_unknown' } });
+    expect(standing(snapshot)).toEqual({ pass: false, denial: { reason: 'person_unknown' } });
   });
 });
 
@@ -199,7 +207,7 @@ describe('items by key, URIs by item', () => {
 describe('standing', () => {
   test('two records of one subject stand for nobody', () => {
     const snapshot = pictureOf([...BASE, person('twin', ['administrator'], { subject: 'dana@corp' })]);
-    expect(callerStands.decide(callOn(snapshot), NOW)).toMatchObject({ pass: false });
+    expect(standing(snapshot)).toMatchObject({ pass: false });
   });
 
   test('an issuer that the organisation no longer trusts speaks for nobody', () => {
@@ -208,7 +216,7 @@ describe('standing', () => {
         ? stored('organisation', 'default', { title: 'T', issuers: ['https://other.example'] })
         : record,
     );
-    expect(callerStands.decide(callOn(pictureOf(other)), NOW)).toEqual({
+    expect(standing(pictureOf(other))).toEqual({
       pass: false,
       denial: { reason: 'person_unknown' },
     });
@@ -216,11 +224,11 @@ describe('standing', () => {
 
   test('a lock ends by itself at its time', () => {
     const snapshot = pictureOf([...BASE, lock('l1', 'user', 'dana', NOW + 1_000)]);
-    expect(callerStands.decide(callOn(snapshot), NOW + 999)).toMatchObject({
+    expect(standing(snapshot, NOW + 999)).toMatchObject({
       pass: false,
       denial: { reason: 'locked', on: 'user' },
     });
-    expect(callerStands.decide(callOn(snapshot), NOW + 1_000)).toMatchObject({ pass: true });
+    expect(standing(snapshot, NOW + 1_000)).toMatchObject({ pass: true });
   });
 
   test('a picture as old as the limit still decides, a moment older does not', () => {

@@ -79,6 +79,19 @@ export function item(serverId: string, kind: ItemKind, definition: JsonObject, m
   return stored('tool', `${serverId}/${key}`, body);
 }
 
+/** A client that acts for people and is bounded by nothing. */
+export const agent = (clientId: string, more: object = {}): StoredRecord =>
+  stored('agent', clientId, {
+    issuer: ISSUER,
+    clientId,
+    title: clientId,
+    kind: 'delegate',
+    state: 'active',
+    roles: [],
+    ceiling: {},
+    ...more,
+  });
+
 export const lock = (id: string, kind: string, value: string, until: number | null = null): StoredRecord =>
   stored('lock', id, { subject: { kind, value }, reason: 'test', by: 'ada', until });
 
@@ -91,6 +104,7 @@ export const WRITE = textTool('write_note', 'write', 'notes:write');
 export const BASE: readonly StoredRecord[] = [
   stored('organisation', ORG, { title: 'Test', issuers: [ISSUER], newAgents: 'active' }),
   ...BASELINE.map(({ id, text }) => policy(id, text)),
+  agent('agent-1'),
   person('dana', ['developer']),
   person('omar', ['operator']),
   server('notes'),

@@ -183,9 +183,9 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     code: 4010,
     text: 'This needs a fresh sign-in or a second factor. Sign in again, at most 300 s before the call.',
     headers: {
-      'WWW-Authenticate':
-        'Bearer error="insufficient_user_authentication", error_description="A more recent or stronger sign-in is needed", max_age="300", acr_values="phr", resource_metadata="https://gw.example/.well-known/x"',
+      'WWW-Authenticate': `Bearer error="insufficient_user_authentication", error_description="A more recent or stronger sign-in is needed", max_age="300", acr_values="phr", resource_metadata="${METADATA}"`,
     },
+    verdict: 'challenge',
   },
   person_unknown: {
     denial: { reason: 'person_unknown' },

@@ -23,7 +23,7 @@ function move(after: readonly StoredRecord[], kinds: readonly string[], facts: I
   withdraw(
     before,
     next,
-    kinds.flatMap((kind) => after.filter((record) => record.kind === kind).map(({ id }) => ({ kind, id }))),
+    [...BASE, ...after].filter(({ kind }) => kinds.includes(kind)),
     {
       inflight,
       verifier: { forget: (match) => ((tokenForgotten = match(CALLER)), 0) },
