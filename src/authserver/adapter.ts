@@ -25,7 +25,8 @@ export interface AuthStorage {
   sweep(limit: number): number;
 }
 
-export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
+/** @param endReused ends the grant of a code or refresh token that came twice. */
+export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId: string) => void): AuthStorage {
   const nowSeconds = (): number => Math.floor(clock.now() / 1_000);
   const select = db.prepare(
     'SELECT payload, consumed_at FROM entity WHERE model = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)',
@@ -49,7 +50,6 @@ export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
   const remove = db.prepare('DELETE FROM entity WHERE model = ? AND id = ?');
   const removeExpired = db.prepare('DELETE FROM entity WHERE model = ? AND id = ? AND expires_at <= ?');
   const removeModelOfGrant = db.prepare('DELETE FROM entity WHERE model = ? AND grant_id = ?');
-  const removeGrant = db.prepare(`DELETE FROM entity WHERE grant_id = ?1 OR (model = 'Grant' AND id = ?1)`);
   const sweep = db.prepare(
     'DELETE FROM entity WHERE (model, id) IN (SELECT model, id FROM entity WHERE expires_at <= ? LIMIT ?)',
   );
@@ -99,7 +99,7 @@ export function authStorage(db: DatabaseSync, clock: Clock): AuthStorage {
         // Two came with the same code or refresh token, so one of them is not its owner: neither keeps it
         // (RFC 6749 section 4.1.2, RFC 9700 section 4.14.2). What the winner saves after this hangs on a grant that is gone.
         const grantId = grantOf.get(model, stored(id))?.['grant_id'];
-        if (typeof grantId === 'string') removeGrant.run(grantId);
+        if (typeof grantId === 'string') endReused(grantId);
         throw new errors.InvalidGrant('already consumed');
       },
       destroy: async (id) => void remove.run(model, stored(id)),

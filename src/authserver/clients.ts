@@ -3,14 +3,19 @@
  * Dynamic registration is off. Promises: unknown and unlisted clients are refused before anything is fetched for them.
  * Does not show consent (pages) and does not fetch (fetch-document.ts).
  */
-import type { ClientMetadata } from 'oidc-provider';
+import type { ClientMetadata, JWKS } from 'oidc-provider';
+import { Fault } from '../lib/fault.ts';
+import { resolveSecret } from '../upstream/secrets.ts';
 import { isLoopbackHost, redirectUriProblem } from './config.ts';
 import type { PreregisteredClient } from './config.ts';
+
+/** 32 characters of base64 are 192 bits. */
+const MIN_SECRET_LENGTH = 32;
 
 const loopback = (path: string): string[] => [`http://127.0.0.1${path}`, `http://localhost${path}`];
 
 /** Clients people use every day, so that none of them has to register. Ports are free (RFC 8252 section 7.3). */
-export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = [
+const LOCAL_CLIENTS: readonly Pick<PreregisteredClient, 'clientId' | 'name' | 'redirectUris'>[] = [
   { clientId: 'claude-code', name: 'Claude Code', redirectUris: loopback('/callback') },
   {
     clientId: 'cursor',
@@ -39,18 +44,75 @@ export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = [
   },
 ];
 
+/** Public clients that run on the person's machine. */
+export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = LOCAL_CLIENTS.map((client) => ({
+  ...client,
+  grantTypes: ['authorization_code', 'refresh_token'],
+  authentication: { method: 'none' },
+  requirePushedRequests: false,
+  requireDpop: false,
+  introspects: [],
+}));
+
+/** A configured client whose secret, if it has one, was read from where its reference points. */
+export type ResolvedClient = PreregisteredClient & { readonly secretText?: string };
+
 /** The configured clients win over well-known ones of the same id. */
-export function staticClients(configured: readonly PreregisteredClient[]): ClientMetadata[] {
-  const byId = new Map([...WELL_KNOWN_CLIENTS, ...configured].map((client) => [client.clientId, client]));
+export function staticClients(configured: readonly ResolvedClient[]): ClientMetadata[] {
+  const byId = new Map<string, ResolvedClient>(
+    [...WELL_KNOWN_CLIENTS, ...configured].map((client) => [client.clientId, client]),
+  );
   return [...byId.values()].map((client) => ({
     client_id: client.clientId,
     client_name: client.name,
     application_type: 'native',
-    token_endpoint_auth_method: 'none',
-    grant_types: ['authorization_code', 'refresh_token'],
-    response_types: ['code'],
+    grant_types: [...client.grantTypes],
+    response_types: client.grantTypes.includes('authorization_code') ? ['code'] : [],
     redirect_uris: [...client.redirectUris],
+    require_pushed_authorization_requests: client.requirePushedRequests,
+    dpop_bound_access_tokens: client.requireDpop,
+    ...authenticationMetadata(client),
   }));
+}
+
+function authenticationMetadata({ authentication, secretText }: ResolvedClient): Partial<ClientMetadata> {
+  switch (authentication.method) {
+    case 'none':
+      return { token_endpoint_auth_method: 'none' };
+    case 'private_key_jwt':
+      return {
+        token_endpoint_auth_method: 'private_key_jwt',
+        ...(authentication.jwks !== undefined && { jwks: structuredClone(authentication.jwks) as JWKS }),
+        ...(authentication.jwksUri !== undefined && { jwks_uri: authentication.jwksUri }),
+      };
+    default:
+      // INVARIANT: without the secret there is no client; the start fails before (`resolveSecrets`).
+      return {
+        token_endpoint_auth_method: authentication.method,
+        client_secret: secretText ?? '',
+        client_secret_expires_at: Math.floor(Date.parse(authentication.secretExpiresAt) / 1_000),
+      };
+  }
+}
+
+/** Reads the secrets that the configuration refers to. @throws Fault `secret_reference`, `secret_missing`, `config_invalid` */
+export async function resolveSecrets(
+  clients: readonly PreregisteredClient[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<ResolvedClient[]> {
+  return Promise.all(
+    clients.map(async (client) => {
+      if (!('secret' in client.authentication)) return client;
+      const secretText = await resolveSecret({ secret: client.authentication.secret }, env);
+      if (secretText.length < MIN_SECRET_LENGTH || !/^[\x20-\x7e]+$/.test(secretText)) {
+        throw new Fault(
+          'config_invalid',
+          `the secret of the client ${client.clientId} must have at least ${MIN_SECRET_LENGTH} printable ASCII characters; make one with: openssl rand -base64 36`,
+        );
+      }
+      return { ...client, secretText };
+    }),
+  );
 }
 
 export type ClientRefusal = 'host_not_listed' | 'not_an_exact_url' | 'redirect_uri' | 'policy';

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import { Fault } from '../lib/fault.ts';
+import { EventSettings } from './events/settings.ts';
+import { GrantSettings } from './grants/settings.ts';
 
 const LOOPBACK_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
 
@@ -41,14 +43,69 @@ const redirectUri = z
     if (problem !== null) context.addIssue({ code: 'custom', message: problem });
   });
 
-/** A client known before it first calls. Always a public client: it proves itself by redirect address and PKCE. */
+/** What a client may do at the token endpoint. Not listed: not allowed. */
+export const GRANT_TYPES = [
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  'urn:ietf:params:oauth:grant-type:device_code',
+  'urn:ietf:params:oauth:grant-type:jwt-bearer',
+  'urn:ietf:params:oauth:grant-type:token-exchange',
+] as const;
+
+const secretReference = z
+  .string()
+  .max(1_000)
+  .regex(
+    /^(env:[A-Za-z_][A-Za-z0-9_]*|file:\/.+)$/,
+    'use env:NAME or file:/absolute/path; a literal secret is refused',
+  );
+
+/** Public halves only: a private or a shared key has no business in the server's configuration. */
+const PublicKey = z
+  .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']) })
+  .refine((key) => key['d'] === undefined && key['k'] === undefined, 'must be the public half of a key');
+
+const Authentication = z.discriminatedUnion('method', [
+  /** A public client: it proves itself by redirect address and PKCE. */
+  z.strictObject({ method: z.literal('none') }),
+  /** RFC 7523: signs an assertion with its own key. Exactly one of `jwks` and `jwksUri`. */
+  z.strictObject({
+    method: z.literal('private_key_jwt'),
+    jwks: z.strictObject({ keys: z.array(PublicKey).min(1).max(10) }).optional(),
+    /** Fetched over https from a public address. */
+    jwksUri: z
+      .url({ protocol: /^https$/ })
+      .max(500)
+      .optional(),
+  }),
+  /** A secret is a long-lived credential of its own: it ends, and somebody answers for it (CONTROLS AN-14). Sent as header or in the body. */
+  z.strictObject({
+    method: z.enum(['client_secret_basic', 'client_secret_post']),
+    secret: secretReference,
+    /** From then on the client is refused (`invalid_client`). */
+    secretExpiresAt: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-31T00:00:00Z' }),
+  }),
+]);
+
+/** A client known before it first calls. */
 const PreregisteredClient = z.strictObject({
   clientId: z.string().regex(/^[\w.-]{1,100}$/, 'use letters, digits, dot, dash, underscore; at most 100'),
   name: z.string().min(1).max(100),
   /** Loopback http addresses match on any port (RFC 8252 section 7.3); everything else must be equal to the letter. */
-  redirectUris: z.array(redirectUri).min(1).max(20),
+  redirectUris: z.array(redirectUri).max(20).default([]),
+  grantTypes: z.array(z.enum(GRANT_TYPES)).min(1).default(['authorization_code', 'refresh_token']),
+  authentication: Authentication.default({ method: 'none' }),
+  /** Who answers for the client: a name or an address a person reads. Required with a secret. */
+  owner: z.string().min(1).max(200).optional(),
+  /** Authorization requests of this client must be pushed (RFC 9126). */
+  requirePushedRequests: z.boolean().default(false),
+  /** Tokens of this client must be bound to a key (RFC 9449). */
+  requireDpop: z.boolean().default(false),
+  /** A resource server: may introspect the tokens for these resources (RFC 7662), besides its own. */
+  introspects: z.array(z.string().max(2_000)).max(100).default([]),
 });
-export type PreregisteredClient = z.infer<typeof PreregisteredClient>;
+export type PreregisteredClient = z.output<typeof PreregisteredClient>;
 
 const hostName = z
   .string()
@@ -97,6 +154,8 @@ const Config = z.strictObject({
       interactionSeconds: seconds(60, 3_600, 600),
     })
     .prefault({}),
+  grants: GrantSettings,
+  events: EventSettings,
   /** Requests per minute and client address, all endpoints together. Above: 429. */
   requestsPerMinute: z.number().int().min(10).max(1_000_000).default(600),
   /**
@@ -135,12 +194,42 @@ const Checked = Config.superRefine((config, context) => {
       message: 'must not exceed refreshMaxSeconds',
     });
   }
-  for (const [at, id] of config.preregisteredClients.map((client) => client.clientId).entries()) {
-    if (config.preregisteredClients.findIndex((client) => client.clientId === id) !== at) {
-      context.addIssue({ code: 'custom', path: ['preregisteredClients', at, 'clientId'], message: 'is used twice' });
-    }
+  for (const [at, client] of config.preregisteredClients.entries()) {
+    const problem = (path: readonly string[], message: string): void =>
+      context.addIssue({ code: 'custom', path: ['preregisteredClients', at, ...path], message });
+    if (config.preregisteredClients.findIndex(({ clientId }) => clientId === client.clientId) !== at)
+      problem(['clientId'], 'is used twice');
+    clientProblems(client, problem);
   }
 });
+
+/** What members of one client demand of each other. */
+function clientProblems(
+  client: PreregisteredClient,
+  problem: (path: readonly string[], message: string) => void,
+): void {
+  const { authentication, grantTypes } = client;
+  const byCode = grantTypes.includes('authorization_code');
+  if (byCode && client.redirectUris.length === 0)
+    problem(['redirectUris'], 'the authorization_code grant needs a redirect address');
+  if (!byCode && client.redirectUris.length > 0)
+    problem(['redirectUris'], 'only the authorization_code grant uses redirect addresses; remove them');
+  if (authentication.method === 'none') {
+    for (const grant of ['client_credentials', 'urn:ietf:params:oauth:grant-type:token-exchange'] as const) {
+      if (grantTypes.includes(grant))
+        problem(['authentication'], `the grant ${grant} needs a client that authenticates: use private_key_jwt`);
+    }
+    if (client.introspects.length > 0)
+      problem(['authentication'], 'a client that introspects must authenticate: use private_key_jwt');
+  }
+  if (
+    authentication.method === 'private_key_jwt' &&
+    (authentication.jwks === undefined) === (authentication.jwksUri === undefined)
+  )
+    problem(['authentication'], 'name the keys of the client: either jwks or jwksUri');
+  if ('secret' in authentication && client.owner === undefined)
+    problem(['owner'], 'a client with a secret needs an owner who answers for it');
+}
 
 /** What callers write; defaults may be left out. */
 export type AuthServerConfig = z.input<typeof Config>;

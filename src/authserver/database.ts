@@ -40,6 +40,15 @@ const STEPS = [
      password TEXT NOT NULL,        -- scrypt: $scrypt$n$r$p$salt$hash
      created_at INTEGER NOT NULL    -- seconds
    ) STRICT, WITHOUT ROWID;`,
+  `CREATE TABLE ended (
+     kind TEXT NOT NULL,            -- person, client, grant, session, token (id: SHA-256 of its jti)
+     id TEXT NOT NULL,
+     ended_at INTEGER NOT NULL,     -- seconds; tokens issued up to here are void
+     forget_at INTEGER NOT NULL,    -- seconds; no token of then can still be unexpired
+     PRIMARY KEY (kind, id)
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX entity_account ON entity (account_id) WHERE account_id IS NOT NULL;
+   CREATE INDEX entity_client ON entity (client_id) WHERE client_id IS NOT NULL;`,
 ];
 
 /** @throws Fault `authserver_database_locked` (another process has it), `authserver_database_unusable`. */

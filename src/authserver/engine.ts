@@ -4,9 +4,9 @@
  * enabled that is not listed here. Does not render pages and does not listen. RFC 6749, 7636, 8707, 9068, 9207, 9700.
  */
 import { Provider, errors, interactionPolicy } from 'oidc-provider';
-import type { Client, Configuration, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
+import type { Client, ClientMetadata, Configuration, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import type { AuthStorage } from './adapter.ts';
-import { documentHostRefusal, isNativeByRedirect, metadataProblem, originMayRead, staticClients } from './clients.ts';
+import { documentHostRefusal, isNativeByRedirect, metadataProblem, originMayRead } from './clients.ts';
 import type { AuthServerSettings } from './config.ts';
 import type { Consents } from './consents.ts';
 import type { FetchDocument } from './documents.ts';
@@ -46,6 +46,9 @@ export interface EngineParts {
   readonly tokenClaims: TokenClaims;
   /** Fetches metadata documents and key sets that peers name; must guard the address it connects to. */
   readonly fetchDocument: FetchDocument;
+  readonly clients: ClientMetadata[];
+  /** Members of the metadata that others bring. Asked at each request. */
+  readonly moreMetadata: () => Readonly<Record<string, unknown>>;
   /** Writes the error page. `error` is for the log and must not reach the page. */
   readonly renderError: (
     ctx: KoaContextWithOIDC,
@@ -59,7 +62,15 @@ export interface EngineParts {
 /** Scopes of the server itself. Everything else belongs to a resource. `offline_access` is not needed: refresh is by policy. */
 export const OWN_SCOPES = ['openid'];
 
-const GRANT_TYPES = ['authorization_code', 'refresh_token'];
+/** What a client gets that says nothing, and the most that a document may ask for. */
+const PUBLIC_GRANT_TYPES = ['authorization_code', 'refresh_token'];
+
+/** Grants that a client may have which nobody here registered. Acting alone is for clients that an administrator named. */
+function mayAskFor(metadata: ClientMetadata): readonly string[] {
+  return metadata.token_endpoint_auth_method === 'private_key_jwt'
+    ? [...PUBLIC_GRANT_TYPES, 'urn:ietf:params:oauth:grant-type:jwt-bearer']
+    : PUBLIC_GRANT_TYPES;
+}
 
 /** Codes and words for the client; the details stay here. */
 const RESOURCE_ERRORS: Record<ResourceRefusal['reason'], () => errors.OIDCProviderError> = {
@@ -106,6 +117,7 @@ export function createEngine(parts: EngineParts): Provider {
   const { lifetimes } = settings;
   const secure = issuer.startsWith('https:');
   const nowSeconds = (): number => Math.floor(Date.now() / 1_000);
+  const configured = new Set(parts.clients.map((client) => client.client_id));
 
   const assertPolicy = (client: Client): void => {
     const verdict = parts.clientPolicy(clientFacts(client));
@@ -150,11 +162,11 @@ export function createEngine(parts: EngineParts): Provider {
 
   const configuration: Configuration = {
     adapter: parts.storage.adapter,
-    clients: staticClients(settings.preregisteredClients),
-    clientAuthMethods: ['none', 'private_key_jwt'],
+    clients: parts.clients,
+    clientAuthMethods: ['none', 'private_key_jwt', 'client_secret_basic', 'client_secret_post'],
     clientDefaults: {
       application_type: 'web',
-      grant_types: GRANT_TYPES,
+      grant_types: PUBLIC_GRANT_TYPES,
       response_types: ['code'],
       token_endpoint_auth_method: 'none',
       // The engine's default is RS256, for which there is no key here.
@@ -164,15 +176,16 @@ export function createEngine(parts: EngineParts): Provider {
     extraClientMetadata: {
       properties: ['remit_checked'],
       validator: (_ctx, _key, _value, metadata) => {
+        // Anything but `query` needs a script or leaves the code in the browser.
+        metadata.response_modes = ['query'];
+        metadata.id_token_signed_response_alg = 'ES256';
+        delete metadata.scope;
+        if (configured.has(metadata.client_id)) return;
         const problem = metadataProblem(metadata);
         if (problem !== null) throw new errors.InvalidClientMetadata(problem);
         metadata.application_type = isNativeByRedirect(metadata.redirect_uris ?? []) ? 'native' : 'web';
-        // Anything but `query` needs a script or leaves the code in the browser.
-        metadata.response_modes = ['query'];
         // Documents are written for every server; what this one has not is left out, not held against the client.
-        metadata.id_token_signed_response_alg = 'ES256';
-        metadata.grant_types = (metadata.grant_types ?? []).filter((grant) => GRANT_TYPES.includes(grant));
-        delete metadata.scope;
+        metadata.grant_types = (metadata.grant_types ?? []).filter((grant) => mayAskFor(metadata).includes(grant));
       },
     },
     allowOmittingSingleRegisteredRedirectUri: false,
@@ -211,7 +224,7 @@ export function createEngine(parts: EngineParts): Provider {
     features: {
       backchannelLogout: { enabled: false },
       claimsParameter: { enabled: false },
-      clientCredentials: { enabled: false },
+      clientCredentials: { enabled: true },
       clientIdMetadataDocument: {
         enabled: true,
         ack: 'draft-02',
@@ -324,15 +337,19 @@ export function createEngine(parts: EngineParts): Provider {
     const route = (ctx as Partial<KoaContextWithOIDC>).oidc?.route;
     // The engine signs with the current key alone; those rotated out are published from here.
     if (route === 'jwks') ctx.body = { keys: parts.keys.published() };
-    if (route === 'discovery') ctx.body = truthfulMetadata(ctx.body as Record<string, unknown>);
+    if (route === 'discovery') ctx.body = truthfulMetadata(ctx.body as Record<string, unknown>, parts.moreMetadata());
   });
   return provider;
 }
 
 /** RFC 8414. The engine lists response modes that no client may use here. */
-function truthfulMetadata(engineSays: Record<string, unknown>): Record<string, unknown> {
+function truthfulMetadata(
+  engineSays: Record<string, unknown>,
+  more: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   return {
     ...engineSays,
+    ...more,
     response_modes_supported: ['query'],
     revocation_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
   };

@@ -12,6 +12,7 @@ import type { Clock } from '../lib/clock.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
 import { authStorage } from './adapter.ts';
+import { resolveSecrets, staticClients } from './clients.ts';
 import { parseAuthServerConfig } from './config.ts';
 import type { AuthServerConfig, AuthServerSettings } from './config.ts';
 import { consents } from './consents.ts';
@@ -19,12 +20,18 @@ import { openDatabase } from './database.ts';
 import { atMostPerMinute, fetchPublicDocument } from './documents.ts';
 import type { FetchDocument } from './documents.ts';
 import { doorkeeper, notReady, secureHeaders } from './edge.ts';
+import { endings } from './endings.ts';
+import type { Endings } from './endings.ts';
 import { createEngine } from './engine.ts';
 import type { ClientPolicy, TokenClaims } from './engine.ts';
+import { startEvents } from './events/start.ts';
 import { fail, logEvents, oneExit } from './failure.ts';
+import { registerGrants } from './grants/register.ts';
+import type { RegisteredGrants } from './grants/register.ts';
 import { interactionRoutes } from './interactions.ts';
 import { openKeys } from './keys.ts';
 import { resourceDirectory } from './resources.ts';
+import type { SharedParts } from './shared.ts';
 import { closedDirectory, createEvaluationUsers, evaluationDirectory, listEvaluationUsers } from './users.ts';
 import type { CreatedEvaluationUser, NewEvaluationUser, UserDirectory } from './users.ts';
 
@@ -39,6 +46,8 @@ export interface AuthServerParts {
   readonly tokenClaims?: TokenClaims;
   /** Default: the guarded dialler, public addresses over https only. */
   readonly fetchDocument?: FetchDocument;
+  /** Where `env:NAME` references look. Default: this process. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
 export interface RunningAuthServer {
@@ -48,6 +57,8 @@ export interface RunningAuthServer {
   rotateKeys(): void;
   /** @throws Fault `user_invalid`, `user_exists`; `evaluation_users_off` */
   createEvaluationUsers(users: readonly NewEvaluationUser[]): Promise<readonly CreatedEvaluationUser[]>;
+  /** Ends people, clients, grants, sessions, and tells who must know. */
+  readonly endings: Endings;
   listEvaluationUsers(): readonly { username: string; sub: string; name: string; email: string }[];
   /** Idempotent. Answers what is under way (for at most 5 s), then closes the database. */
   close(): Promise<void>;
@@ -66,6 +77,7 @@ export async function startAuthServer(
   const settings = parseAuthServerConfig(config);
   const clock = given.clock ?? systemClock;
   const log = given.log ?? pino({ name: 'remit-authserver' });
+  const clients = staticClients(await resolveSecrets(settings.preregisteredClients, given.env ?? process.env));
   const db = openDatabase(settings.dataDir);
   let server: Server | undefined;
   try {
@@ -84,44 +96,48 @@ export async function startAuthServer(
     const port = await listen(server, settings);
     const issuer = settings.issuer.replace(/:0$/, `:${port}`);
 
-    const storage = authStorage(db, clock);
-    const remembered = consents(db, clock);
-    const resources = resourceDirectory({ issuer, gateways: settings.trustedGateways });
-    const directory = given.directory ?? (settings.evaluationUsers ? evaluationDirectory(db, clock) : closedDirectory);
-    const fetchDocument = atMostPerMinute(FETCHES_PER_MINUTE, given.fetchDocument ?? fetchPublicDocument, clock);
-    const note = (event: string, facts: Record<string, unknown>): void => log.info(facts, event);
+    const ends = endings(db, clock, accessSeconds);
+    const storage = authStorage(db, clock, (grantId) => ends.endGrant(grantId, 'reuse'));
+    const shared: SharedParts = {
+      issuer,
+      settings,
+      db,
+      clock,
+      keys,
+      storage,
+      consents: consents(db, clock),
+      endings: ends,
+      resources: resourceDirectory({ issuer, gateways: settings.trustedGateways }),
+      directory: given.directory ?? (settings.evaluationUsers ? evaluationDirectory(db, clock) : closedDirectory),
+      clientPolicy: given.clientPolicy ?? (() => ({ allow: true })),
+      tokenClaims: given.tokenClaims ?? (() => ({})),
+      fetchDocument: atMostPerMinute(FETCHES_PER_MINUTE, given.fetchDocument ?? fetchPublicDocument, clock),
+      note: (event, facts) => log.info(facts, event),
+    };
+    const events = startEvents(shared);
 
     const build = (): ReturnType<Provider['callback']> => {
+      let grants: RegisteredGrants = { metadata: {} };
       const provider = createEngine({
-        issuer,
-        settings,
-        keys,
-        storage,
-        consents: remembered,
-        resources,
-        directory,
-        clientPolicy: given.clientPolicy ?? (() => ({ allow: true })),
-        tokenClaims: given.tokenClaims ?? (() => ({})),
-        fetchDocument,
+        ...shared,
+        clients,
+        moreMetadata: () => grants.metadata,
         renderError: (ctx, out, error) => fail(log, ctx, out, error),
-        note,
       });
+      grants = registerGrants(provider, shared);
       logEvents(provider, log);
       provider.use(async (ctx, next) => {
         ctx.set(secureHeaders(issuer));
         await next();
       });
       provider.use(oneExit(log));
+      provider.use(events.middleware);
       provider.use(
         interactionRoutes({
-          issuer,
+          ...shared,
           provider,
-          directory,
           signInOpen: given.directory !== undefined || settings.evaluationUsers,
-          resources,
-          consents: remembered,
           cookieKeys: () => keys.cookieKeys(),
-          note,
         }),
       );
       return provider.callback();
@@ -135,7 +151,10 @@ export async function startAuthServer(
       clock,
       pass: (request, response) => void engine(request, response),
     });
-    const sweeper = setInterval(() => storage.sweep(10_000), SWEEP_EVERY_MS);
+    const sweeper = setInterval(() => {
+      storage.sweep(10_000);
+      ends.sweep();
+    }, SWEEP_EVERY_MS);
     sweeper.unref();
     if (settings.evaluationUsers) log.warn('evaluation sign-in is on: local users, not for production');
     if (settings.unsafeSilentNativeConsent)
@@ -157,12 +176,15 @@ export async function startAuthServer(
           throw new Fault('evaluation_users_off', 'evaluationUsers is off in the configuration');
         return createEvaluationUsers(db, users, clock);
       },
+      endings: ends,
       listEvaluationUsers: () => listEvaluationUsers(db),
       close: () =>
-        (closing ??= closeServer(running).finally(() => {
-          clearInterval(sweeper);
-          db.close();
-        })),
+        (closing ??= closeServer(running)
+          .then(() => events.close())
+          .finally(() => {
+            clearInterval(sweeper);
+            db.close();
+          })),
     };
   } catch (error) {
     server?.close();

@@ -9,11 +9,15 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { AdapterFactory } from 'oidc-provider';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { authStorage } from '../../src/authserver/adapter.ts';
+import type { AuthStorage } from '../../src/authserver/adapter.ts';
 import { parseAuthServerConfig } from '../../src/authserver/config.ts';
 import { consents } from '../../src/authserver/consents.ts';
+import { staticClients } from '../../src/authserver/clients.ts';
 import { openDatabase } from '../../src/authserver/database.ts';
+import { endings } from '../../src/authserver/endings.ts';
 import { createEngine } from '../../src/authserver/engine.ts';
 import { openKeys } from '../../src/authserver/keys.ts';
+import type { Clock } from '../../src/lib/clock.ts';
 import { manualClock, systemClock } from '../../src/lib/clock.ts';
 import { ok } from '../../src/lib/result.ts';
 import { REDIRECT, post } from './fixture.ts';
@@ -28,6 +32,9 @@ afterEach(() => {
   if (db.isOpen) db.close();
   rmSync(folder, { recursive: true, force: true });
 });
+
+const storageOf = (file: DatabaseSync, clock: Clock): AuthStorage =>
+  authStorage(file, clock, (grantId) => endings(file, clock, 600).endGrant(grantId, 'reuse'));
 
 /** The real engine over the given storage; eight redemptions of one code at once. How many got tokens? */
 async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
@@ -55,6 +62,8 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
     clientPolicy: () => ({ allow: true }),
     tokenClaims: () => ({}),
     fetchDocument: async () => new Response(null, { status: 404 }),
+    clients: staticClients([]),
+    moreMetadata: () => ({}),
     renderError: () => {},
     note: () => {},
   });
@@ -110,7 +119,7 @@ function barrier(parties: number): () => Promise<void> {
 
 describe('a code redeemed eight times at once', () => {
   test('is redeemed once', async () => {
-    const { adapter } = authStorage(db, systemClock);
+    const { adapter } = storageOf(db, systemClock);
     const afterTheOthers = barrier(8);
     const slow: AdapterFactory = (model) => {
       const real = adapter(model);
@@ -126,7 +135,7 @@ describe('a code redeemed eight times at once', () => {
   });
 
   test('vulnerable twin: with a consume that does not look whether it was first, it is redeemed eight times', async () => {
-    const { adapter } = authStorage(db, systemClock);
+    const { adapter } = storageOf(db, systemClock);
     const afterTheOthers = barrier(8);
     const naive: AdapterFactory = (model) => ({
       ...adapter(model),
@@ -141,7 +150,7 @@ describe('a code redeemed eight times at once', () => {
 
 describe('the adapter', () => {
   test('gives a consumed token back as consumed, also after it is saved again', async () => {
-    const tokens = authStorage(db, systemClock).adapter('RefreshToken');
+    const tokens = storageOf(db, systemClock).adapter('RefreshToken');
     await tokens.upsert('rt', { grantId: 'g' }, 60);
     await tokens.consume('rt');
     await tokens.upsert('rt', { grantId: 'g' }, 60);
@@ -153,7 +162,7 @@ describe('the adapter', () => {
   });
 
   test('ends the whole grant when a token is consumed twice', async () => {
-    const { adapter } = authStorage(db, systemClock);
+    const { adapter } = storageOf(db, systemClock);
     await adapter('Grant').upsert('g', { accountId: 'a', clientId: 'c' }, 60);
     await adapter('RefreshToken').upsert('other', { grantId: 'g' }, 60);
     await adapter('AuthorizationCode').upsert('code', { grantId: 'g' }, 60);
@@ -165,7 +174,7 @@ describe('the adapter', () => {
 
   test('does not find what has expired, does not let it be consumed, and sweeps it', async () => {
     const clock = manualClock(1_000_000);
-    const storage = authStorage(db, clock);
+    const storage = storageOf(db, clock);
     const codes = storage.adapter('AuthorizationCode');
     await codes.upsert('code', { grantId: 'g' }, 60);
     clock.advance(59_000);
@@ -182,7 +191,7 @@ describe('the adapter', () => {
 
   test('accepts an assertion id once until it has expired', async () => {
     const clock = manualClock(1_000_000);
-    const replay = authStorage(db, clock).adapter('ReplayDetection');
+    const replay = storageOf(db, clock).adapter('ReplayDetection');
     await replay.upsert('jti', { iss: 'c' }, 60);
     await expect(replay.upsert('jti', { iss: 'c' }, 60)).rejects.toMatchObject({
       error: 'invalid_request',
@@ -193,13 +202,13 @@ describe('the adapter', () => {
   });
 
   test('keeps models apart: the id of one is nothing in another', async () => {
-    const { adapter } = authStorage(db, systemClock);
+    const { adapter } = storageOf(db, systemClock);
     await adapter('RefreshToken').upsert('same', { grantId: 'g' }, 60);
     expect(await adapter('AuthorizationCode').find('same')).toBeUndefined();
   });
 
   test('AN-12: writes no code, refresh token or session cookie to the disk, only their hashes', async () => {
-    const { adapter } = authStorage(db, systemClock);
+    const { adapter } = storageOf(db, systemClock);
     const canaries = ['canary-code-3f9a', 'canary-refresh-77b1', 'canary-session-c0de', 'canary-cookie-e1e1'];
     await adapter('AuthorizationCode').upsert(
       'canary-code-3f9a',
@@ -252,10 +261,10 @@ describe('the database', () => {
   });
 
   test('opens again with what was in it', async () => {
-    await authStorage(db, systemClock).adapter('Grant').upsert('g', { accountId: 'a' }, 60);
+    await storageOf(db, systemClock).adapter('Grant').upsert('g', { accountId: 'a' }, 60);
     db.close();
     db = openDatabase(folder);
-    expect(await authStorage(db, systemClock).adapter('Grant').find('g')).toMatchObject({ accountId: 'a' });
+    expect(await storageOf(db, systemClock).adapter('Grant').find('g')).toMatchObject({ accountId: 'a' });
   });
 
   test('of a newer version is refused', () => {
