@@ -20,7 +20,7 @@ export interface AdminContext {
   readonly clock: Clock;
   readonly state: StateStore;
   /** This node's copy of the records, in step with `state`; reads never touch the database. */
-  readonly follower: Pick<Follower, 'records' | 'revision' | 'isFresh' | 'advanceTo'>;
+  readonly follower: Pick<Follower, 'records' | 'revision' | 'isFresh' | 'advanceTo' | 'onAdvance'>;
   /** The prepared picture that calls are decided by: standing, locks and policies here are the ones in force. */
   readonly snapshot: () => Snapshot;
   readonly audit: AdminAudit;

@@ -116,6 +116,8 @@ export const ScimConnection = z.strictObject({
     .min(1)
     .max(4),
   tokens: z.array(ConnectionToken).max(10),
+  /** It may take over a person whom nobody provisions and who has one of its identities already. Left out: refused as a conflict. */
+  adopt: z.literal(true).exactOptional(),
   /** Without a word for this long an alarm is raised; null: never. */
   silenceAfterMs: z.number().int().min(1_000).nullable(),
   /** Then its people are refused, too. */

@@ -20,7 +20,8 @@ export type IdPrefix =
   | 'agent'
   | 'void'
   | 'node'
-  | 'tok';
+  | 'tok'
+  | 'scim';
 
 export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): `${P}_${string}` {
   let time = clock.now();

@@ -37,6 +37,7 @@ export async function followState(store: StateStore, { apply, clock, pollMs = 50
   let running: Promise<void> | null = null;
   let next: Promise<void> | null = null;
   let timer: NodeJS.Timeout | undefined;
+  const listeners = new Set<(changed: readonly RecordName[]) => void>();
 
   /** After this we have everything that was committed before it began. */
   async function catchUp(): Promise<void> {
@@ -52,8 +53,10 @@ export async function followState(store: StateStore, { apply, clock, pollMs = 50
         throw breakWith(`the store has revision ${head} but not all changes after ${revision}`);
       }
       records.apply(changes);
+      const changed = changes.map(nameOf);
       try {
-        await apply({ revision: last.revision, changed: changes.map(nameOf), records });
+        await apply({ revision: last.revision, changed, records });
+        for (const listener of listeners) listener(changed);
       } catch (cause) {
         throw breakWith(`revision ${last.revision} could not be applied`, cause);
       }
@@ -127,6 +130,10 @@ export async function followState(store: StateStore, { apply, clock, pollMs = 50
       if (revision < target) {
         throw new StoreFault('store_invalid', `revision ${target} is not in this store; it is at ${revision}`);
       }
+    },
+    onAdvance(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     async stop() {
       clearTimeout(timer);

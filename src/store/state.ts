@@ -110,6 +110,8 @@ export interface Follower {
    * @throws StoreFault `store_invalid` if no such revision is committed; `store_unavailable`, `store_closed`.
    */
   advanceTo(revision: number): Promise<void>;
+  /** Called after every step but the first, before `revision` moves and `advanceTo` resolves; must not throw. Returns the unsubscribe function. */
+  onAdvance(listener: (changed: readonly RecordName[]) => void): () => void;
   stop(): Promise<void>;
 }
 

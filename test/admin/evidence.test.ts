@@ -220,6 +220,7 @@ describe('when a part fails', () => {
     },
     isFresh: (limit) => ctx.follower.isFresh(limit),
     advanceTo: (revision) => ctx.follower.advanceTo(revision),
+    onAdvance: (listener) => ctx.follower.onAdvance(listener),
   });
 });
 
