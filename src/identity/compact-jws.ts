@@ -12,16 +12,23 @@ export interface UnverifiedToken {
   readonly algorithm: string;
   /** Opaque: compared with the key ids that the issuer publishes, never part of a path, query or URL. */
   readonly keyId: string;
+  /** `typ` without `application/` (RFC 7515 4.1.9); null when there is none. What types pass is the issuer's rule. */
+  readonly type: string | null;
   readonly claims: JsonObject;
 }
 
 const MAX_TOKEN_LENGTH = 8_192;
 const MAX_DEPTH = 16;
-const TYPES: ReadonlySet<unknown> = new Set(['at+jwt', 'application/at+jwt']);
-/** Embedded or referenced keys, and members that change how the rest is to be read (RFC 7515 4.1, RFC 7797). */
-const REFUSED_MEMBERS = ['crit', 'b64', 'jwk', 'jku', 'x5u', 'x5c', 'zip', 'enc'] as const;
+/** Referenced keys, and members that change how the rest is to be read (RFC 7515 4.1, RFC 7797). */
+const REFUSED_MEMBERS = ['crit', 'b64', 'jku', 'x5u', 'x5c', 'zip', 'enc'] as const;
 
-export function readCompactJws(token: string): Result<UnverifiedToken, TokenProblem> {
+export interface JwsParts {
+  readonly header: JsonObject;
+  readonly claims: JsonObject;
+}
+
+/** The two readable parts. The keys that a header brings along are refused by who must not use them. */
+export function readJwsParts(token: string): Result<JwsParts, TokenProblem> {
   if (token.length > MAX_TOKEN_LENGTH) return malformed('longer than 8192 characters');
   const segments = token.split('.', 4);
   const [headerText = '', payloadText = '', signatureText = ''] = segments;
@@ -32,26 +39,37 @@ export function readCompactJws(token: string): Result<UnverifiedToken, TokenProb
   for (const member of REFUSED_MEMBERS) {
     if (Object.hasOwn(header, member)) return err({ kind: 'header_refused', member });
   }
-  if (!TYPES.has(header['typ'])) return err({ kind: 'type' });
-  const { alg: algorithm, kid: keyId } = header;
-  if (typeof algorithm !== 'string') return err({ kind: 'algorithm' });
-  if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256) return err({ kind: 'key_unknown' });
-
   const claims = readSegment(payloadText);
   if (claims === null) return malformed('payload');
   // An unsigned token (`alg` none) has an empty one; which algorithm is allowed is said by the verifier.
   if (signatureText !== '' && decodeCanonical(signatureText) === null) return malformed('signature');
-  return ok({ algorithm, keyId, claims });
+  return ok({ header, claims });
 }
+
+export function readCompactJws(token: string): Result<UnverifiedToken, TokenProblem> {
+  const parts = readJwsParts(token);
+  if (!parts.ok) return parts;
+  const { header, claims } = parts.value;
+  // ATTACKER-CONTROLLED: a key in the header is a key of whoever wrote the header.
+  if (Object.hasOwn(header, 'jwk')) return err({ kind: 'header_refused', member: 'jwk' });
+  const { alg: algorithm, kid: keyId, typ } = header;
+  if (typ !== undefined && typeof typ !== 'string') return err({ kind: 'type' });
+  if (typeof algorithm !== 'string') return err({ kind: 'algorithm' });
+  if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256) return err({ kind: 'key_unknown' });
+  return ok({ algorithm, keyId, type: typ?.replace(/^application\//, '') ?? null, claims });
+}
+
+/** A token that is no signed JWT at all: only its issuer can read it (RFC 7662). */
+export const isOpaque = (token: string): boolean => token.split('.', 4).length !== 3;
 
 function malformed(detail: string): Result<never, TokenProblem> {
   return err({ kind: 'malformed', detail });
 }
 
-function readSegment(text: string): JsonObject | null {
+function readSegment(text: string, maxBytes: number): JsonObject | null {
   const bytes = decodeCanonical(text);
   if (bytes === null) return null;
-  const parsed = parseStrictJson(bytes, { maxBytes: MAX_TOKEN_LENGTH, maxDepth: MAX_DEPTH });
+  const parsed = parseStrictJson(bytes, { maxBytes, maxDepth: MAX_DEPTH });
   return parsed.ok && isJsonObject(parsed.value) ? parsed.value : null;
 }
 
