@@ -20,6 +20,8 @@ export interface ClientFacts {
   readonly name: string;
   /** Host of its metadata document; null for a pre-registered client. */
   readonly vouchedBy: string | null;
+  /** By dynamic registration (RFC 7591): nobody here knows who it is. */
+  readonly registeredItself: boolean;
   readonly redirectUris: readonly string[];
 }
 
@@ -62,6 +64,9 @@ export interface EngineParts {
 /** Scopes of the server itself. Everything else belongs to a resource. `offline_access` is not needed: refresh is by policy. */
 export const OWN_SCOPES = ['openid'];
 
+/** Ids that dynamic registration gives out. A configured client may not begin so. */
+export const REGISTERED_PREFIX = 'registered-';
+
 /** What a client gets that says nothing, and the most that a document may ask for. */
 const PUBLIC_GRANT_TYPES = ['authorization_code', 'refresh_token'];
 
@@ -90,6 +95,7 @@ export function clientFacts(client: Client): ClientFacts {
     clientId: client.clientId,
     name: client.clientName ?? client.clientId,
     vouchedBy: client.clientIdMetadataDocument === true ? (URL.parse(client.clientId)?.hostname ?? null) : null,
+    registeredItself: client.clientId.startsWith(REGISTERED_PREFIX),
     redirectUris: client.redirectUris ?? [],
   };
 }

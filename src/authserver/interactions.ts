@@ -102,11 +102,16 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
 
   if (ctx.method !== 'POST') {
     const before = parts.consents.allowed(key);
-    const redirect = describeRedirect(String(interaction.params['redirect_uri']));
+    const redirect = describeRedirect(interaction.params['redirect_uri']);
     const facts = clientFacts(client);
     const page = consentPage({
       ...formOf(parts, interaction, 'consent'),
-      client: { id: facts.clientId, name: facts.name, vouchedBy: facts.vouchedBy },
+      client: {
+        id: facts.clientId,
+        name: facts.name,
+        vouchedBy: facts.vouchedBy,
+        registeredItself: facts.registeredItself,
+      },
       redirectHost: redirect.host,
       redirectIsLocal: redirect.local,
       person,
@@ -164,7 +169,9 @@ function seeOther(ctx: Context, location: string): void {
   ctx.body = '';
 }
 
-function describeRedirect(redirectUri: string): { host: string; local: boolean } {
+function describeRedirect(redirectUri: unknown): { host: string; local: boolean } {
+  // RFC 8628: who asked waits somewhere else, and gets the tokens there.
+  if (typeof redirectUri !== 'string') return { host: 'nowhere: the device that showed you the code', local: false };
   const url = URL.parse(redirectUri);
   if (url === null) return { host: redirectUri, local: true };
   if (!/^https?:$/.test(url.protocol))

@@ -137,6 +137,8 @@ export interface ConsentView {
     readonly name: string;
     /** Host that vouches for the client by its metadata document; null: registered with this installation. */
     readonly vouchedBy: string | null;
+    /** It came here by dynamic registration: its name is its own claim. */
+    readonly registeredItself: boolean;
   };
   /** `127.0.0.1`, `claude.ai`, or the private-use scheme with its colon. */
   readonly redirectHost: string;
@@ -181,6 +183,7 @@ ${view.allowedBefore ? markup`<p class="note">You have allowed this before.</p>`
 }
 
 function identityOf(view: ConsentView): string {
+  if (view.client.registeredItself) return 'registered itself: nobody vouches for its name';
   return view.client.vouchedBy === null
     ? 'registered with this installation'
     : `vouched for by ${shortText(view.client.vouchedBy, 253)}`;

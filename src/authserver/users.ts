@@ -17,6 +17,10 @@ export interface SignedInPerson {
   readonly sub: string;
   readonly name: string;
   readonly email: string;
+  /** Absent: the only one, `default`. */
+  readonly organisation?: string;
+  /** Only where the settings say that groups are forwarded. */
+  readonly groups?: readonly string[];
 }
 
 export interface UserDirectory {
