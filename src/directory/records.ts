@@ -139,6 +139,14 @@ export const EventStream = z.strictObject({
   audience: z.string().min(1).max(500),
   /** How subjects of `iss_sub` name our people; an issuer that is not here is nobody's. Left out: as they stand. */
   issuers: z.record(z.string(), z.url()).exactOptional(),
+  /** How `sub` becomes the subject at that issuer of ours, for example `okta|{sub}`. Left out: as it stands. */
+  subject: z
+    .string()
+    .max(200)
+    .regex(/\{sub\}/, 'must name {sub}')
+    .exactOptional(),
+  /** An e-mail address may name a person, if exactly one has it. An address is no identity: it can be changed and given to somebody else. */
+  unsafeEmailSubjects: z.literal(true).exactOptional(),
   /** Networks outside the public internet that its addresses may resolve to. */
   allowedNetworks: z.array(z.string().max(64)).max(16),
   delivery: z.discriminatedUnion('method', [

@@ -1,0 +1,176 @@
+/**
+ * Bringing security event tokens to one receiver (RFC 8935), in order, until each is taken: used by both our processes.
+ * Promises: the next one leaves only after the last one was taken or refused; what the receiver cannot take now is tried again with
+ * growing pauses; an answer is read to 16 KiB. Durability is the source's: it hands the same event out until it was settled.
+ */
+import type { Clock } from '../lib/clock.ts';
+import { isFault } from '../lib/fault.ts';
+import { isJsonObject } from '../lib/json.ts';
+import { parseStrictJson } from '../lib/strict-json.ts';
+import type { DialRule } from './dial.ts';
+import { guardedRequest } from './dial.ts';
+
+export interface OutgoingEvent {
+  /** ms since the epoch: when it came to be, so that somebody can tell how late it is. */
+  readonly at: number;
+  /** Signed anew at each try, so that a rotated key is no trouble. */
+  sign(): Promise<string>;
+}
+
+export interface EventSource<E extends OutgoingEvent> {
+  /** The oldest that was not settled; null: nothing to tell. */
+  next(): Promise<E | null>;
+  /** Durable before it resolves, or the event comes again, which its receiver must bear. */
+  settled(event: E, outcome: 'taken' | 'refused'): Promise<void>;
+}
+
+export interface EventReceiver {
+  readonly url: string;
+  readonly rule: DialRule;
+  /** Asked for each try: a replaced secret needs no restart. */
+  readonly token: () => Promise<string>;
+}
+
+export interface DeliveryStatus {
+  /** Since when the oldest event waits; null: nothing waits. */
+  readonly waitingSince: number | null;
+  readonly lastTakenAt: number | null;
+  /** Code of the last failure, null after a success. */
+  readonly problem: string | null;
+  readonly taken: number;
+  readonly refused: number;
+}
+
+export interface EventDelivery {
+  /** There may be something to tell. */
+  wake(): void;
+  status(): DeliveryStatus;
+  /** A try under way is given up; what it brought comes again. */
+  close(): Promise<void>;
+}
+
+type Answer =
+  | { readonly kind: 'taken' }
+  | { readonly kind: 'refused'; readonly code: string }
+  | { readonly kind: 'later'; readonly code: string };
+
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 5_000;
+/** Nobody wakes us when another process wrote. */
+const LOOK_EVERY_MS = 1_000;
+
+export function deliverEvents<E extends OutgoingEvent>(options: {
+  readonly source: EventSource<E>;
+  readonly receiver: EventReceiver;
+  readonly clock: Clock;
+  readonly onRefused: (event: E, code: string) => void;
+  /** A failure that is not the receiver's: the source or the key. */
+  readonly onFault: (fault: unknown) => void;
+}): EventDelivery {
+  const { source, receiver, clock } = options;
+  const closed = new AbortController();
+  let wakeUp: () => void = () => undefined;
+  let woken = false;
+  let waitingSince: number | null = null;
+  let lastTakenAt: number | null = null;
+  let problem: string | null = null;
+  let taken = 0;
+  let refused = 0;
+
+  const pause = async (ms: number, untilWoken: boolean): Promise<void> => {
+    if (closed.signal.aborted || (untilWoken && woken)) return;
+    const over = Promise.withResolvers<void>();
+    const timer = setTimeout(over.resolve, ms);
+    if (untilWoken) wakeUp = over.resolve;
+    closed.signal.addEventListener('abort', () => over.resolve(), { once: true });
+    await over.promise;
+    clearTimeout(timer);
+    wakeUp = () => undefined;
+  };
+
+  async function run(): Promise<void> {
+    let failures = 0;
+    while (!closed.signal.aborted) {
+      woken = false;
+      try {
+        const event = await source.next();
+        if (event === null) {
+          waitingSince = null;
+          failures = 0;
+          await pause(LOOK_EVERY_MS, true);
+          continue;
+        }
+        waitingSince ??= event.at;
+        const answer = await push(receiver, await event.sign(), closed.signal);
+        if (answer.kind === 'later') {
+          problem = answer.code;
+        } else {
+          await source.settled(event, answer.kind);
+          waitingSince = null;
+          failures = 0;
+          lastTakenAt = clock.now();
+          problem = answer.kind === 'refused' ? answer.code : null;
+          if (answer.kind === 'taken') taken++;
+          else {
+            refused++;
+            options.onRefused(event, answer.code);
+          }
+          continue;
+        }
+      } catch (fault) {
+        if (closed.signal.aborted) return;
+        problem = isFault(fault) ? fault.code : 'unexpected';
+        if (failures === 0) options.onFault(fault);
+      }
+      await pause(Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10), LONGEST_PAUSE_MS), false);
+    }
+  }
+  const running = run();
+
+  return {
+    wake() {
+      woken = true;
+      wakeUp();
+    },
+    status: () => ({ waitingSince, lastTakenAt, problem, taken, refused }),
+    async close() {
+      closed.abort();
+      await running;
+    },
+  };
+}
+
+/** RFC 8935 section 2: 202 takes it, 400 refuses it for good, everything else is for later. */
+async function push(receiver: EventReceiver, set: string, signal: AbortSignal): Promise<Answer> {
+  try {
+    const { status, body } = await guardedRequest(receiver.url, {
+      rule: receiver.rule,
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${await receiver.token()}`,
+        'content-type': 'application/secevent+jwt',
+        accept: 'application/json',
+      },
+      body: set,
+      timeoutMs: 10_000,
+      maxBytes: 16_384,
+      signal,
+    });
+    if (status === 202) return { kind: 'taken' };
+    if (status !== 400) return { kind: 'later', code: `status_${status}` };
+    const code = errorCode(body);
+    // Our token or our key is not known there yet: somebody may put that right, and the event must not be lost until then.
+    return code === 'authentication_failed' || code === 'access_denied' || code === 'invalid_key'
+      ? { kind: 'later', code }
+      : { kind: 'refused', code };
+  } catch (fault) {
+    return { kind: 'later', code: isFault(fault) ? fault.code : 'unexpected' };
+  }
+}
+
+/** ATTACKER-CONTROLLED: the answer. A word of letters or nothing. */
+function errorCode(body: Uint8Array): string {
+  const parsed = parseStrictJson(body, { maxBytes: 16_384, maxDepth: 4 });
+  const code = parsed.ok && isJsonObject(parsed.value) ? parsed.value['err'] : null;
+  return typeof code === 'string' && /^[a-z_]{1,40}$/.test(code) ? code : 'unreadable';
+}
