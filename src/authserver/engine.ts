@@ -10,6 +10,8 @@ import { documentHostRefusal, isNativeByRedirect, metadataProblem, originMayRead
 import type { AuthServerSettings } from './config.ts';
 import type { Consents } from './consents.ts';
 import type { FetchDocument } from './documents.ts';
+import { clientAssertionCheck } from './grants/client-assertion.ts';
+import { claimsOfGrant } from './grants/issue.ts';
 import type { AuthServerKeys } from './keys.ts';
 import type { ProtectedResource, ResourceDirectory, ResourceRefusal } from './resources.ts';
 import type { SignedInPerson, UserDirectory } from './users.ts';
@@ -196,6 +198,12 @@ export function createEngine(parts: EngineParts): Provider {
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     acceptQueryParamAccessTokens: false,
+    assertJwtClientAuthClaimsAndHeader: clientAssertionCheck({
+      issuer,
+      tokenEndpoint: `${issuer}/token`,
+      unsafeTokenEndpointAudience: settings.grants.unsafeTokenEndpointAudience,
+      now: nowSeconds,
+    }),
     enableHttpPostMethods: false,
     clientBasedCORS: (_ctx, origin, client) => originMayRead(origin, client.redirectUris ?? []),
     clockTolerance: 5,
@@ -217,6 +225,8 @@ export function createEngine(parts: EngineParts): Provider {
     },
     expiresWithSession: async () => false,
     extraTokenClaims: async (ctx, token) => {
+      const byGrant = claimsOfGrant(token);
+      if (byGrant !== undefined) return { ...byGrant };
       if (token.kind !== 'AccessToken' || token.accountId === undefined) return undefined;
       const person = await parts.directory.find(token.accountId);
       if (person === null || token.client === undefined) throw new errors.InvalidGrant('the person is gone');
