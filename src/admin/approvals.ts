@@ -8,6 +8,7 @@ import { Approval } from '../approvals/records.ts';
 import { DigestText } from '../integrity/records.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange } from './commit.ts';
+import type { AdminContext } from './context.ts';
 import { conflict, forbidden, notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf } from './records.ts';
 import { handler } from './route.ts';
@@ -45,8 +46,12 @@ const decision = (outcome: 'approved' | 'denied') =>
       const { id: _, revision, ...approval } = found;
       if (approval.call !== body.call) return err(problemOf({ code: 'approval_other_call' }));
       const decided = decideApproval(approval, {
-        // The route asked for the role already. Agents have no owners of their own yet: the person behind the call is the requester.
-        by: { person: who.person, mayDecide: who.roles.has('approver'), ownsAgent: false },
+        // The route asked for the role already.
+        by: {
+          person: who.person,
+          mayDecide: who.roles.has('approver'),
+          ownsAgent: answersFor(ctx, who.person, approval),
+        },
         outcome,
         note: body.note,
         at: ctx.clock.now(),
@@ -72,13 +77,24 @@ const decision = (outcome: 'approved' | 'denied') =>
     },
   });
 
+/** An approval names the client without its issuer: owning any agent of that name counts, and so does owning the one that acted alone. */
+function answersFor(ctx: AdminContext, person: string, { agent, person: requester }: Approval): boolean {
+  for (const known of ctx.snapshot().agents.values())
+    if (known?.owner === person && (known.clientId === agent || `agent/${known.id}` === requester)) return true;
+  return false;
+}
+
 export const approveCall = decision('approved');
 export const denyCall = decision('denied');
 
 function problemOf(problem: ApprovalProblem): Problem {
   switch (problem.code) {
     case 'approval_self':
-      return forbidden('approval_self', 'Nobody decides on their own call.', 'Ask another approver.');
+      return forbidden(
+        'approval_self',
+        'Nobody decides on their own call, or on one of an agent that they answer for.',
+        'Ask another approver.',
+      );
     case 'approval_role':
     case 'approval_not_yours':
       return forbidden(problem.code, 'This decision is not yours.');

@@ -4,6 +4,7 @@
  */
 import type { Role } from '../directory/records.ts';
 import { explainAccess } from './access.ts';
+import { activateAgent, addAgent, getAgent, listAgents, putAgent, retireAgent, suspendAgent } from './agents.ts';
 import { approveCall, denyCall, getApproval, listApprovals } from './approvals.ts';
 import {
   auditCheckpoint,
@@ -16,8 +17,12 @@ import {
   queryAudit,
 } from './audit.ts';
 import { changesFeed, recordHistory } from './changes.ts';
+import { listFindings } from './findings.ts';
+import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
+import { deleteMapping, getMapping, listMappings, putMapping } from './mappings.ts';
 import { openApiDocument } from './openapi.ts';
+import { getOrganisation, putOrganisation } from './organisation.ts';
 import { addPerson, getPerson, listPeople, putPerson, whoAmI } from './people.ts';
 import {
   activatePolicy,
@@ -33,6 +38,7 @@ import { ok } from '../lib/result.ts';
 import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
 import { metrics, status } from './status.ts';
 import { approveTool, getTool, listTools, withdrawTool } from './tools.ts';
+import { addVoid, listVoids, signOutMyself, signOutPerson } from './voids.ts';
 
 export const API_PATH = '/api/v1';
 
@@ -64,10 +70,41 @@ const ROWS: readonly Row[] = [
   ['GET',    '/status',                              'admin:read',  STAFF,            status,           'Revision, freshness, audit log, unsafe settings, records that do not fit'],
   ['GET',    '/metrics',                             'admin:read',  STAFF,            metrics,          'Prometheus metrics'],
 
-  ['GET',    '/people',                              'admin:read',  OVERSEERS,        listPeople,       'List people'],
+  ['GET',    '/findings',                            'admin:read',  STAFF,            listFindings,     'Agents and servers that nobody answers for, old secrets, clients that wait'],
+  ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere'],
+
+  ['GET',    '/organisation',                        'admin:read',  STAFF,            getOrganisation,  'Read the organisation: its issuers, what becomes of new agents'],
+  ['PUT',    '/organisation',                        'admin:write', ADMINS,           putOrganisation,  'Change its title and what becomes of new agents'],
+
+  ['GET',    '/people',                              'admin:read',  OVERSEERS,        listPeople,       'List people, a page at a time; look for a name, an identity, the members of a group'],
   ['POST',   '/people',                              'admin:write', ADMINS,           addPerson,        'Add a person'],
   ['GET',    '/people/:person',                      'admin:read',  OVERSEERS,        getPerson,        'Read a person'],
   ['PUT',    '/people/:person',                      'admin:write', ADMINS,           putPerson,        'Change roles, name or state of a person; never your own standing'],
+  ['POST',   '/people/:person/sign-out',             'admin:write', RESPONDERS,       signOutPerson,    'Void every token of a person, everywhere'],
+
+  ['GET',    '/groups',                              'admin:read',  OVERSEERS,        listGroups,       'List groups with the number of their members'],
+  ['POST',   '/groups',                              'admin:write', ADMINS,           addGroup,         'Make a group that no directory keeps'],
+  ['GET',    '/groups/:group',                       'admin:read',  OVERSEERS,        getGroup,         'Read a group'],
+  ['PUT',    '/groups/:group',                       'admin:write', ADMINS,           putGroup,         'Change the roles of a group; its name only where no directory keeps it'],
+  ['DELETE', '/groups/:group',                       'admin:write', ADMINS,           deleteGroup,      'Remove a group that no directory keeps'],
+  ['PUT',    '/groups/:group/members/:person',       'admin:write', ADMINS,           joinGroup,        'Put a person into a group that no directory keeps; never yourself'],
+  ['DELETE', '/groups/:group/members/:person',       'admin:write', ADMINS,           leaveGroup,       'Take a person out of a group that no directory keeps'],
+
+  ['GET',    '/mappings',                            'admin:read',  OVERSEERS,        listMappings,     'List how tokens of the issuers are read'],
+  ['GET',    '/mappings/:mapping',                   'admin:read',  OVERSEERS,        getMapping,       'Read a mapping'],
+  ['PUT',    '/mappings/:mapping',                   'admin:write', ADMINS,           putMapping,       'Say how tokens of one issuer are read: tenant, newcomers, roles by claim'],
+  ['DELETE', '/mappings/:mapping',                   'admin:write', ADMINS,           deleteMapping,    'Remove a mapping that holds no tenant out'],
+
+  ['GET',    '/agents',                              'admin:read',  STAFF,            listAgents,       'List agents with what is wrong with them'],
+  ['POST',   '/agents',                              'admin:write', SERVER_KEEPERS,   addAgent,         'Register a client before its first call; it waits for a review'],
+  ['GET',    '/agents/:agent',                       'admin:read',  STAFF,            getAgent,         'Read an agent: owner, ceiling, findings, lock, void tokens, held calls'],
+  ['PUT',    '/agents/:agent',                       'admin:write', POLICY_AUTHORS,   putAgent,         'Change what is said of an agent: owner, purpose, roles, ceiling'],
+  ['POST',   '/agents/:agent/activate',              'admin:write', POLICY_AUTHORS,   activateAgent,    'Review an agent and let it act; refused without owner and purpose'],
+  ['POST',   '/agents/:agent/suspend',               'admin:write', RESPONDERS,       suspendAgent,     'Stop an agent for now; its tokens are void'],
+  ['POST',   '/agents/:agent/retire',                'admin:write', SERVER_KEEPERS,   retireAgent,      'End an agent for good; its tokens are void'],
+
+  ['GET',    '/voids',                               'admin:read',  OVERSEERS,        listVoids,        'List tokens that are void before their end'],
+  ['POST',   '/voids',                               'admin:write', RESPONDERS,       addVoid,          'Void the tokens of a person, client, grant or session, or one token'],
 
   ['GET',    '/servers',                             'admin:read',  'everyone',       listServers,      'List servers'],
   ['GET',    '/servers/:server',                     'admin:read',  STAFF,            getServer,        'Read a server with its upstream and standing'],
