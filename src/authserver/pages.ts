@@ -67,7 +67,7 @@ export function formTarget(redirectUri: string): string | null {
 }
 
 /** INVARIANT: nothing but STYLE stands inside the style element, else its hash in the policy does not match. */
-function page(title: string, body: Markup): string {
+export function page(title: string, body: Markup): string {
   return markup`<!doctype html>
 <html lang="en">
 <head>
