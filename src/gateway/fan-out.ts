@@ -51,7 +51,8 @@ export interface Subscription {
 export interface FanOut {
   open(listening: Listening): Promise<Subscription>;
   /** Another snapshot is in force. */
-  stateChanged(): void;
+  /** `people`: only of these anything changed; null: anything may have. */
+  stateChanged(people: ReadonlySet<string> | null): void;
   readonly size: number;
   close(): void;
 }
@@ -306,7 +307,8 @@ export function fanOut(deps: FanOutDeps): FanOut {
         },
       };
     },
-    stateChanged: () => wake(() => true),
+    stateChanged: (people) =>
+      wake(({ listening: { call } }) => people === null || people.has(known(call, 'person').id)),
     get size() {
       return ears.size;
     },

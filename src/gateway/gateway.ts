@@ -230,7 +230,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     const before = snapshot;
     snapshot = build(before, changed);
     withdraw(before, snapshot, changed, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
-    streams.fanOut.stateChanged();
+    streams.fanOut.stateChanged(snapshot.rulesRevision === before.rulesRevision ? peopleAmong(changed) : null);
     for (const [id, server] of snapshot.servers)
       if (before.servers.get(id)?.revision !== server.revision) refreshQuietly(server);
   });
@@ -344,3 +344,6 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     },
   };
 }
+
+const peopleAmong = (changed: readonly RecordName[]): ReadonlySet<string> =>
+  new Set(changed.filter(({ kind }) => kind === 'person').map(({ id }) => id));

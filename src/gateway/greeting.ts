@@ -140,17 +140,18 @@ export async function listItems(
     return { denial: { reason: 'message_refused', error } };
   }
   const sighted = await sightings(call, deps);
-  const { revision } = call.snapshot;
+  const { rulesRevision } = call.snapshot;
   const version = deps.ports.catalogue.version;
   const key = JSON.stringify([
     call.endpoint.server,
     member,
     person.id,
     person.roles,
+    person.groups,
     agent,
     actChain,
     facing.version,
-    revision,
+    rulesRevision,
     version,
     after,
   ]);

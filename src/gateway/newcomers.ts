@@ -33,7 +33,7 @@ const MAX_PENDING = 200;
 export function newcomers(deps: {
   readonly org: string;
   readonly clock: Clock;
-  readonly state: Pick<StateStore, 'commit'>;
+  readonly state: Pick<StateStore, 'commit' | 'head'>;
   readonly snapshot: () => Snapshot;
   readonly advanceTo: (revision: number) => Promise<void>;
   readonly onNew: (
@@ -44,15 +44,16 @@ export function newcomers(deps: {
 }): Newcomers {
   const { org, clock } = deps;
 
-  /** False: somebody else was quicker; what they wrote counts. */
+  /** False: somebody else was quicker; what they wrote counts, and is known here when this resolves. */
   async function commit(write: Write, reason: string): Promise<boolean> {
     try {
       const { revision } = await deps.state.commit({ actor: 'remit:gateway', reason, writes: [write] });
       await deps.advanceTo(revision);
       return true;
     } catch (error) {
-      if (isFault(error, 'store_conflict')) return false;
-      throw error;
+      if (!isFault(error, 'store_conflict')) throw error;
+      await deps.advanceTo(await deps.state.head());
+      return false;
     }
   }
 

@@ -92,6 +92,8 @@ export interface ApprovalEntry extends Approval {
 
 export interface Snapshot {
   readonly revision: number;
+  /** The revision of the newest change of anything but people and what is said of them: what a person may see changes with it or with the person. */
+  readonly rulesRevision: number;
   readonly org: string;
   readonly organisation: Organisation | null;
   readonly people: PeopleIndex;
@@ -166,6 +168,9 @@ interface Step {
   /** As it is now; undefined: it is gone. */
   readonly record: StoredRecord | undefined;
 }
+
+/** Kinds that change all day in a large directory, one person at a time. */
+const ABOUT_PEOPLE: ReadonlySet<string> = new Set(['person', 'contact', 'void', 'approval']);
 
 /** More than this at once: building the index anew is as quick. */
 const ONE_BY_ONE = 5_000;
@@ -288,9 +293,12 @@ export function buildSnapshot(input: {
     else people = peopleIndex(read('person', Person).entries.map(knownPerson));
   }
 
-  const groups = stale('group')
-    ? new Map(read('group', Group).entries.map(({ id, value }) => [id, value]))
-    : previous!.groups;
+  let groups = previous?.groups ?? new Map<string, Group>();
+  if (stale('group')) {
+    // Membership stands at the person: one whose record cannot be read gives no roles, but a forbid on it does not lapse.
+    const unread = [...records('group')].map(({ id }): [string, Group] => [id, { name: id, roles: [] }]);
+    groups = new Map([...unread, ...read('group', Group).entries.map(({ id, value }): [string, Group] => [id, value])]);
+  }
   const agents = stale('agent')
     ? agentIndex(read('agent', Agent).entries.map(({ id, value }) => ({ ...value, id })))
     : previous!.agents;
@@ -401,6 +409,10 @@ export function buildSnapshot(input: {
   return Object.freeze({
     org,
     revision: input.revision,
+    rulesRevision:
+      previous && changed && [...changed].every((kind) => ABOUT_PEOPLE.has(kind))
+        ? previous.rulesRevision
+        : input.revision,
     organisation,
     people,
     groups,

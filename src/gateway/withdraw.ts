@@ -3,6 +3,7 @@
  * server, tool or token no longer stands are cancelled, verified tokens are forgotten, connections to servers out of service are ended.
  * Runs in the same step that puts the new snapshot in force, so the node that acknowledges a revocation has already acted on it.
  */
+import { standingRoles } from '../directory/roles.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { RecordName } from '../store/state.ts';
 import type { UpstreamPool } from '../upstream/target.ts';
@@ -45,6 +46,11 @@ export function withdraw(
 /** Kinds of records that a caller's standing hangs on. */
 const STANDING = ['lock', 'person', 'group', 'mapping', 'agent', 'void', 'server', 'organisation'];
 
+function stands({ people, groups }: Snapshot, id: string): boolean {
+  const person = people.byId(id);
+  return person?.state === 'active' && standingRoles(person, groups).length > 0;
+}
+
 /** Many people change one by one while a directory is loaded: only the tokens of those are looked at. */
 function forgetPeople(
   after: Snapshot,
@@ -52,7 +58,9 @@ function forgetPeople(
   parts: Withdrawing,
   now: number,
 ): void {
-  const ids = new Set(changed.filter(({ kind }) => kind === 'person').map(({ id }) => id));
+  const people = changed.filter(({ kind }) => kind === 'person').map(({ id }) => id);
+  const ids = new Set(people.filter((id) => !stands(after, id)));
+  if (ids.size === 0) return;
   parts.verifier.forget((caller) => {
     const person = after.people.byIdentity(caller.issuer, caller.subject);
     return !caller.alone && (!person || (ids.has(person.id) && !principalOf(after, caller, now).ok));

@@ -198,8 +198,11 @@ describe('a held call', () => {
   test('twin: without the guard the operator deletes at once', async () => {
     const open = await startRig({ table: tableWith({ 'person-agreed': null }) });
     try {
+      // The first call of an agent moves the state, and the other guards are then asked twice.
+      await open.call('notes', 'read_note', { text: 'x' }, { as: 'omar' });
+      const before = open.sink().calls().length;
       await open.call('notes', 'delete_note', { text: 'x' }, { as: 'omar' });
-      expect(open.sink().calls()).toHaveLength(1);
+      expect(open.sink().calls()).toHaveLength(before + 1);
     } finally {
       await open.stop();
     }
