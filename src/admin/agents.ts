@@ -7,7 +7,6 @@ import { z } from 'zod';
 import { Agent, AGENT_KINDS, AGENT_STATES, agentKey } from '../inventory/agents.ts';
 import { lockOn } from '../gateway/standing.ts';
 import { newId } from '../lib/ids.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { Write } from '../store/state.ts';
 import { AGENT_STEPS, agentFindings, agentLacks, type AgentState, type Finding } from './agent-states.ts';
@@ -202,7 +201,7 @@ const agentWrite = (org: string, id: string, agent: Agent, expectedRevision: num
   org,
   id,
   key: agentKey(agent.issuer, agent.clientId),
-  body: agent as JsonObject,
+  body: agent,
   expectedRevision,
 });
 

@@ -7,7 +7,6 @@ import { z } from 'zod';
 import { Group, Person } from '../directory/records.ts';
 import type { PeopleIndex } from '../directory/people.ts';
 import { newId } from '../lib/ids.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
@@ -170,7 +169,7 @@ const groupWrite = (org: string, id: string, group: Group, expectedRevision: num
   kind: 'group',
   org,
   id,
-  body: group as JsonObject,
+  body: group,
   expectedRevision,
 });
 

@@ -5,7 +5,6 @@
  */
 import { z } from 'zod';
 import { Mapping } from '../directory/records.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
@@ -76,7 +75,7 @@ export const putMapping = handler({
           org: ctx.org,
           id,
           key: mapping.issuer,
-          body: mapping as JsonObject,
+          body: mapping,
           expectedRevision: revision.value,
         },
       ],

@@ -1,7 +1,6 @@
 /** The organisation of this deployment: its title and what becomes of new agents. Its issuers are the configuration's. */
 import { z } from 'zod';
 import { Organisation } from '../directory/records.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange, expected } from './commit.ts';
 import { notFound } from './problem.ts';
@@ -40,7 +39,7 @@ export const putOrganisation = handler({
           kind: 'organisation',
           org: ctx.org,
           id: ctx.org,
-          body: after as JsonObject,
+          body: after,
           expectedRevision: revision.value,
         },
       ],

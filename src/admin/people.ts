@@ -6,7 +6,6 @@ import { z } from 'zod';
 import { Person, personKey } from '../directory/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import { newId } from '../lib/ids.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
@@ -135,7 +134,7 @@ export const personWrite = (org: string, id: string, person: Person, expectedRev
   org,
   id,
   key: personKey(person.issuer, person.subject),
-  body: person as JsonObject,
+  body: person,
   expectedRevision,
 });
 
