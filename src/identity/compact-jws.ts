@@ -28,32 +28,39 @@ export interface JwsParts {
 }
 
 /** The two readable parts. The keys that a header brings along are refused by who must not use them. */
-export function readJwsParts(token: string): Result<JwsParts, TokenProblem> {
-  if (token.length > MAX_TOKEN_LENGTH) return malformed('longer than 8192 characters');
+export function readJwsParts(token: string, maxLength = MAX_TOKEN_LENGTH): Result<JwsParts, TokenProblem> {
+  if (token.length > maxLength) return malformed(`longer than ${maxLength} characters`);
   const segments = token.split('.', 4);
   const [headerText = '', payloadText = '', signatureText = ''] = segments;
   if (segments.length !== 3) return malformed('not three segments');
 
-  const header = readSegment(headerText);
+  const header = readSegment(headerText, maxLength);
   if (header === null) return malformed('header');
   for (const member of REFUSED_MEMBERS) {
     if (Object.hasOwn(header, member)) return err({ kind: 'header_refused', member });
   }
-  const claims = readSegment(payloadText);
+  const claims = readSegment(payloadText, maxLength);
   if (claims === null) return malformed('payload');
   // An unsigned token (`alg` none) has an empty one; which algorithm is allowed is said by the verifier.
   if (signatureText !== '' && decodeCanonical(signatureText) === null) return malformed('signature');
   return ok({ header, claims });
 }
 
-export function readCompactJws(token: string): Result<UnverifiedToken, TokenProblem> {
-  const parts = readJwsParts(token);
+export interface ReadOptions {
+  /** Values of `typ` that pass, as written. Left out: any, for the caller to judge. */
+  readonly types?: ReadonlySet<unknown>;
+  readonly maxLength?: number;
+}
+
+export function readCompactJws(token: string, options: ReadOptions = {}): Result<UnverifiedToken, TokenProblem> {
+  const parts = readJwsParts(token, options.maxLength);
   if (!parts.ok) return parts;
   const { header, claims } = parts.value;
   // ATTACKER-CONTROLLED: a key in the header is a key of whoever wrote the header.
   if (Object.hasOwn(header, 'jwk')) return err({ kind: 'header_refused', member: 'jwk' });
   const { alg: algorithm, kid: keyId, typ } = header;
   if (typ !== undefined && typeof typ !== 'string') return err({ kind: 'type' });
+  if (options.types && !options.types.has(typ)) return err({ kind: 'type' });
   if (typeof algorithm !== 'string') return err({ kind: 'algorithm' });
   if (typeof keyId !== 'string' || keyId === '' || keyId.length > 256) return err({ kind: 'key_unknown' });
   return ok({ algorithm, keyId, type: typ?.replace(/^application\//, '') ?? null, claims });

@@ -5,30 +5,13 @@
  * in an outage known keys serve up to a stated age and not longer.
  * The fetch itself is a port: its size, time and address bounds are `upstream/dial.ts`.
  */
-import { type KeyObject, createPublicKey } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
+import { KEY_TYPES, type TokenAlgorithm, readPublicJwk } from './public-jwk.ts';
 
-/** Every algorithm a token may be signed with. Asymmetric only: with a shared secret, whoever verifies could also sign. */
-const KEY_TYPES = {
-  RS256: 'RSA',
-  RS384: 'RSA',
-  RS512: 'RSA',
-  PS256: 'RSA',
-  PS384: 'RSA',
-  PS512: 'RSA',
-  ES256: 'P-256',
-  ES384: 'P-384',
-  ES512: 'P-521',
-  EdDSA: 'Ed25519',
-  Ed25519: 'Ed25519',
-} as const;
-export type TokenAlgorithm = keyof typeof KEY_TYPES;
-
-export function isTokenAlgorithm(name: string): name is TokenAlgorithm {
-  return Object.hasOwn(KEY_TYPES, name);
-}
+export { type TokenAlgorithm, isTokenAlgorithm } from './public-jwk.ts';
 
 export interface IssuerKeysOptions {
   readonly issuer: string;
@@ -72,7 +55,6 @@ interface PublishedKey {
 /** After a failed fetch the next one may come sooner than the cooldown, so that a short outage stays short. */
 const RETRY_MS = 5_000;
 const MAX_KEYS = 100;
-const MIN_RSA_BITS = 2048;
 
 export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
   const { clock } = options;
@@ -190,19 +172,10 @@ function readKeySet(document: unknown): readonly PublishedKey[] {
 
 function readKey(jwk: unknown): PublishedKey | null {
   if (!isJsonObject(jwk)) return null;
-  const { kid, kty, crv, use, alg, key_ops: operations } = jwk as Readonly<Record<string, unknown>>;
+  const { kid, use, alg, key_ops: operations } = jwk as Readonly<Record<string, unknown>>;
   if (typeof kid !== 'string' || kid === '' || kid.length > 256) return null;
   if (use !== undefined && use !== 'sig') return null;
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify'))) return null;
-  // A private key that is published is everybody's key; `oct` is a shared secret.
-  if (Object.hasOwn(jwk, 'd') || Object.hasOwn(jwk, 'k')) return null;
-  const keyType = kty === 'RSA' ? kty : kty === 'EC' || kty === 'OKP' ? crv : null;
-  if (typeof keyType !== 'string') return null;
-  try {
-    const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
-    if (keyType === 'RSA' && (key.asymmetricKeyDetails?.modulusLength ?? 0) < MIN_RSA_BITS) return null;
-    return { keyId: kid, keyType, algorithm: typeof alg === 'string' ? alg : null, key };
-  } catch {
-    return null;
-  }
+  const read = readPublicJwk(jwk);
+  return read && { keyId: kid, algorithm: typeof alg === 'string' ? alg : null, ...read };
 }

@@ -48,11 +48,19 @@ describe('AN-03: what is accepted', () => {
       issuer: es.issuer,
       subject: 'user-1',
       clientId: 'agent-1',
+      alone: false,
       scopes: new Set(['github:read', 'github:write']),
       tokenId: 'token-1',
       issuedAt: NOW,
       expiresAt: NOW + 300,
       actChain: ['agent-2', 'agent-1'],
+      grantId: null,
+      sessionId: null,
+      acr: null,
+      amr: [],
+      authTime: null,
+      keyThumbprint: null,
+      attributes: {},
     });
   });
 
@@ -70,7 +78,7 @@ describe('AN-03: what is accepted', () => {
     ['nbf within the skew', { nbf: NOW + 5 }, {}],
     ['exactly the longest lifetime for a person', { exp: NOW + 900 }, {}],
     ['exactly the longest lifetime for a machine', { sub: 'agent-1', exp: NOW + 3600 }, {}],
-    ['eight actors', { act: nested(8) }, {}],
+    ['two actors', { act: nested(2) }, {}],
     ['further claims and header members', { email: 'a@example.com', roles: ['x'] }, { x5t: 'abc' }],
   ])('AN-03: accepts %s', async (_name, claims, header) => {
     expect((await callerOf(verifier, good(claims, header))).clientId).toBe('agent-1');
@@ -177,7 +185,7 @@ const MUTATIONS: readonly (readonly [name: string, make: () => string, problem: 
   ['a doubled space between scopes', () => good({ scope: 'a  b' }), { kind: 'claim_invalid', claim: 'scope' }],
   ['act as text', () => good({ act: 'agent' }), { kind: 'claim_invalid', claim: 'act' }],
   ['an actor without sub', () => good({ act: { act: { sub: 'a' } } }), { kind: 'claim_invalid', claim: 'act' }],
-  ['nine actors', () => good({ act: nested(9) }), { kind: 'claim_invalid', claim: 'act' }],
+  ['three actors', () => good({ act: nested(3) }), { kind: 'claim_invalid', claim: 'act' }],
   ['a token bound to a key', () => good({ cnf: { jkt: 'abc' } }), { kind: 'sender_binding' }],
   // Form
   [
@@ -438,7 +446,7 @@ describe('rules that cannot be meant', () => {
       '"none" is not an asymmetric signature algorithm',
     ],
     [[{ issuer: 'https://a.example' }, { issuer: 'https://a.example' }], 'issuer https://a.example is listed twice'],
-    [[{ issuer: 'not a url' }], 'issuer "not a url" is not a URL'],
+    [[{ issuer: 'not a url' }], 'issuer not a url: it is not a URL'],
   ])('are refused: %j', (issuers, message) => {
     expect(() => createTokenVerifier({ issuers, fetchJwks: fetchOnLoopback })).toThrow(message);
   });
