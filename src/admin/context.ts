@@ -12,6 +12,7 @@ import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
+import type { GatewayEvents } from './events/transmit.ts';
 
 export interface AdminContext {
   readonly facts: AdminFacts;
@@ -30,6 +31,8 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** What is told to authorization servers by security event; null: none is configured. */
+  readonly events: GatewayEvents | null;
   /** Prometheus text, or null when telemetry.prometheus is off. */
   readonly metrics: (() => Promise<string>) | null;
   /** Reason codes why this process should get no traffic; empty when ready. No detail: anyone may read them. */

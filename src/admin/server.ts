@@ -13,6 +13,7 @@ import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
 import { authenticate, permit, recordRefusal, stillMay } from './authenticate.ts';
 import type { AdminContext } from './context.ts';
+import { eventRoutes } from './events/push.ts';
 import { problemBody, type Problem } from './problem.ts';
 import type { AdminCaller, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
@@ -136,6 +137,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
   );
 
   for (const route of ROUTES) addRoute(server, route);
+  void server.register(eventRoutes(ctx, () => origin));
 
   function addRoute(instance: FastifyInstance, route: Route): void {
     instance.route({

@@ -1,6 +1,7 @@
 /** How this node stands: revision, freshness, log, unsafe settings, records that were left out. Facts only, no secrets. */
 import type { AuditLogStatus } from '../audit/audit-log.ts';
 import { err, ok } from '../lib/result.ts';
+import { eventAlarms, sourcesStatus } from './events/silence.ts';
 import { handler } from './route.ts';
 
 export const status = handler({
@@ -16,6 +17,9 @@ export const status = handler({
         head: await ctx.state.head().catch(() => null),
         fresh: ctx.follower.isFresh(ctx.facts.freshnessLimitMs),
         notReady: ctx.notReady(),
+        alarms: eventAlarms(ctx),
+        sources: sourcesStatus(ctx),
+        events: ctx.events?.peers() ?? [],
         unsafe: ctx.facts.unsafeKeys,
         problems: [...problems.values()].flat(),
         audit: statusOfLog(ctx.audit.log.status()),

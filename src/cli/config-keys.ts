@@ -150,6 +150,35 @@ export const ConfigSchema = z.strictObject({
       'Written to the directory at start if, and only if, the directory holds no person yet. There is no other way in.',
     ),
 
+  events: z
+    .strictObject({
+      authorizationServers: z
+        .array(
+          z.strictObject({
+            issuer: HttpUrl.describe('Its issuer: it is told of people, sessions and grants under this name.'),
+            url: HttpUrl.describe(
+              'Where it takes security events (RFC 8935), for example https://login.example.com/events/gateway.',
+            ),
+            token: SecretRef.describe(
+              'The bearer token it gave us, as a secret reference (`secret: env:NAME` or `secret: file:PATH`).',
+            ),
+            allowedNetworks: z
+              .array(Cidr)
+              .default([])
+              .describe(
+                'Networks outside the public internet where it may be reached, as CIDR. Empty: public addresses only.',
+              ),
+          }),
+        )
+        .max(16)
+        .default([])
+        .describe(
+          'Authorization servers that are told when somebody leaves, so that their sessions and refresh grants end. Empty: they learn of it in no way; this gateway refuses all the same.',
+        ),
+    })
+    .prefault({})
+    .describe('Security events that this gateway sends. Those it receives: `remit events`.'),
+
   tokens: z
     .strictObject({
       maxLifetimeUserSeconds: count(30, 86_400)

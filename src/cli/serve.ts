@@ -7,6 +7,12 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
+import type { AdminContext } from '../admin/context.ts';
+import { eventKey, newEventKey } from '../admin/events/event-key.ts';
+import { startPolling } from '../admin/events/poll.ts';
+import { eventReceiver } from '../admin/events/receive.ts';
+import { watchSilence } from '../admin/events/silence.ts';
+import { transmitter } from '../admin/events/transmit.ts';
 import { startAdmin } from '../admin/server.ts';
 import { adminEntry, gateEntry } from '../audit/entries.ts';
 import { loadOrCreateLogKey } from '../audit/keys.ts';
@@ -239,72 +245,92 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       ),
     );
 
-    const admin = opened(
-      await listening(
-        'admin',
-        config.admin,
-        startAdmin({
-          facts: {
-            host: config.admin.host,
-            port: config.admin.port,
-            publicUrl: config.admin.publicUrl ?? null,
-            allowedHosts: config.admin.allowedHosts,
-            mcpUrl: gateway.listener.url,
-            issuers: config.issuers.map(({ issuer }) => issuer),
-            version: VERSION,
-            unsafeKeys,
-            unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
-            freshnessLimitMs: config.freshness.limitMs,
-            longestTokenMs:
-              (Math.max(config.tokens.maxLifetimeUserSeconds, config.tokens.maxLifetimeMachineSeconds) +
-                2 * config.tokens.clockToleranceSeconds) *
-              1_000,
-            posture: {
-              store: config.store.kind,
-              sandbox: probe.available
-                ? { ...probe.posture }
-                : { backend: 'none', why: probe.why, remedy: probe.remedy },
-            },
-          },
-          org,
-          node: config.node,
-          clock,
-          state,
-          follower: view.follower,
-          snapshot: () => gateway.snapshot(),
-          audit: { log: audit, ledger, verifierKey: signer.vkey.text },
-          verifier,
-          // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
-          onLock: () => undefined,
-          onApproval: () => undefined,
-          catalogue: {
-            async refresh(server) {
-              try {
-                const value = await gateway.refresh(server);
-                // Who asks for a refresh reads the tools next: they must be there.
-                await view.advanceTo(await state.head());
-                return { ok: true, value };
-              } catch (error) {
-                const code = isFault(error) ? error.code : 'unexpected';
-                return {
-                  ok: false,
-                  error: { code, message: isFault(error) ? error.message : 'the server could not be looked at' },
-                };
-              }
-            },
-            status(server) {
-              const status = pool.status().find(({ serverId }) => serverId === server);
-              return {
-                state: status?.state ?? 'down',
-                seenAt: gateway.catalogue.seen(server)?.at ?? null,
-                problem: status?.lastFault ?? null,
-              };
-            },
-          },
-          metrics: telemetry.scrape,
-          notReady: () => gateway.notReady(),
-          log,
-        }),
+    const events =
+      config.events.authorizationServers.length === 0
+        ? null
+        : opened(
+            transmitter({
+              org,
+              clock,
+              state,
+              follower: view.follower,
+              key: eventKey(loadOrCreateText(join(config.dataDir, 'keys', 'events.key'), newEventKey)),
+              peers: config.events.authorizationServers.map(({ issuer, url, token, allowedNetworks }) => ({
+                issuer,
+                url,
+                rule: { allowedNetworks, requireHttps: !isLoopback(url) },
+                token: () => resolveSecret(token, process.env),
+              })),
+              log,
+            }),
+          );
+    const adminContext: AdminContext = {
+      facts: {
+        host: config.admin.host,
+        port: config.admin.port,
+        publicUrl: config.admin.publicUrl ?? null,
+        allowedHosts: config.admin.allowedHosts,
+        mcpUrl: gateway.listener.url,
+        issuers: config.issuers.map(({ issuer }) => issuer),
+        version: VERSION,
+        unsafeKeys,
+        unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
+        freshnessLimitMs: config.freshness.limitMs,
+        longestTokenMs:
+          (Math.max(config.tokens.maxLifetimeUserSeconds, config.tokens.maxLifetimeMachineSeconds) +
+            2 * config.tokens.clockToleranceSeconds) *
+          1_000,
+        posture: {
+          store: config.store.kind,
+          sandbox: probe.available ? { ...probe.posture } : { backend: 'none', why: probe.why, remedy: probe.remedy },
+        },
+      },
+      org,
+      node: config.node,
+      clock,
+      state,
+      follower: view.follower,
+      snapshot: () => gateway.snapshot(),
+      audit: { log: audit, ledger, verifierKey: signer.vkey.text },
+      verifier,
+      // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
+      onLock: () => undefined,
+      onApproval: () => undefined,
+      catalogue: {
+        async refresh(server) {
+          try {
+            const value = await gateway.refresh(server);
+            // Who asks for a refresh reads the tools next: they must be there.
+            await view.advanceTo(await state.head());
+            return { ok: true, value };
+          } catch (error) {
+            const code = isFault(error) ? error.code : 'unexpected';
+            return {
+              ok: false,
+              error: { code, message: isFault(error) ? error.message : 'the server could not be looked at' },
+            };
+          }
+        },
+        status(server) {
+          const status = pool.status().find(({ serverId }) => serverId === server);
+          return {
+            state: status?.state ?? 'down',
+            seenAt: gateway.catalogue.seen(server)?.at ?? null,
+            problem: status?.lastFault ?? null,
+          };
+        },
+      },
+      events,
+      metrics: telemetry.scrape,
+      notReady: () => gateway.notReady(),
+      log,
+    };
+    const admin = opened(await listening('admin', config.admin, startAdmin(adminContext)));
+    events?.start(admin.url);
+    opened(watchSilence(adminContext));
+    opened(
+      startPolling(adminContext, eventReceiver(adminContext), (reference) =>
+        resolveSecret(reference, process.env, config.secrets),
       ),
     );
 

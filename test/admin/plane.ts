@@ -173,6 +173,7 @@ export async function startPlane(
       refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),
       status: () => ({ state: 'ready', seenAt: null, problem: null }),
     },
+    events: null,
     metrics: null,
     notReady: () => [],
     log: { debug: write('debug'), warn: write('warn'), error: write('error') },

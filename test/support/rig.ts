@@ -374,6 +374,7 @@ export async function startRig(options: RigOptions = {}) {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
+            events: null,
             metrics: null,
             notReady: () => gateway.notReady(),
             log: {
