@@ -4,9 +4,11 @@ import { visible } from '../policy/decide.ts';
 import type { ToolFacts } from '../policy/schema.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import { personFacts } from './question.ts';
 
 export function maySee(call: Call, item: ToolFacts, now: number): boolean {
   const { policies } = call.snapshot;
   if (!policies || !withinCeiling(known(call, 'ceiling'), item)) return false;
-  return visible(policies, { person: known(call, 'person'), agent: known(call, 'caller').clientId, at: now }, item);
+  const person = personFacts(known(call, 'person'));
+  return visible(policies, { person, agent: known(call, 'caller').clientId, at: now }, item);
 }

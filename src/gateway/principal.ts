@@ -17,7 +17,7 @@ import type { PersonEntry, Snapshot } from './snapshot.ts';
 import { lockOn } from './standing.ts';
 
 export interface Principal {
-  /** With all roles that count. For an agent that acts alone: the agent in the place of a person, under the id `agent/<id>`. */
+  /** With all roles that count and the groups that exist. For an agent that acts alone: the agent in the place of a person, as `agent/<id>`. */
   readonly person: PersonEntry;
   readonly agent: KnownAgent;
   /** What every agent in the chain may at most; null: nothing bounds it. */
@@ -98,7 +98,8 @@ function workOut(snapshot: Snapshot, caller: Caller): Result<Principal, NoPrinci
   const roles = [
     ...new Set<Role>([...standingRoles(known, snapshot.groups), ...rolesFromClaims(mapping, caller.attributes, known)]),
   ];
-  const person = { ...known, roles };
+  const groups = (known.groups ?? []).filter((id) => snapshot.groups.has(id));
+  const person = { ...known, roles, groups };
   const standing = personStanding(person);
   if (standing !== 'active') return err({ reason: `person_${standing}` });
   return ok({ person, agent, ceiling, owner: null });

@@ -1,8 +1,10 @@
 /**
  * The decision over one call (AZ-01, AZ-02, AZ-12). Pure in what it answers: the same set and question give the same decision;
  * what it keeps inside the set only makes the second answer cheap.
- * Default deny; any error denies. *Challenge* and *hold* are not rules of their own: they are what the policies would say
- * with the tool's scope, or with an approval. Not checked here: locks, pins, argument schema, limits; the pipeline does that.
+ * Default deny; any error denies. *Challenge*, *step_up* and *hold* are not rules of their own: they are what the policies would say
+ * with the tool's scope, with a better sign-in, or with an approval. They are asked for in this order: first what the client can fetch
+ * alone, then what its person can do, last what needs somebody else, who should not be asked to agree to a call that then is not made.
+ * Not checked here: locks, pins, argument schema, limits; the pipeline does that.
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { PolicySet } from './compile.ts';
@@ -12,12 +14,15 @@ import type { Who } from './request.ts';
 import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 import { holds } from './scopes.ts';
+import { NO_SIGN_IN, SECOND_FACTOR_ACR, betterSignIns, signInAt } from './sign-in.ts';
+import type { BetterSignIn, SignIn, SignInFacts } from './sign-in.ts';
 
 export interface PersonFacts {
   /** Directory id. */
   readonly id: string;
-  /** From the directory, never from a token. */
   readonly roles: readonly string[];
+  /** Record ids, from the directory and never from a token. */
+  readonly groups: readonly string[];
 }
 
 export interface Question {
@@ -32,14 +37,20 @@ export interface Question {
   /** An unused, unexpired approval bound to exactly this call exists. */
   readonly approved: boolean;
   readonly arguments: JsonObject;
+  readonly signIn: SignIn;
+  /** An agent acts by itself: there is no person who could sign in. */
+  readonly alone: boolean;
+  /** Who else acts in the chain (RFC 8693 `act`), outermost first. */
+  readonly actors: readonly string[];
   /** ms since the epoch. */
   readonly at: number;
 }
 
 export type DecisionReason =
   | 'scope_missing'
+  | 'sign_in_insufficient'
   | 'approval_missing'
-  | 'not_permitted' // no policy permits it, and neither scope nor approval would change that
+  | 'not_permitted' // no policy permits it, and neither scope nor sign-in nor approval would change that
   | 'forbidden' // a forbid policy matched
   | 'policy_error'
   | 'role_missing'
@@ -47,15 +58,27 @@ export type DecisionReason =
   | 'tool_unknown';
 
 export interface Decision {
-  readonly verdict: 'allow' | 'deny' | 'challenge' | 'hold';
+  readonly verdict: 'allow' | 'deny' | 'challenge' | 'step_up' | 'hold';
   /** null when allowed. */
   readonly reason: DecisionReason | null;
   /** Ids of the policies that decided; empty when none matched. */
   readonly rules: readonly string[];
   /** With `challenge`: all and only the scopes of this operation (PROTOCOL.md O5). */
   readonly requiredScopes?: readonly string[];
+  /** With `step_up`. */
+  readonly stepUp?: StepUp;
   /** For the operator, never for the caller. */
   readonly errors: readonly string[];
+}
+
+/** The sign-in that would do (RFC 9470 section 3). */
+export interface StepUp {
+  /** Null: its age is good enough. */
+  readonly maxAgeSeconds: number | null;
+  /** Any of them; empty: it need not be stronger. */
+  readonly acrValues: readonly string[];
+  /** What would be said then. */
+  readonly after: 'allow' | 'hold';
 }
 
 const deny = (reason: DecisionReason, errors: readonly string[] = [], rules: readonly string[] = []): Decision =>
@@ -65,7 +88,7 @@ const TOOL_UNKNOWN = deny('tool_unknown');
 const ROLE_UNKNOWN = deny('role_unknown');
 const ROLE_MISSING = deny('role_missing');
 
-/** Never throws. Costs a few Map lookups unless a policy that may concern this tool reads arguments, the scope list or the time. */
+/** Never throws. Costs a few Map lookups unless a policy that may concern this tool reads what only a call knows. */
 export function decide(set: PolicySet, question: Question): Decision {
   try {
     const { person, agent, at } = question;
@@ -75,11 +98,11 @@ export function decide(set: PolicySet, question: Question): Decision {
     if (roles === null) return ROLE_UNKNOWN;
     if (roles === 0) return ROLE_MISSING;
     const cls = classOf(preparedAt(set, at), tool);
-    const who = whoFor(cls, roles, person.id, agent);
+    const who = whoFor(cls, roles, person, agent);
     const scopeHeld = holds(question.scopes, tool.scope);
     if (cls.perCall) return judge(cls, who, scopeHeld, tool.scope, question);
     const decisions = cls.decisions as Map<string, Map<number, KeptDecision>>;
-    const { decision, challenged } = kept(decisions, who, scopeHeld, question.approved, () =>
+    const { decision, challenged } = kept(cls, decisions, who, scopeHeld, question.approved, () =>
       keep(cls, who, scopeHeld, question),
     );
     if (!challenged) return decision;
@@ -91,8 +114,8 @@ export function decide(set: PolicySet, question: Question): Decision {
 }
 
 /**
- * Whether any combination of scope and approval could let this person call the tool through this agent: the filter of lists.
- * Where policies read arguments it is an upper bound: a listed tool may be refused for its arguments, a hidden one can never be called.
+ * Whether any combination of scope, sign-in and approval could let this person call the tool through this agent: the filter of lists.
+ * Where policies read the call it is an upper bound: a listed tool may be refused for its arguments, a hidden one can never be called.
  */
 export function visible(
   set: PolicySet,
@@ -104,7 +127,7 @@ export function visible(
     const roles = roleBits(who.person.roles);
     if (!facts || roles === null || roles === 0) return false;
     const cls = classOf(preparedAt(set, who.at), facts);
-    const seen = whoFor(cls, roles, who.person.id, who.agent);
+    const seen = whoFor(cls, roles, who.person, who.agent);
     return COMBINATIONS.some(([scopeHeld, approved]) => {
       const answer = listAnswer(cls, seen, scopeHeld, approved);
       return answer.errors.length === 0 && answer.forbids.length === 0 && answer.permits.length > 0;
@@ -139,18 +162,63 @@ interface Outcome {
 }
 
 function judge(cls: ToolClass, who: Who, scopeHeld: boolean, scope: string, question: Question): Decision {
-  const ask = (held: boolean, approved: boolean): Outcome => outcome(cls, who, held, approved, scope, question);
-  const now = ask(scopeHeld, question.approved);
+  const { approved } = question;
+  const signIn = cls.signIn ? signInAt(question.signIn, question.at) : NO_SIGN_IN;
+  const ask: Ask = (held, agreed, better = signIn) => outcome(cls, who, held, agreed, better, scope, question);
+  const now = ask(scopeHeld, approved);
   if (now.allowed) return { verdict: 'allow', reason: null, rules: now.rules, errors: [] };
   if (now.errors.length > 0) return deny('policy_error', now.errors, now.rules);
-  // With both missing the scope comes first: the caller can fetch it alone, and then the same call is held.
-  if (!scopeHeld && (ask(true, question.approved).allowed || ask(true, true).allowed)) {
+  // Nobody can sign in for an agent that acts alone.
+  const better = cls.signIn && !question.alone ? betterSignIns(signIn, cls.signIn.values()) : [];
+  const withScope = (facts?: SignInFacts): boolean =>
+    ask(true, approved, facts).allowed || ask(true, true, facts).allowed;
+  if (!scopeHeld && (withScope() || better.some(({ facts }) => withScope(facts)))) {
     return { verdict: 'challenge', reason: 'scope_missing', rules: now.rules, requiredScopes: [scope], errors: [] };
   }
-  if (!question.approved && ask(scopeHeld, true).allowed) {
-    return { verdict: 'hold', reason: 'approval_missing', rules: now.rules, errors: [] };
+  const stepUp = (agreed: boolean): Decision | null => {
+    const allows = (facts: SignInFacts): Outcome => ask(scopeHeld, agreed, facts);
+    for (const one of better) {
+      const then = allows(one.facts);
+      if (!then.allowed) continue;
+      const wanted = signInWanted(cls, one, [...now.rules, ...then.rules], better, allows);
+      const asked = { ...wanted, after: agreed === approved ? ('allow' as const) : ('hold' as const) };
+      return { verdict: 'step_up', reason: 'sign_in_insufficient', rules: now.rules, stepUp: asked, errors: [] };
+    }
+    return null;
+  };
+  const outright = stepUp(approved);
+  if (outright) return outright;
+  if (!approved) {
+    if (ask(scopeHeld, true).allowed) {
+      return { verdict: 'hold', reason: 'approval_missing', rules: now.rules, errors: [] };
+    }
+    const first = stepUp(true);
+    if (first) return first;
   }
   return deny(now.forbidden ? 'forbidden' : 'not_permitted', [], now.rules);
+}
+
+type Ask = (scopeHeld: boolean, approved: boolean, signIn?: SignInFacts) => Outcome;
+
+/**
+ * What to ask the person for, from the literals of the policies that stood in the way or would permit. An age that they do not compare with
+ * a literal is asked for as 0: now. Only values of `acr` that would do are named.
+ */
+function signInWanted(
+  { signIn }: ToolClass,
+  { fresh, stronger, facts }: BetterSignIn,
+  rules: readonly string[],
+  better: readonly BetterSignIn[],
+  allows: (facts: SignInFacts) => Outcome,
+): Omit<StepUp, 'after'> {
+  const concerned = rules.flatMap((id) => signIn?.get(id) ?? []);
+  const ages = concerned.flatMap(({ ages }) => ages);
+  const maxAgeSeconds = !fresh ? null : ages.length > 0 ? Math.min(...ages) : 0;
+  if (!stronger) return { maxAgeSeconds, acrValues: [] };
+  const named = new Set(concerned.flatMap(({ acrs }) => acrs));
+  const tried = better.filter((one) => one.stronger && one.fresh === fresh).map(({ facts }) => facts.acr);
+  const acrValues = [...new Set(tried)].filter((acr) => named.has(acr) && allows({ ...facts, acr }).allowed);
+  return { maxAgeSeconds, acrValues: acrValues.length > 0 ? acrValues : [SECOND_FACTOR_ACR] };
 }
 
 /** Kept and per-call policies together are the whole set: permitted by one, forbidden by none, and nothing erred. */
@@ -159,6 +227,7 @@ function outcome(
   who: Who,
   scopeHeld: boolean,
   approved: boolean,
+  signIn: SignInFacts,
   scope: string,
   question: Question,
 ): Outcome {
@@ -166,7 +235,8 @@ function outcome(
   if (cls.perCall) {
     const scopes = new Set(question.scopes);
     if (scopeHeld) scopes.add(scope);
-    const call = { scopeHeld, approved, scopes: [...scopes], arguments: question.arguments, at: question.at };
+    const { arguments: args, at, alone, actors } = question;
+    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, at, signIn, alone, actors };
     answers.push(perCallAnswer(cls.perCall, cls, who, call));
   }
   const permits = answers.flatMap((answer) => answer.permits);

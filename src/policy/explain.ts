@@ -1,5 +1,5 @@
 /**
- * Why a decision fell as it did, and the nearest thing that would change it: a scope, an approval, one more role. For the operator's
+ * Why a decision fell as it did, and the nearest thing that would change it: a scope, a better sign-in, an approval, one more role or group. For the operator's
  * screen and the command line. It asks the same `decide`, so it cannot disagree with it; it grants nothing.
  */
 import type { PolicySet } from './compile.ts';
@@ -15,8 +15,8 @@ export interface DecidingPolicy {
 }
 
 export interface NearestChange {
-  readonly change: 'scope' | 'approval' | 'role';
-  /** The scope or the role; '' for an approval. */
+  readonly change: 'scope' | 'sign_in' | 'approval' | 'role' | 'group';
+  /** The scope, role or group; of a sign-in what RFC 9470 would ask for, such as `max_age=900`; '' for an approval. */
   readonly value: string;
   /** What would be said then. */
   readonly verdict: Decision['verdict'];
@@ -29,7 +29,16 @@ export interface Explanation {
   readonly nearest: readonly NearestChange[];
 }
 
-const DISTANCE: Readonly<Record<Decision['verdict'], number>> = { allow: 0, hold: 1, challenge: 2, deny: 3 };
+const DISTANCE: Readonly<Record<Decision['verdict'], number>> = {
+  allow: 0,
+  hold: 1,
+  step_up: 2,
+  challenge: 3,
+  deny: 4,
+};
+
+/** Policies may name many groups; a person reads a few. */
+const MAX_GROUPS_TRIED = 50;
 
 export function explain(set: PolicySet, question: Question): Explanation {
   const decision = decide(set, question);
@@ -45,14 +54,26 @@ function nearestChanges(set: PolicySet, question: Question, decision: Decision):
   if (scope !== undefined && !question.scopes.has(scope)) {
     tries.push(['scope', scope, { ...question, scopes: new Set([...question.scopes, scope]) }]);
   }
+  const found: NearestChange[] = [];
+  if (decision.stepUp) {
+    const { maxAgeSeconds, acrValues, after } = decision.stepUp;
+    const age = maxAgeSeconds === null ? [] : [`max_age=${maxAgeSeconds}`];
+    const acr = acrValues.length === 0 ? [] : [`acr_values=${acrValues.join(' ')}`];
+    found.push({ change: 'sign_in', value: [...age, ...acr].join(', '), verdict: after });
+  }
   if (!question.approved) tries.push(['approval', '', { ...question, approved: true }]);
   for (const role of POLICY_ROLES) {
     if (question.person.roles.includes(role)) continue;
     const person = { ...question.person, roles: [...question.person.roles, role] };
     tries.push(['role', role, { ...question, person }]);
   }
-  return tries
-    .map(([change, value, changed]) => ({ change, value, verdict: decide(set, changed).verdict }))
+  const groups = new Set(set.policies.flatMap(({ reads }) => [...reads.groups]));
+  for (const group of [...groups].filter((id) => !question.person.groups.includes(id)).slice(0, MAX_GROUPS_TRIED)) {
+    const person = { ...question.person, groups: [...question.person.groups, group] };
+    tries.push(['group', group, { ...question, person }]);
+  }
+  found.push(...tries.map(([change, value, changed]) => ({ change, value, verdict: decide(set, changed).verdict })));
+  return found
     .filter(({ verdict }) => DISTANCE[verdict] < DISTANCE[decision.verdict])
     .toSorted((a, b) => DISTANCE[a.verdict] - DISTANCE[b.verdict]);
 }

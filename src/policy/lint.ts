@@ -17,7 +17,8 @@ export interface LintFinding {
     | 'exception_incomplete'
     | 'exception_over'
     | 'exception_too_long'
-    | 'until_on_forbid';
+    | 'until_on_forbid'
+    | 'group_unknown';
   readonly message: string;
 }
 
@@ -52,6 +53,20 @@ export function lintPolicy(policy: CompiledPolicy, at: number): LintFinding[] {
   return [];
 }
 
+/** What may be stored but is probably not meant: a group that does not exist has no members, so the policy concerns nobody. */
+export function warningsOf(
+  policy: CompiledPolicy,
+  facts: { readonly groups: { has(id: string): boolean } },
+): LintFinding[] {
+  return [...policy.reads.groups]
+    .filter((group) => !facts.groups.has(group))
+    .map((group) => ({
+      policy: policy.id,
+      code: 'group_unknown',
+      message: `there is no group ${JSON.stringify(group)}; a policy names a group by the id of its record`,
+    }));
+}
+
 function sweepingOf(policy: PolicyJson): Array<[LintFinding['code'], string]> {
   const found: Array<[LintFinding['code'], string]> = [];
   const conditions = required(policy);
@@ -60,7 +75,7 @@ function sweepingOf(policy: PolicyJson): Array<[LintFinding['code'], string]> {
   if (anyPrincipal && !conditions.some((clause) => names(clause, policy, 'principal'))) {
     found.push([
       'any_principal',
-      'permits anybody; name a role, such as principal in Remit::Role::"operator", or a person',
+      'permits anybody; name a role, such as principal in Remit::Role::"operator", a group or a person',
     ]);
   }
   const everyTool = resource.op === 'All' || (resource.op === 'is' && !resource.in);
@@ -90,7 +105,7 @@ const reads = (clause: Clause, policy: PolicyJson): ReturnType<typeof readsOf> =
 /** Whether a condition positively picks some of them: an `unless` or `!` takes away from everything and leaves nearly all. */
 function names(clause: Clause, policy: PolicyJson, what: 'principal' | 'resource'): boolean {
   if (clause.kind === 'unless' || '!' in clause.body || '!=' in clause.body || '||' in clause.body) return false;
-  const { persons, namesRoles, namesServers, namesTools, resource } = reads(clause, policy);
-  if (what === 'principal') return persons.size > 0 || namesRoles;
+  const { persons, groups, namesRoles, namesServers, namesTools, resource } = reads(clause, policy);
+  if (what === 'principal') return persons.size > 0 || groups.size > 0 || namesRoles;
   return namesServers || namesTools || resource.size > 0;
 }

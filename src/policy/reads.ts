@@ -1,18 +1,23 @@
 /**
- * What one policy looks at, read from its JSON form: which single people, agents, servers and tools it names, and whether it
+ * What one policy looks at, read from its JSON form: which single people, groups, agents, servers and tools it names, and whether it
  * reads anything that only a call knows. Errs on the careful side: what is not recognised counts as read per call.
  */
 import type { Clause, EntityUidJson, Expr, PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
+import { signInReads } from './sign-in.ts';
+import type { SignInReads } from './sign-in.ts';
 
 export interface Reads {
   /** Ids that stand in the policy as literals. Everybody else is the same to it. */
   readonly persons: ReadonlySet<string>;
+  readonly groups: ReadonlySet<string>;
   readonly agents: ReadonlySet<string>;
   readonly namesRoles: boolean;
   readonly namesServers: boolean;
   readonly namesTools: boolean;
-  /** Reads arguments, the scope list or the time: must be evaluated for every call. */
+  /** Reads arguments, the scope list, the time, the sign-in or who acts: must be evaluated for every call. */
   readonly perCall: boolean;
+  /** What it compares the sign-in with; null when it does not read it. */
+  readonly signIn: SignInReads | null;
   /** Attributes of `context` that it reads; `*` when it uses the context as a whole. */
   readonly context: ReadonlySet<string>;
   /** Attributes of `resource` that it reads. */
@@ -34,11 +39,13 @@ export function readsOf(policy: PolicyJson): Reads {
   const ids = (type: string): string[] => found.entities.filter((uid) => uid.type === type).map((uid) => uid.id);
   return {
     persons: new Set(ids('Remit::Person')),
+    groups: new Set(ids('Remit::Group')),
     agents: new Set(ids('Remit::Agent')),
     namesRoles: ids('Remit::Role').length > 0,
     namesServers: ids('Remit::Server').length > 0,
     namesTools: ids('Remit::Tool').length > 0,
     perCall: [...found.context].some((name) => !KEPT_CONTEXT.has(name)),
+    signIn: signInReads(policy.conditions, found.context),
     context: found.context,
     resource: found.resource,
   };

@@ -1,16 +1,19 @@
 /**
- * One question in Cedar's terms: the person with their roles, the tool with its server, and the context.
+ * One question in Cedar's terms: the person with their roles and those of their groups that policies name, the tool with its server, and the context.
  * Only these entities travel into the engine: each costs about 25 us there, and no policy can see more.
  */
 import type { Request } from './engine.ts';
 import type { ToolFacts } from './schema.ts';
 import { POLICY_ROLES } from './schema.ts';
+import { NO_SIGN_IN } from './sign-in.ts';
 
 /** Who asks, reduced to what policies can see. */
 export interface Who {
   readonly roles: number;
-  /** '' unless a policy names this person or agent. */
+  /** '' unless a policy names this person, this agent or a group of theirs. */
   readonly named: string;
+  /** Those of the person's groups that policies name, sorted. */
+  readonly groups: readonly string[];
   readonly person: string;
   readonly agent: string;
 }
@@ -39,7 +42,9 @@ const ARGUMENTS = {
   lists: reference('Lists', 'arguments'),
 };
 
-/** The part of a request that a kept answer may depend on; scopes, time and arguments stand at neutral values. */
+const SIGN_IN = { ...NO_SIGN_IN, factors: [...NO_SIGN_IN.factors] };
+
+/** The part of a request that a kept answer may depend on; everything that only a call knows stands at neutral values. */
 export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approved: boolean): Request {
   const { server, name, kind, risk, environment, dataClasses } = tool;
   const principal = entity('Person', who.person);
@@ -47,14 +52,27 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
   return {
     principal,
     resource,
-    context: { agent: reference('Agent', who.agent), scopeHeld, approved, scopes: [], at: 0, arguments: ARGUMENTS },
+    context: {
+      agent: reference('Agent', who.agent),
+      scopeHeld,
+      approved,
+      scopes: [],
+      at: 0,
+      signIn: SIGN_IN,
+      alone: false,
+      actors: [],
+      arguments: ARGUMENTS,
+    },
     entities: [
       {
         uid: principal,
         attrs: {},
-        parents: POLICY_ROLES.filter((role) => (who.roles & (ROLE_BITS.get(role) ?? 0)) !== 0).map((role) =>
-          entity('Role', role),
-        ),
+        parents: [
+          ...POLICY_ROLES.filter((role) => (who.roles & (ROLE_BITS.get(role) ?? 0)) !== 0).map((role) =>
+            entity('Role', role),
+          ),
+          ...who.groups.map((group) => entity('Group', group)),
+        ],
       },
       {
         uid: resource,

@@ -49,7 +49,8 @@ export const CEDAR_SCHEMA = `namespace Remit {
   entity DataClass enum ${words(POLICY_DATA_CLASSES)};
   entity Kind enum ${words(POLICY_KINDS)};
 
-  entity Person in [Role];
+  entity Group;
+  entity Person in [Role, Group];
   entity Agent;
   entity Server;
   entity Tool in [Server] = { kind: Kind, risk: Risk, environment: Environment, dataClasses: Set<DataClass> };
@@ -59,6 +60,7 @@ export const CEDAR_SCHEMA = `namespace Remit {
   entity Flags tags Bool;
   entity Lists tags Set<String>;
   type Arguments = { strings: Strings, numbers: Numbers, flags: Flags, lists: Lists };
+  type SignIn = { age: Long, factors: Set<String>, secondFactor: Bool, acr: String };
 
   action callTool appliesTo {
     principal: Person,
@@ -69,6 +71,9 @@ export const CEDAR_SCHEMA = `namespace Remit {
       scopes: Set<String>,
       approved: Bool,
       at: Long,
+      signIn: SignIn,
+      alone: Bool,
+      actors: Set<String>,
       arguments: Arguments
     }
   };

@@ -602,7 +602,7 @@ describe('locks and questions', () => {
       stoppedBefore: null,
     });
     expect((await ask({ scopes: [] })).body).toMatchObject({ verdict: 'challenge', requiredScopes: ['docs:read'] });
-    expect((await ask({ person: 'nobody' })).body).toMatchObject({ verdict: 'deny', reason: 'role_missing' });
+    expect((await ask({ person: 'nobody' })).body).toMatchObject({ verdict: 'deny', reason: 'person_without_role' });
     const lock = await plane.as('omar', 'POST', '/locks', { kind: 'tool', value: 'docs/look', reason: 'x' });
     expect((await ask({})).body).toMatchObject({ verdict: 'deny', reason: 'locked:tool' });
     await plane.as('sven', 'DELETE', `/locks/${String(lock.body['id'])}`, { reason: 'x' });

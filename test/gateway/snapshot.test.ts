@@ -15,7 +15,7 @@ const sees = (snapshot: Snapshot, id = 'dana'): boolean =>
   snapshot.policies !== null &&
   visible(
     snapshot.policies,
-    { person: { id, roles: ['developer'] }, agent: 'a', at: NOW },
+    { person: { id, roles: ['developer'], groups: [] }, agent: 'a', at: NOW },
     { server: 'notes', name: 'read_note' },
   );
 const CALLER = callerLike({ issuer: ISSUER, subject: 'dana@corp' });

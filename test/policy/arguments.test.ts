@@ -4,11 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { exposeArguments } from '../../src/policy/arguments.ts';
 import type { PolicySource } from '../../src/policy/compile.ts';
 import { decide, visible } from '../../src/policy/decide.ts';
-import type { Decision, Question } from '../../src/policy/decide.ts';
+import type { Decision, Question, StepUp } from '../../src/policy/decide.ts';
 import { CEDAR_SCHEMA } from '../../src/policy/schema.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
+import type { SignInFacts } from '../../src/policy/sign-in.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
-import { question, setOf, tool } from './fixtures.ts';
+import { person, question, setOf, tool } from './fixtures.ts';
 
 function tags(args: JsonObject): Record<string, unknown> {
   const exposed = exposeArguments(args);
@@ -82,7 +83,7 @@ describe('policies that read the call', () => {
   });
   test('a list shows the tool to whom some argument would be allowed, and to nobody else', () => {
     const sees = (roles: string[], named: Pick<ToolFacts, 'server' | 'name'>): boolean =>
-      visible(set, { person: { id: 'p', roles }, agent: 'a', at: 0 }, named);
+      visible(set, { person: person('p', roles), agent: 'a', at: 0 }, named);
     expect(sees(['developer'], tool())).toBe(true);
     expect(sees(['auditor'], tool())).toBe(false);
     expect(sees(['developer'], { server: 'mail', name: 'send' })).toBe(false);
@@ -110,7 +111,9 @@ describe('AZ-12: an error is a no', () => {
     expect(decision).toMatchObject({ verdict: 'deny', reason: 'policy_error' });
     expect(decision.errors.join()).toContain('errs: integer overflow');
     // Twin: the engine by itself says allow.
-    expect(plainCedar([allow, errs], tool(), question({ arguments: { n: 1 } }), true, false)).toMatchObject({
+    expect(
+      plainCedar([allow, errs], tool(), question({ arguments: { n: 1 } }), true, false, naiveSignIn(question())),
+    ).toMatchObject({
       decision: 'allow',
     });
   });
@@ -118,7 +121,7 @@ describe('AZ-12: an error is a no', () => {
     const set = setOf([allow, errsAlways], [tool()]);
     for (let i = 0; i < 3; i++)
       expect(decide(set, question())).toMatchObject({ verdict: 'deny', reason: 'policy_error' });
-    expect(visible(set, { person: { id: 'p', roles: ['developer'] }, agent: 'a', at: 0 }, tool())).toBe(false);
+    expect(visible(set, { person: person('p', ['developer']), agent: 'a', at: 0 }, tool())).toBe(false);
   });
   test('AZ-12: arguments that cannot be read deny where a policy reads them', () => {
     const many = Object.fromEntries(Array.from({ length: 2001 }, (_, i) => [`k${i}`, 1]));
@@ -137,7 +140,7 @@ describe('AZ-12: an error is a no', () => {
       {},
       { person: null },
       { tool: null },
-      question({ person: { id: 'p', roles: [null as unknown as string] } }),
+      question({ person: person('p', [null as unknown as string]) }),
     ]) {
       expect(decide(set, broken as Question).verdict).toBe('deny');
     }
@@ -151,22 +154,32 @@ describe('AZ-12: an error is a no', () => {
   });
 });
 
-/** Cedar, the plain way: all policies as one text, every call from scratch. */
+let plainSet = '';
+
+/** Cedar, the plain way: all policies at once, all that is known of the person, nothing kept. */
 function plainCedar(
   policies: readonly PolicySource[],
   facts: ToolFacts,
   asked: Question,
   scopeHeld: boolean,
   approved: boolean,
+  signIn: SignInFacts,
 ) {
   const exposed = exposeArguments(asked.arguments);
   if (!exposed.ok) throw new Error('unreadable');
   const uid = (type: string, id: string) => ({ type: `Remit::${type}`, id });
   const ref = (type: string, id: string) => ({ __entity: uid(type, id) });
   const scopes = [...new Set([...asked.scopes, ...(scopeHeld ? [facts.scope] : [])])];
-  const answer = cedar.isAuthorized({
-    schema: CEDAR_SCHEMA,
-    policies: { staticPolicies: Object.fromEntries(policies.map(({ id, text }) => [id, text])) },
+  const staticPolicies = Object.fromEntries(policies.map(({ id, text }) => [id, text]));
+  if (plainSet !== JSON.stringify(staticPolicies)) {
+    cedar.preparseSchema('plain', CEDAR_SCHEMA);
+    cedar.preparsePolicySet('plain', { staticPolicies });
+    plainSet = JSON.stringify(staticPolicies);
+  }
+  const answer = cedar.statefulIsAuthorized({
+    preparsedSchemaName: 'plain',
+    preparsedPolicySetId: 'plain',
+    validateRequest: true,
     principal: uid('Person', asked.person.id),
     action: uid('Action', 'callTool'),
     resource: uid('Tool', `${facts.server}/${facts.name}`),
@@ -176,6 +189,9 @@ function plainCedar(
       approved,
       scopes,
       at: asked.at,
+      signIn: { ...signIn, factors: [...signIn.factors] },
+      alone: asked.alone,
+      actors: [...asked.actors],
       arguments: {
         strings: ref('Strings', 'arguments'),
         numbers: ref('Numbers', 'arguments'),
@@ -184,7 +200,14 @@ function plainCedar(
       },
     },
     entities: [
-      { uid: uid('Person', asked.person.id), attrs: {}, parents: asked.person.roles.map((role) => uid('Role', role)) },
+      {
+        uid: uid('Person', asked.person.id),
+        attrs: {},
+        parents: [
+          ...asked.person.roles.map((role) => uid('Role', role)),
+          ...asked.person.groups.map((group) => uid('Group', group)),
+        ],
+      },
       {
         uid: uid('Tool', `${facts.server}/${facts.name}`),
         attrs: {
@@ -202,16 +225,40 @@ function plainCedar(
   return { decision: answer.response.decision, errors: answer.response.diagnostics.errors.length };
 }
 
+/** Only the methods that the questions below use. */
+function naiveSignIn({ signIn: { authTime, amr, acr }, at }: Question): SignInFacts {
+  const kinds = new Set(amr.map((method) => (method === 'pwd' ? 'knows' : 'has')));
+  return {
+    age: authTime === null ? 1e12 : at / 1_000 - authTime,
+    factors: amr,
+    secondFactor: amr.includes('mfa') || kinds.size > 1,
+    acr: acr ?? '',
+  };
+}
+
+/** Every sign-in that anybody could make. */
+function naiveBetter(now: SignInFacts): SignInFacts[] {
+  const strong = [[...now.factors, 'mfa', 'hwk'], [...now.factors, 'mfa', 'hwk', 'sms'], ['mfa']].flatMap((factors) =>
+    [now.acr, 'urn:gold'].map((acr) => ({ ...now, factors, secondFactor: true, acr })),
+  );
+  return [...strong, ...[now, ...strong].map((facts) => ({ ...facts, age: 0 }))];
+}
+
 function plainVerdict(policies: readonly PolicySource[], facts: ToolFacts, asked: Question): Decision['verdict'] {
   const held = asked.scopes.has(facts.scope);
-  const allows = (scopeHeld: boolean, approved: boolean): boolean => {
-    const { decision, errors } = plainCedar(policies, facts, asked, scopeHeld, approved);
+  const now = naiveSignIn(asked);
+  const better = asked.alone || !policies.some(({ text }) => text.includes('signIn')) ? [] : naiveBetter(now);
+  const allows = (scopeHeld: boolean, approved: boolean, signIn = now): boolean => {
+    const { decision, errors } = plainCedar(policies, facts, asked, scopeHeld, approved, signIn);
     return decision === 'allow' && errors === 0;
   };
   if (allows(held, asked.approved)) return 'allow';
-  if (plainCedar(policies, facts, asked, held, asked.approved).errors > 0) return 'deny';
-  if (!held && (allows(true, asked.approved) || allows(true, true))) return 'challenge';
-  return !asked.approved && allows(held, true) ? 'hold' : 'deny';
+  if (plainCedar(policies, facts, asked, held, asked.approved, now).errors > 0) return 'deny';
+  if (!held && [now, ...better].some((s) => allows(true, asked.approved, s) || allows(true, true, s)))
+    return 'challenge';
+  if (better.some((signIn) => allows(held, asked.approved, signIn))) return 'step_up';
+  if (!asked.approved && allows(held, true)) return 'hold';
+  return !asked.approved && better.some((signIn) => allows(held, true, signIn)) ? 'step_up' : 'deny';
 }
 
 const POOL = [
@@ -230,7 +277,25 @@ const POOL = [
   `forbid (principal, action, resource) when { [Remit::Person::"bert", Remit::Person::"anna"].contains(principal) && resource.risk == Remit::Risk::"write" };`,
   `forbid (principal, action, resource) when { context.agent != Remit::Agent::"ci" && resource.environment == Remit::Environment::"staging" };`,
   `forbid (principal, action, resource) when { context.arguments.numbers.hasTag("/n") && context.arguments.numbers.getTag("/n") + 9223372036854775800 > 9 };`,
+  `permit (principal in Remit::Group::"payments", action, resource) when { context.scopeHeld };`,
+  `permit (principal, action, resource in Remit::Server::"mail") when { principal in [Remit::Group::"payments", Remit::Group::"leads"] && context.approved };`,
+  `forbid (principal in Remit::Group::"interns", action, resource) when { resource.risk == Remit::Risk::"write" };`,
+  `permit (principal in Remit::Role::"operator", action, resource) when { context.signIn.age <= 900 && context.signIn.secondFactor && context.scopeHeld };`,
+  `permit (principal in Remit::Group::"leads", action, resource) when { context.signIn.acr == "urn:gold" };`,
+  `permit (principal, action, resource in Remit::Server::"mail") when { context.signIn.age * 2 < 120 && context.approved };`,
+  `forbid (principal, action, resource) when { resource.environment == Remit::Environment::"staging" } unless { context.signIn.age < 300 };`,
+  `forbid (principal, action, resource == Remit::Tool::"mail/b") unless { context.signIn.factors.contains("hwk") };`,
+  `forbid (principal, action, resource) when { context.signIn.factors.contains("sms") && resource.risk == Remit::Risk::"write" };`,
+  `forbid (principal, action, resource) when { context.alone && resource.risk == Remit::Risk::"write" };`,
+  `permit (principal, action, resource) when { context.actors.contains("planner") && context.scopeHeld };`,
 ];
+
+/** What a person may come back with who did as they were asked, no more. */
+function signedInAgain({ signIn, at }: Question, { maxAgeSeconds, acrValues }: StepUp): Question['signIn'][] {
+  const authTime = maxAgeSeconds === null ? signIn.authTime : at / 1_000 - Math.max(0, maxAgeSeconds - 1);
+  if (acrValues.length === 0) return [{ ...signIn, authTime }];
+  return [['mfa'], [...signIn.amr, 'mfa', 'hwk']].flatMap((amr) => acrValues.map((acr) => ({ authTime, amr, acr })));
+}
 
 test('kept answers, slices and classes change nothing: every question is answered as by the whole set, evaluated from scratch', () => {
   const tools = ['files', 'mail'].flatMap((server) =>
@@ -250,6 +315,7 @@ test('kept answers, slices and classes change nothing: every question is answere
     person: fc.record({
       id: fc.constantFrom('anna', 'bert', 'carl'),
       roles: fc.subarray(['developer', 'operator', 'auditor'], { minLength: 1 }),
+      groups: fc.shuffledSubarray(['payments', 'leads', 'interns', 'named nowhere']),
     }),
     agent: fc.constantFrom('ci', 'ide'),
     tool: fc.constantFrom(...tools),
@@ -259,6 +325,13 @@ test('kept answers, slices and classes change nothing: every question is answere
       { p: fc.constantFrom('/w/x', '/e'), f: fc.boolean(), n: fc.constantFrom(1, 100) },
       { requiredKeys: [] },
     ),
+    signIn: fc.record({
+      authTime: fc.constantFrom(null, 1_699_999_990, 1_699_999_500, 1_600_000_000),
+      amr: fc.constantFrom([], ['pwd'], ['pwd', 'otp'], ['mfa'], ['pwd', 'sms'], ['hwk']),
+      acr: fc.constantFrom(null, 'urn:gold', 'urn:lead'),
+    }),
+    alone: fc.boolean(),
+    actors: fc.subarray(['planner', 'writer']),
     at: fc.constantFrom(1_700_000_000_000, 1_900_000_000_000),
   });
   fc.assert(
@@ -271,13 +344,20 @@ test('kept answers, slices and classes change nothing: every question is answere
         for (const one of questions) {
           const full = question(one);
           const verdict = plainVerdict(policies, one.tool, full);
-          expect(decide(set, full).verdict).toBe(verdict);
+          const decision = decide(set, full);
+          expect(decision.verdict).toBe(verdict);
+          if (decision.stepUp) {
+            const verdicts = signedInAgain(full, decision.stepUp).map(
+              (signIn) => decide(set, { ...full, signIn }).verdict,
+            );
+            expect(verdicts).toContain(decision.stepUp.after);
+          }
           expect(decide(set, full).verdict).toBe(verdict); // now from what was kept
           if (verdict !== 'deny')
             expect(visible(set, { person: one.person, agent: one.agent, at: one.at }, one.tool)).toBe(true);
         }
       },
     ),
-    { numRuns: 60, seed: 20261121 },
+    { numRuns: 150, seed: 20261121 },
   );
 });

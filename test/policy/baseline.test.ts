@@ -14,7 +14,7 @@ import {
   POLICY_RISKS,
   POLICY_ROLES,
 } from '../../src/policy/schema.ts';
-import { question, setOf, tool } from './fixtures.ts';
+import { person as someone, question, setOf, tool } from './fixtures.ts';
 
 /** What the guide's cells mean, as the verdicts without anything, with the scope, with the approval, with both. */
 const CELLS: Record<string, readonly Decision['verdict'][]> = {
@@ -42,7 +42,7 @@ describe('AZ-01: role x risk, as the guide says', () => {
       decide(
         set,
         question({
-          person: { id: 'p', roles: [role] },
+          person: someone('p', [role]),
           tool: { server: 'files', name: risk },
           scopes: new Set(scopes),
           approved,
@@ -50,11 +50,7 @@ describe('AZ-01: role x risk, as the guide says', () => {
       );
     const verdicts = [ask([], false), ask([`s:${risk}`], false), ask([], true), ask([`s:${risk}`], true)];
     expect(verdicts.map(({ verdict }) => verdict)).toEqual(CELLS[cell]);
-    const listed = visible(
-      set,
-      { person: { id: 'p', roles: [role] }, agent: 'a', at: 0 },
-      { server: 'files', name: risk },
-    );
+    const listed = visible(set, { person: someone('p', [role]), agent: 'a', at: 0 }, { server: 'files', name: risk });
     expect(listed).toBe(cell !== 'no');
     for (const decision of verdicts.filter(({ verdict }) => verdict === 'challenge')) {
       expect(decision.requiredScopes).toEqual([`s:${risk}`]);
@@ -110,7 +106,7 @@ test('AZ-01: compiled policies and a naive model agree on every question, and li
       );
       for (const [i, one] of many.entries()) {
         const named = { server: one.tool.server, name: `${one.tool.name}${i}` };
-        const person = { id: 'p', roles: one.roles };
+        const person = someone('p', one.roles);
         const scopes = new Set(one.scopeHeld ? ['x:y', 'other'] : ['other']);
         const decision = decide(set, question({ person, tool: named, scopes, approved: one.approved }));
         expect(decision.errors).toEqual([]);
@@ -137,15 +133,15 @@ test('ID-03: somebody without a role sees nothing and may call nothing, even if 
     text: `permit (principal == Remit::Person::"p", action, resource) when { context.scopeHeld };`,
   };
   const set = setOf([personal], [tool()]);
-  const person = { id: 'p', roles: [] };
+  const person = someone('p', []);
   expect(decide(set, question({ person }))).toMatchObject({ verdict: 'deny', reason: 'role_missing' });
   expect(visible(set, { person, agent: 'a', at: 0 }, tool())).toBe(false);
-  expect(decide(set, question({ person: { id: 'p', roles: ['auditor'] } })).verdict).toBe('allow');
+  expect(decide(set, question({ person: someone('p', ['auditor']) })).verdict).toBe('allow');
 });
 
 test('a role that the schema does not know denies', () => {
   const set = setOf(BASELINE, [tool()]);
-  const person = { id: 'p', roles: ['developer', 'root'] };
+  const person = someone('p', ['developer', 'root']);
   expect(decide(set, question({ person }))).toMatchObject({ verdict: 'deny', reason: 'role_unknown' });
 });
 
@@ -165,7 +161,7 @@ test('AZ-06: nothing a server claims about a tool is a fact of the decision', ()
   const honest = setOf(BASELINE, [tool({ name: 'delete', risk: 'destructive' })]);
   const lying = setOf(BASELINE, [claims]);
   for (const roles of [['developer'], ['operator'], ['security_reviewer']]) {
-    const asked = question({ person: { id: 'p', roles }, tool: { ...claims, risk: 'read' } as ToolFacts });
+    const asked = question({ person: someone('p', roles), tool: { ...claims, risk: 'read' } as ToolFacts });
     expect(decide(lying, asked)).toEqual(decide(honest, asked));
     expect(decide(lying, asked).verdict).not.toBe('allow');
   }

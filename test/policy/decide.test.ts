@@ -4,12 +4,12 @@ import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import { compilePolicies } from '../../src/policy/compile.ts';
 import { decide, visible } from '../../src/policy/decide.ts';
-import { question, setOf, tool } from './fixtures.ts';
+import { person, question, setOf, tool } from './fixtures.ts';
 
 describe('verdicts', () => {
   const removal = tool({ name: 'delete', risk: 'destructive', scope: 'files:delete' });
   const set = setOf(BASELINE, [tool(), removal]);
-  const operator = { id: 'person_o', roles: ['operator'] };
+  const operator = person('person_o', ['operator']);
 
   test('allows what a policy permits, and names it', () => {
     expect(decide(set, question())).toEqual({
@@ -86,7 +86,7 @@ when { resource.kind == Remit::Kind::"prompt" };`;
     const docs = tool({ server: 'docs', name: 'template docs://{+path}', kind: 'template' });
     const set = setOf([...BASELINE, { id: 'team.docs', text }], [docs]);
     const verdict = (args: JsonObject, roles = ['developer']): string =>
-      decide(set, question({ tool: docs, scopes, arguments: args, person: { id: 'p', roles } })).verdict;
+      decide(set, question({ tool: docs, scopes, arguments: args, person: person('p', roles) })).verdict;
     expect(verdict({ uri: 'docs://public/a', path: 'public/a' })).toBe('allow');
     expect(verdict({ uri: 'docs://board/a', path: 'board/a' })).toBe('deny');
     expect(verdict({ uri: 'docs://board/a' })).toBe('deny');

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import { explain } from '../../src/policy/explain.ts';
-import { question, setOf, tool } from './fixtures.ts';
+import { person, question, setOf, tool } from './fixtures.ts';
 
 const removal = tool({ name: 'delete', risk: 'destructive', scope: 'files:delete' });
 const set = setOf(BASELINE, [tool(), removal, tool({ name: 'r', risk: 'regulated', environment: 'development' })]);
@@ -30,7 +30,7 @@ test('names the role that would lead to an approval', () => {
 });
 test('names the forbid, and that nothing helps', () => {
   const asked = question({
-    person: { id: 'o', roles: ['operator'] },
+    person: person('o', ['operator']),
     tool: { server: 'files', name: 'r' },
     approved: true,
   });

@@ -1,7 +1,7 @@
 /** Facts that policy tests share. */
 import type { PolicySet, PolicySource } from '../../src/policy/compile.ts';
 import { compilePolicies } from '../../src/policy/compile.ts';
-import type { Question } from '../../src/policy/decide.ts';
+import type { PersonFacts, Question } from '../../src/policy/decide.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
 
 export const tool = (over: Partial<ToolFacts> = {}): ToolFacts => ({
@@ -21,14 +21,23 @@ export function setOf(policies: readonly PolicySource[], tools: readonly ToolFac
   return compiled.value;
 }
 
+export const person = (id: string, roles: readonly string[], groups: readonly string[] = []): PersonFacts => ({
+  id,
+  roles,
+  groups,
+});
+
 export const question = (over: Partial<Question> = {}): Question => ({
   org: 'default',
-  person: { id: 'person_a', roles: ['developer'] },
+  person: person('person_a', ['developer']),
   agent: 'client-a',
   tool: tool(),
   scopes: new Set(['files:read']),
   approved: false,
   arguments: {},
+  signIn: { authTime: null, amr: [], acr: null },
+  alone: false,
+  actors: [],
   at: 1_800_000_000_000,
   ...over,
 });

@@ -6,6 +6,7 @@ import { decide } from '../../policy/decide.ts';
 import type { Held } from '../approval-desk.ts';
 import { known } from '../call.ts';
 import { PASS, deny, guard, learn } from '../guard.ts';
+import { questionOf } from '../question.ts';
 
 export const personAgreed = guard<{ held: Held | null; now: number }>({
   name: 'person-agreed',
@@ -18,17 +19,7 @@ export const personAgreed = guard<{ held: Held | null; now: number }>({
     if (!held) return PASS;
     if (held.state === 'pending')
       return deny({ reason: 'approval_needed', approval: held.id, expiresAt: held.expiresAt });
-    const caller = known(call, 'caller');
-    const decision = decide(call.snapshot.policies!, {
-      org: call.endpoint.org,
-      person: known(call, 'person'),
-      agent: caller.clientId,
-      tool: known(call, 'tool').facts!,
-      scopes: caller.scopes,
-      approved: true,
-      arguments: known(call, 'arguments'),
-      at: now,
-    });
+    const decision = decide(call.snapshot.policies!, questionOf(call, true, now));
     if (decision.verdict !== 'allow')
       return deny({
         reason: 'policy_denied',

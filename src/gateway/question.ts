@@ -1,0 +1,30 @@
+/** A call as a question to policy: one place, so that every guard that asks shows policy the same. */
+import type { PersonFacts, Question } from '../policy/decide.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+import type { PersonEntry } from './snapshot.ts';
+
+const NO_GROUPS: readonly string[] = [];
+
+/** `person` with all roles that count and the groups that exist, as `principalOf` gives it. */
+export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
+  return { id, roles, groups: groups ?? NO_GROUPS };
+}
+
+/** `approved`: an approval of exactly this call is found and bound. `at`: ms since the epoch. */
+export function questionOf(call: Call, approved: boolean, at: number): Question {
+  const caller = known(call, 'caller');
+  return {
+    org: call.endpoint.org,
+    person: personFacts(known(call, 'person')),
+    agent: caller.clientId,
+    tool: known(call, 'tool').facts!,
+    scopes: caller.scopes,
+    approved,
+    arguments: known(call, 'arguments'),
+    signIn: caller,
+    alone: caller.alone,
+    actors: caller.actChain,
+    at,
+  };
+}
