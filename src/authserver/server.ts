@@ -26,21 +26,22 @@ import { createEngine } from './engine.ts';
 import type { ClientPolicy, TokenClaims } from './engine.ts';
 import { startEvents } from './events/start.ts';
 import { fail, logEvents, oneExit } from './failure.ts';
-import { registerGrants } from './grants/register.ts';
+import { federation } from './federation/federation.ts';
+import { clientsOfGrants, registerGrants } from './grants/register.ts';
 import type { RegisteredGrants } from './grants/register.ts';
 import { interactionRoutes } from './interactions.ts';
 import { openKeys } from './keys.ts';
 import { resourceDirectory } from './resources.ts';
 import type { SharedParts } from './shared.ts';
-import { closedDirectory, createEvaluationUsers, evaluationDirectory, listEvaluationUsers } from './users.ts';
-import type { CreatedEvaluationUser, NewEvaluationUser, UserDirectory } from './users.ts';
+import { anyDirectory, createEvaluationUsers, evaluationDirectory, listEvaluationUsers } from './users.ts';
+import type { CreatedEvaluationUser, NewEvaluationUser, PasswordDirectory } from './users.ts';
 
 /** Parts that others replace. Every one has the safe default. */
 export interface AuthServerParts {
   readonly log?: Logger;
   readonly clock?: Clock;
-  /** Federated sign-in. Default: the evaluation users if they are on, else nobody. */
-  readonly directory?: UserDirectory;
+  /** Local users. Default: the evaluation users if they are on, else nobody. */
+  readonly directory?: PasswordDirectory;
   /** Default: every client that got this far. */
   readonly clientPolicy?: ClientPolicy;
   readonly tokenClaims?: TokenClaims;
@@ -97,6 +98,16 @@ export async function startAuthServer(
     const issuer = settings.issuer.replace(/:0$/, `:${port}`);
 
     const ends = endings(db, clock, accessSeconds);
+    const note = (event: string, facts: Record<string, unknown>): void => log.info(facts, event);
+    const passwords = given.directory ?? (settings.evaluationUsers ? evaluationDirectory(db, clock) : null);
+    const federated = federation({
+      issuer,
+      providers: settings.identityProviders,
+      db,
+      clock,
+      env: given.env ?? process.env,
+      note,
+    });
     const storage = authStorage(db, clock, (grantId) => ends.endGrant(grantId, 'reuse'));
     const shared: SharedParts = {
       issuer,
@@ -108,11 +119,11 @@ export async function startAuthServer(
       consents: consents(db, clock),
       endings: ends,
       resources: resourceDirectory({ issuer, gateways: settings.trustedGateways }),
-      directory: given.directory ?? (settings.evaluationUsers ? evaluationDirectory(db, clock) : closedDirectory),
+      directory: anyDirectory(...(passwords === null ? [] : [passwords]), federated.accounts),
       clientPolicy: given.clientPolicy ?? (() => ({ allow: true })),
       tokenClaims: given.tokenClaims ?? (() => ({})),
       fetchDocument: atMostPerMinute(FETCHES_PER_MINUTE, given.fetchDocument ?? fetchPublicDocument, clock),
-      note: (event, facts) => log.info(facts, event),
+      note,
     };
     const events = startEvents(shared);
 
@@ -120,7 +131,7 @@ export async function startAuthServer(
       let grants: RegisteredGrants = { metadata: {} };
       const provider = createEngine({
         ...shared,
-        clients,
+        clients: [...clients, ...clientsOfGrants(settings)],
         moreMetadata: () => grants.metadata,
         renderError: (ctx, out, error) => fail(log, ctx, out, error),
       });
@@ -132,11 +143,13 @@ export async function startAuthServer(
       });
       provider.use(oneExit(log));
       provider.use(events.middleware);
+      provider.use(federated.routes);
       provider.use(
         interactionRoutes({
           ...shared,
           provider,
-          signInOpen: given.directory !== undefined || settings.evaluationUsers,
+          passwords,
+          federation: federated,
           cookieKeys: () => keys.cookieKeys(),
         }),
       );
