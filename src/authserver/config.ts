@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { Fault } from '../lib/fault.ts';
 import { EventSettings } from './events/settings.ts';
+import { IdentityProviders, OrganisationId } from './federation/settings.ts';
 import { GrantSettings } from './grants/settings.ts';
 
 const LOOPBACK_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
@@ -33,6 +34,8 @@ const TrustedGateway = z.strictObject({
   origin: originText,
   /** Networks in CIDR form that may be dialled although not public, if the gateway has a private address. Loopback needs no entry. */
   allowedNetworks: z.array(z.string().max(64)).max(16).default([]),
+  /** Tokens for its resources go to people of this organisation only. */
+  organisation: OrganisationId.default('default'),
 });
 
 const redirectUri = z
@@ -131,6 +134,8 @@ const Config = z.strictObject({
   trustedGateways: z.array(TrustedGateway).max(64).default([]),
   /** Sign-in against local users of this installation. For evaluation; off by default, loopback issuers only, and marked on the page. */
   evaluationUsers: z.boolean().default(false),
+  /** OpenID Connect and SAML providers that sign people in, and the organisations these are of then. */
+  identityProviders: IdentityProviders,
   /** Added to (or, by the same clientId, instead of) the well-known local clients of `clients.ts`. */
   preregisteredClients: z.array(PreregisteredClient).max(200).default([]),
   clientIdMetadata: z

@@ -49,6 +49,38 @@ const STEPS = [
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX entity_account ON entity (account_id) WHERE account_id IS NOT NULL;
    CREATE INDEX entity_client ON entity (client_id) WHERE client_id IS NOT NULL;`,
+  `CREATE TABLE federated_account (
+     sub TEXT PRIMARY KEY,          -- provider id, a bar, the subject at the provider
+     provider TEXT NOT NULL,
+     organisation TEXT NOT NULL,
+     name TEXT NOT NULL,
+     email TEXT,
+     claims TEXT NOT NULL,          -- JSON: what the provider's settings forward, as of the last sign-in
+     upstream_session TEXT,
+     acr TEXT,
+     amr TEXT NOT NULL,             -- JSON list
+     auth_time INTEGER,             -- seconds; NULL: the provider does not say
+     signed_in_at INTEGER NOT NULL  -- seconds
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX federated_session ON federated_account (provider, upstream_session) WHERE upstream_session IS NOT NULL;
+   CREATE TABLE federation_flow (
+     interaction TEXT PRIMARY KEY,  -- counts only with the browser's signed cookie
+     state TEXT NOT NULL UNIQUE,    -- SHA-256
+     provider TEXT NOT NULL,
+     secret TEXT NOT NULL,          -- JSON: PKCE verifier and nonce, or the id of the AuthnRequest
+     asked TEXT NOT NULL,           -- JSON: what the client asked of the sign-in
+     started_at INTEGER NOT NULL,   -- seconds
+     expires_at INTEGER NOT NULL,   -- seconds
+     answer TEXT                    -- as the provider sent it; deleted with the row when it is read
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX federation_flow_expiry ON federation_flow (expires_at);
+   CREATE TABLE federation_used (
+     id TEXT PRIMARY KEY,           -- SHA-256 of provider and assertion id
+     expires_at INTEGER NOT NULL    -- seconds
+   ) STRICT, WITHOUT ROWID;
+   CREATE INDEX federation_used_expiry ON federation_used (expires_at);`,
+  `ALTER TABLE entity ADD COLUMN user_code TEXT; -- SHA-256 of the code a person types (RFC 8628)
+   CREATE UNIQUE INDEX entity_user_code ON entity (user_code) WHERE user_code IS NOT NULL;`,
 ];
 
 /** @throws Fault `authserver_database_locked` (another process has it), `authserver_database_unusable`. */

@@ -1,5 +1,5 @@
 /**
- * The two steps a person takes: sign in, then allow or deny. Promises: a form counts only from our own origin, with the
+ * The two steps a person takes: sign in (at their provider, or here with a password), then allow or deny. Promises: a form counts only from our own origin, with the
  * interaction's cookie and its form token; nothing is granted that was not shown. Does not check tokens or redirect
  * addresses (the engine did, before it sent the browser here).
  */
@@ -8,12 +8,16 @@ import type { IncomingMessage } from 'node:http';
 import { errors } from 'oidc-provider';
 import type { Client, Provider } from 'oidc-provider';
 import { sameText } from '../lib/bytes.ts';
+import { newId } from '../lib/ids.ts';
 import { isLoopbackHost } from './config.ts';
 import type { Consents } from './consents.ts';
 import { OWN_SCOPES, clientFacts, grantScopes, resourceError, wordsOf } from './engine.ts';
-import { consentPage, formTarget, pageHeaders, signInPage } from './pages.ts';
-import type { OfferedScope, ResourceDirectory } from './resources.ts';
-import type { UserDirectory } from './users.ts';
+import type { FailedSignIn, Federation } from './federation/federation.ts';
+import { mayUse, organisationOfResource } from './federation/organisation.ts';
+import { askedOf } from './federation/step-up.ts';
+import { consentPage, formTarget, pageHeaders, signInFailedPage, signInPage } from './pages.ts';
+import type { OfferedScope, ResourceDirectory, TrustedGateway } from './resources.ts';
+import type { PasswordDirectory, UserDirectory } from './users.ts';
 
 type Middleware = Parameters<Provider['use']>[0];
 type Context = Parameters<Middleware>[0];
@@ -23,62 +27,172 @@ export interface InteractionParts {
   readonly issuer: string;
   readonly provider: Provider;
   readonly directory: UserDirectory;
-  /** False: there is no way to sign in, and the page says so. */
-  readonly signInOpen: boolean;
+  /** Local users; null: nobody signs in with a password here. */
+  readonly passwords: PasswordDirectory | null;
+  readonly federation: Federation;
+  readonly settings: { readonly trustedGateways: readonly TrustedGateway[] };
   readonly resources: ResourceDirectory;
   readonly consents: Consents;
   readonly cookieKeys: () => readonly string[];
   readonly note: (event: string, facts: Record<string, unknown>) => void;
 }
 
-const ROUTE = /^\/interaction\/([\w-]{16,64})$/;
+/** The interaction; `/federation/{provider}`: off to this provider; `/federation`: back from it. */
+const ROUTE = /^\/interaction\/([\w-]{16,64})(\/federation)?(?:(?<=federation)\/([a-z0-9][a-z0-9-]{0,39}))?$/;
 const MAX_FORM_BYTES = 8 * 1_024;
 
 export function interactionRoutes(parts: InteractionParts): Middleware {
   return async (ctx, next) => {
-    const uid = ROUTE.exec(ctx.path)?.[1];
+    const [, uid, federated, providerId] = ROUTE.exec(ctx.path) ?? [];
     if (uid === undefined) return next();
-    if (ctx.method !== 'GET' && ctx.method !== 'HEAD' && ctx.method !== 'POST') return next();
+    const allowed = federated === undefined ? ['GET', 'HEAD', 'POST'] : ['GET'];
+    if (!allowed.includes(ctx.method)) return next();
     const interaction = await parts.provider.interactionDetails(ctx.req, ctx.res);
     if (interaction.uid !== uid) throw new errors.SessionNotFound('another sign-in was started in this browser');
     const client = await parts.provider.Client.find(String(interaction.params['client_id']));
     if (client === undefined) throw new errors.InvalidClient('client is invalid');
-    const step = interaction.prompt.name === 'login' ? signIn : consent;
-    if (step === signIn && !parts.signInOpen) throw new errors.SessionNotFound(SIGN_IN_CLOSED);
-    return step(parts, ctx, interaction, client);
+    if (interaction.prompt.name !== 'login') {
+      // The way back of a sign-in that is done, by the browser's history.
+      if (federated !== undefined) return seeOther(ctx, `/interaction/${uid}`);
+      return consent(parts, ctx, interaction, client);
+    }
+    if (federated === undefined) return signIn(parts, ctx, interaction, client);
+    if (providerId === undefined) return comeBack(parts, ctx, interaction, client);
+    return goToProvider(parts, ctx, interaction, client, providerId);
   };
 }
 
 export const SIGN_IN_CLOSED = 'sign-in is not set up: turn on evaluation users or connect an identity provider';
 
+/** Remembers across the new start of a request that the person asked for another account. It decides nothing. */
+const SWITCH_COOKIE = 'remit_switch';
+
 async function signIn(parts: InteractionParts, ctx: Context, interaction: Interaction, client: Client): Promise<void> {
+  const providers = parts.federation.providersOf(organisationAsked(parts, interaction));
+  if (parts.passwords === null && providers.length === 0) throw new errors.SessionNotFound(SIGN_IN_CLOSED);
   const show = (failed: boolean, username: string): void => {
-    const view = { ...formOf(parts, interaction, 'sign-in'), clientName: clientFacts(client).name, failed, username };
+    const form = formOf(parts, interaction, 'sign-in');
+    const view = {
+      ...form,
+      clientName: clientFacts(client).name,
+      failed,
+      username,
+      passwords: parts.passwords !== null,
+      providers: providers.map(({ id, title }) => ({ title, address: `${form.action}/federation/${id}` })),
+    };
     respond(ctx, interaction, failed ? 400 : 200, signInPage(view));
   };
-  if (ctx.method !== 'POST') return show(false, '');
+  if (ctx.method !== 'POST') {
+    const [only, ...others] = providers;
+    if (only !== undefined && others.length === 0 && parts.passwords === null && ctx.method === 'GET')
+      return goToProvider(parts, ctx, interaction, client, only.id);
+    return show(false, '');
+  }
   const form = await readForm(parts, ctx, interaction, 'sign-in');
-  if (form.get('decision') === 'cancel') return deny(parts, ctx, 'the person did not sign in');
+  const decision = form.get('decision');
+  if (decision === 'cancel') return deny(parts, ctx, 'the person did not sign in');
+  // Where a failed sign-in leads back to the application. What it is told is no secret of anybody's.
+  if (decision === 'temporarily_unavailable' || decision === 'unmet_authentication_requirements')
+    return deny(parts, ctx, TOLD[decision], decision);
+  if (decision === 'access_denied') return deny(parts, ctx, TOLD.access_denied);
+  if (parts.passwords === null) throw new errors.InvalidRequest('nobody signs in with a password here');
   const username = (form.get('username') ?? '').trim();
   const password = form.get('password') ?? '';
   const possible = username.length <= 64 && password.length > 0 && password.length <= 200;
   const person = possible
-    ? await parts.directory.authenticate({ username, password, address: ctx.req.socket.remoteAddress ?? '' })
+    ? await parts.passwords.authenticate({ username, password, address: ctx.req.socket.remoteAddress ?? '' })
     : null;
   if (person === null) {
     parts.note('sign-in refused', { clientId: client.clientId });
     return show(true, username);
   }
-  if (interaction.session?.accountId !== undefined && interaction.session.accountId !== person.sub) {
-    // Somebody else was signed in here: their session ends, this one starts anew.
-    await endSession(parts, ctx, interaction);
-  }
+  if (askedOf(interaction.params).acr.length > 0)
+    return deny(parts, ctx, TOLD.unmet_authentication_requirements, 'unmet_authentication_requirements');
   parts.note('signed in', { sub: person.sub, clientId: client.clientId });
-  const login = { accountId: person.sub, amr: ['pwd'], remember: false };
-  seeOther(
+  return accept(parts, ctx, interaction, { accountId: person.sub, amr: ['pwd'], remember: false });
+}
+
+async function goToProvider(
+  parts: InteractionParts,
+  ctx: Context,
+  interaction: Interaction,
+  client: Client,
+  provider: string,
+): Promise<void> {
+  const organisation = organisationAsked(parts, interaction);
+  const chooseAccount = ctx.cookies.get(SWITCH_COOKIE) !== undefined;
+  if (chooseAccount) ctx.cookies.set(SWITCH_COOKIE, null, switchCookie(parts));
+  const flow = { interaction: interaction.uid, provider, organisation };
+  const began = await parts.federation.begin(flow, askedOf(interaction.params), chooseAccount);
+  if (!began.ok) return signInFailed(parts, ctx, interaction, client, began.error);
+  seeOther(ctx, began.value);
+}
+
+async function comeBack(
+  parts: InteractionParts,
+  ctx: Context,
+  interaction: Interaction,
+  client: Client,
+): Promise<void> {
+  const done = await parts.federation.finish(interaction.uid, organisationAsked(parts, interaction));
+  if (!done.ok) return signInFailed(parts, ctx, interaction, client, done.error);
+  const { person, facts } = done.value;
+  parts.note('signed in', { sub: person.account, clientId: client.clientId, organisation: person.organisation });
+  return accept(parts, ctx, interaction, {
+    accountId: person.account,
+    remember: false,
+    // INVARIANT: never later than the sign-in at the provider. Where that is not known, long ago: no policy may take it for recent.
+    ts: facts.authTime ?? 0,
+    ...(facts.acr !== null && { acr: facts.acr }),
+    ...(facts.amr.length > 0 && { amr: [...facts.amr] }),
+  });
+}
+
+interface Login {
+  readonly accountId: string;
+  readonly remember: false;
+  readonly ts?: number;
+  readonly acr?: string;
+  readonly amr?: string[];
+}
+
+async function accept(parts: InteractionParts, ctx: Context, interaction: Interaction, login: Login): Promise<void> {
+  // Somebody else was signed in here: their session ends, this one starts anew.
+  if (interaction.session?.accountId !== undefined && interaction.session.accountId !== login.accountId)
+    await endSession(parts, ctx, interaction);
+  const result = { login: { ...login } };
+  seeOther(ctx, await parts.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: false }));
+}
+
+/** What the client is told; the person sees the same in a sentence, with a reference to the log line. */
+const TOLD: Readonly<Record<FailedSignIn, string>> = {
+  access_denied: 'the person could not be signed in',
+  temporarily_unavailable: 'the identity provider cannot be reached now; try again',
+  unmet_authentication_requirements: 'the sign-in was not as recent or as strong as was asked for',
+};
+
+function signInFailed(
+  parts: InteractionParts,
+  ctx: Context,
+  interaction: Interaction,
+  client: Client,
+  failed: FailedSignIn,
+): void {
+  const reference = newId('ref');
+  parts.note('sign-in failed', { reference, code: failed, clientId: client.clientId });
+  const form = formOf(parts, interaction, 'sign-in');
+  const clientName = clientFacts(client).name;
+  respond(
     ctx,
-    await parts.provider.interactionResult(ctx.req, ctx.res, { login }, { mergeWithLastSubmission: false }),
+    interaction,
+    failed === 'temporarily_unavailable' ? 503 : 400,
+    signInFailedPage({ ...form, clientName, failed, reference }),
   );
+}
+
+/** The organisation of the server that the token is to be for; the person must be of it. */
+function organisationAsked(parts: InteractionParts, interaction: Interaction): string {
+  return organisationOfResource(parts.settings.trustedGateways, String(interaction.params['resource'])) ?? '';
 }
 
 async function consent(parts: InteractionParts, ctx: Context, interaction: Interaction, client: Client): Promise<void> {
@@ -86,6 +200,11 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
   const person = accountId === undefined ? null : await parts.directory.find(accountId);
   if (accountId === undefined || person === null) throw new errors.SessionNotFound('the person is not signed in');
   const resource = String(interaction.params['resource']);
+  if (!mayUse(parts.settings.trustedGateways, person, resource)) {
+    parts.note('another organisation', { sub: accountId, clientId: client.clientId, resource });
+    // Whoever is signed in stays so, for the servers of their own organisation.
+    return deny(parts, ctx, 'the signed-in person may not use this server');
+  }
   const found = await parts.resources.find(resource);
   if (!found.ok) throw resourceError(found.error);
   // What is shown is what is granted: the scopes asked for that are still offered.
@@ -125,6 +244,7 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
   const form = await readForm(parts, ctx, interaction, 'consent');
   if (form.get('decision') === 'switch') {
     await endSession(parts, ctx, interaction);
+    ctx.cookies.set(SWITCH_COOKIE, '1', switchCookie(parts));
     // Without a session the engine starts the same request again, at the sign-in page.
     return seeOther(
       ctx,
@@ -151,8 +271,24 @@ async function endSession(parts: InteractionParts, ctx: Context, interaction: In
   await interaction.persist();
 }
 
-async function deny(parts: InteractionParts, ctx: Context, description: string): Promise<void> {
-  const result = { error: 'access_denied', error_description: description };
+const switchCookie = (parts: InteractionParts) =>
+  ({
+    path: '/interaction',
+    httpOnly: true,
+    sameSite: 'lax',
+    secure: parts.issuer.startsWith('https:'),
+    maxAge: 600_000,
+    signed: false,
+    overwrite: true,
+  }) as const;
+
+async function deny(
+  parts: InteractionParts,
+  ctx: Context,
+  description: string,
+  error: FailedSignIn = 'access_denied',
+): Promise<void> {
+  const result = { error, error_description: description };
   seeOther(ctx, await parts.provider.interactionResult(ctx.req, ctx.res, result, { mergeWithLastSubmission: false }));
 }
 

@@ -3,6 +3,7 @@
  * its hash in the policy. Everything from outside is escaped and cut. Does not decide anything. One table of pages.
  */
 import { createHash } from 'node:crypto';
+import type { FailedSignIn } from './federation/federation.ts';
 import { markup, shortText, trustedMarkup } from './html.ts';
 import type { Markup } from './html.ts';
 import type { OfferedScope, Risk } from './resources.ts';
@@ -25,6 +26,10 @@ code{font:.9em ui-monospace,SFMono-Regular,Menlo,monospace;overflow-wrap:anywher
 label{display:block;font-weight:600;margin:1rem 0 .25rem}
 input[type=text],input[type=password]{width:100%;padding:.65rem .75rem;font:inherit;color:inherit;background:transparent;border:1px solid var(--soft);border-radius:8px}
 button{font:inherit;font-weight:600;padding:.7rem 1.2rem;border-radius:8px;border:1px solid var(--act);background:var(--act);color:var(--actink);cursor:pointer;min-height:44px}
+a.button{display:inline-flex;align-items:center;justify-content:center;font-weight:600;padding:.7rem 1.2rem;border-radius:8px;border:1px solid var(--act);background:var(--act);color:var(--actink);text-decoration:none;min-height:44px;overflow-wrap:anywhere}
+ul.choices{padding:0;margin:1rem 0}
+ul.choices li{border:0;padding:.3rem 0}
+ul.choices a{width:100%}
 button.quiet{background:transparent;color:var(--ink);border-color:var(--soft)}
 :focus-visible{outline:3px solid var(--act);outline-offset:2px}
 .row{display:flex;flex-wrap:wrap;gap:.75rem;margin-top:1.5rem}
@@ -96,15 +101,44 @@ export interface SignInView {
   /** The last try did not succeed; the reason is nobody's business. */
   readonly failed: boolean;
   readonly username: string;
+  /** The form for local users is shown. */
+  readonly passwords: boolean;
+  /** Links, not forms: what a form leads to must be listed in the policy, and a provider sends people on to places of its own. */
+  readonly providers: readonly { readonly title: string; readonly address: string }[];
 }
 
 export function signInPage(view: SignInView): string {
   const name = shortText(view.clientName, 60);
-  const failed = markup`<p class="bad" role="alert" id="failed">That did not work. Check the user name and password, or wait a few minutes after several attempts.</p>`;
   return page(
     'Sign in',
     markup`<h1>Sign in to continue to ${name}</h1>
-<p class="warn"><strong>Evaluation sign-in: local users of this installation.</strong> For production, connect your identity provider instead.</p>
+${view.providers.length === 0 ? null : providerLinks(view)}
+${view.passwords ? passwordForm(view) : cancelForm(view)}`,
+  );
+}
+
+function providerLinks(view: SignInView): Markup {
+  const links = view.providers.map(
+    ({ title, address }) => markup`<li><a class="button" href="${address}">${shortText(title, 60)}</a></li>
+`,
+  );
+  return markup`<h2 id="with">With your organisation's account</h2>
+<ul class="choices" aria-labelledby="with">
+${links}
+</ul>`;
+}
+
+const cancelForm = (view: SignInView): Markup => markup`<form method="post" action="${view.action}">
+<input type="hidden" name="form_token" value="${view.formToken}">
+<input type="hidden" name="step" value="sign-in">
+<div class="row">
+<button type="submit" name="decision" value="cancel" class="quiet">Cancel</button>
+</div>
+</form>`;
+
+function passwordForm(view: SignInView): Markup {
+  const failed = markup`<p class="bad" role="alert" id="failed">That did not work. Check the user name and password, or wait a few minutes after several attempts.</p>`;
+  return markup`<p class="warn"><strong>Evaluation sign-in: local users of this installation.</strong> For production, connect your identity provider instead.</p>
 ${view.failed ? failed : null}
 <form method="post" action="${view.action}" autocomplete="on">
 <input type="hidden" name="form_token" value="${view.formToken}">
@@ -117,7 +151,44 @@ ${view.failed ? failed : null}
 <button type="submit" name="decision" value="continue">Sign in</button>
 <button type="submit" name="decision" value="cancel" class="quiet" formnovalidate>Cancel</button>
 </div>
-</form>`,
+</form>`;
+}
+
+export interface SignInFailedView {
+  readonly action: string;
+  readonly formToken: string;
+  readonly clientName: string;
+  readonly failed: FailedSignIn;
+  readonly reference: string;
+}
+
+/** One sentence for each kind of failure: what the provider said, and which check it was, stand in the log. */
+const FAILED_WORDS: Readonly<Record<FailedSignIn, string>> = {
+  access_denied:
+    'Your organisation did not sign you in for this server, or what it answered cannot be used. If you have several accounts, try again with the other one.',
+  temporarily_unavailable: 'The sign-in of your organisation cannot be reached right now. Try again in a moment.',
+  unmet_authentication_requirements:
+    'This application asks for a more recent or a stronger sign-in than the one you made. Try again and sign in anew.',
+};
+
+export function signInFailedPage(view: SignInFailedView): string {
+  return page(
+    'Sign-in did not work',
+    markup`<h1>Sign-in did not work</h1>
+<p class="bad" role="alert">${FAILED_WORDS[view.failed]}</p>
+<dl>
+<dt>Code</dt><dd><code>${view.failed}</code></dd>
+<dt>Reference</dt><dd><code>${view.reference}</code></dd>
+</dl>
+<form method="post" action="${view.action}">
+<input type="hidden" name="form_token" value="${view.formToken}">
+<input type="hidden" name="step" value="sign-in">
+<div class="row">
+<a class="button" href="${view.action}">Try again</a>
+<button type="submit" name="decision" value="${view.failed}" class="quiet">Back to ${shortText(view.clientName, 60)}</button>
+</div>
+</form>
+<p><small>Quote the reference when you ask for help.</small></p>`,
   );
 }
 

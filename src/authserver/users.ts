@@ -1,6 +1,6 @@
 /**
- * Sign-in: the directory a person is checked against, as a function type, and the evaluation users that fill it until
- * federation does. Promises: passwords are generated, shown once and kept as scrypt hashes; an unknown name, a wrong
+ * Who people are: the directory that knows somebody by their `sub` (evaluation users and federated accounts both serve
+ * it), and the evaluation users with their passwords. Promises: passwords are generated, shown once and kept as scrypt hashes; an unknown name, a wrong
  * password and a throttled try cost and answer the same. Not meant for production; marked so on the page.
  */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
@@ -12,27 +12,46 @@ import { Fault } from '../lib/fault.ts';
 import { newId } from '../lib/ids.ts';
 import { windowCounter } from './counters.ts';
 import { inTransaction } from './database.ts';
+import type { Forwarded } from './federation/mapping.ts';
 
 export interface SignedInPerson {
   readonly sub: string;
   readonly name: string;
+  /** Empty when it is not known. */
   readonly email: string;
   /** Absent: the only one, `default`. */
   readonly organisation?: string;
   /** Only where the settings say that groups are forwarded. */
   readonly groups?: readonly string[];
+  /** Other claims that the settings forward, for tokens. Registered claims win over them. */
+  readonly forwarded?: Forwarded;
 }
 
 export interface UserDirectory {
+  /** null once the person is gone: their refresh tokens stop working. */
+  find(sub: string): Promise<SignedInPerson | null>;
+}
+
+/** A directory of local users, who have passwords. */
+export interface PasswordDirectory extends UserDirectory {
   /** null for every reason there is not to let this person in: the page must not know which. */
   authenticate(attempt: {
     readonly username: string;
     readonly password: string;
     readonly address: string;
   }): Promise<SignedInPerson | null>;
-  /** null once the person is gone: their refresh tokens stop working. */
-  find(sub: string): Promise<SignedInPerson | null>;
 }
+
+/** Whoever one of the directories knows. A `sub` with a bar is federated and no other has one, so no two know the same. */
+export const anyDirectory = (...directories: readonly UserDirectory[]): UserDirectory => ({
+  find: async (sub) => {
+    for (const directory of directories) {
+      const person = await directory.find(sub);
+      if (person !== null) return person;
+    }
+    return null;
+  },
+});
 
 const NewUser = z.strictObject({
   username: z
@@ -99,7 +118,7 @@ const WINDOW_MS = 15 * 60_000;
 const MAX_FAILURES = { pair: 5, user: 50, address: 50 };
 const MAX_HASHES_AT_ONCE = 8;
 
-export function evaluationDirectory(db: DatabaseSync, clock: Clock): UserDirectory {
+export function evaluationDirectory(db: DatabaseSync, clock: Clock): PasswordDirectory {
   const byName = db.prepare('SELECT sub, name, email, password FROM evaluation_user WHERE username = ?');
   const bySub = db.prepare('SELECT sub, name, email FROM evaluation_user WHERE sub = ?');
   const failures = windowCounter({ windowMs: WINDOW_MS, maxKeys: 10_000, clock });
@@ -134,9 +153,6 @@ export function evaluationDirectory(db: DatabaseSync, clock: Clock): UserDirecto
     },
   };
 }
-
-/** Nobody can sign in. What stands there while evaluation sign-in is off and no federation is configured. */
-export const closedDirectory: UserDirectory = { authenticate: async () => null, find: async () => null };
 
 const person = (row: Record<string, unknown>): SignedInPerson => ({
   sub: String(row['sub']),

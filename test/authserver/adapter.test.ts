@@ -58,7 +58,7 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
           offered: new Map([['x:read', { scope: 'x:read', description: '', risk: null }]]),
         }),
     },
-    directory: { authenticate: async () => person, find: async () => person },
+    directory: { find: async () => person },
     clientPolicy: () => ({ allow: true }),
     tokenClaims: () => ({}),
     fetchDocument: async () => new Response(null, { status: 404 }),

@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shortText } from '../../src/authserver/html.ts';
-import { consentPage, errorPage, formTarget, pageHeaders, signInPage } from '../../src/authserver/pages.ts';
+import { consentPage, errorPage, formTarget, pageHeaders, signInFailedPage, signInPage } from '../../src/authserver/pages.ts';
 import type { ConsentView } from '../../src/authserver/pages.ts';
 
 const consent = (text: string): ConsentView => ({
   action: '/interaction/x',
   formToken: 't',
-  client: { id: text, name: text, vouchedBy: text },
+  client: { id: text, name: text, vouchedBy: text, registeredItself: true },
   redirectHost: text,
   redirectIsLocal: true,
   person: { name: text, email: text },
@@ -20,7 +20,22 @@ const consent = (text: string): ConsentView => ({
 
 const pagesWith = (text: string): string[] => [
   consentPage(consent(text)),
-  signInPage({ action: '/interaction/x', formToken: 't', clientName: text, failed: true, username: text }),
+  signInPage({
+    action: '/interaction/x',
+    formToken: 't',
+    clientName: text,
+    failed: true,
+    username: text,
+    passwords: true,
+    providers: [{ title: text, address: '/interaction/x/federation/okta' }],
+  }),
+  signInFailedPage({
+    action: '/interaction/x',
+    formToken: 't',
+    clientName: text,
+    failed: 'access_denied',
+    reference: 'ref_1',
+  }),
   errorPage({ title: text, text, code: text, reference: 'ref_1' }),
 ];
 
