@@ -16,7 +16,7 @@ import { refuse } from './refusal.ts';
 import type { GrantParts, TokenRequest } from './request.ts';
 import { askedScopes, findResource } from './request.ts';
 import type { IdentityProvider } from './settings.ts';
-import { isName, isTime, readScopes, theOnly } from './signed-text.ts';
+import { isName, isTime, readScopes, textOf, theOnly } from './signed-text.ts';
 import type { SignedText } from './signed-text.ts';
 
 export const ID_JAG = 'oauth-id-jag+jwt';
@@ -124,7 +124,7 @@ export async function decideIdentityAssertion(
   const problem = identityAssertionProblem({ type: read.type, claims, rule, issuer, clientId, now, asked });
   if (problem !== null) return refuse('invalid_grant', problem);
 
-  const account = `${rule.id}|${String(claims[rule.subjectClaim])}`;
+  const account = `${rule.id}|${textOf(claims[rule.subjectClaim])}`;
   request.seen['sub'] = account;
   const bound = isJsonObject(claims['cnf']) ? claims['cnf']['jkt'] : undefined;
   if (bound !== undefined && bound !== proof?.thumbprint) return refuse('invalid_grant', 'key_not_proved');
@@ -143,9 +143,9 @@ export async function decideIdentityAssertion(
   // Last, so that a refused try does not spend it. INVARIANT: between this and the token nothing is decided any more.
   if (!rule.unsafeAcceptAgain) {
     const expiresAt = Number(claims['exp']) + rule.clockSkewSeconds;
-    if (!(await parts.used.use(rule.issuer, String(claims['jti']), expiresAt))) return refuse('invalid_grant', 'used');
+    if (!(await parts.used.use(rule.issuer, textOf(claims['jti']), expiresAt))) return refuse('invalid_grant', 'used');
   }
-  request.seen['assertion'] = sha256Hex(String(claims['jti'])).slice(0, 16);
+  request.seen['assertion'] = sha256Hex(textOf(claims['jti'])).slice(0, 16);
   const lifetimeSeconds = parts.settings.lifetimes.accessSeconds;
   const { acr, amr, auth_time: authTime } = claims;
   return ok({

@@ -45,6 +45,9 @@ export async function signatureHolds(text: string, key: KeyObject, algorithm: st
 export const isName = (value: Json | undefined): value is string =>
   typeof value === 'string' && value !== '' && value.length <= 512 && !/\p{Cc}/u.test(value);
 
+/** A text that was checked before; of anything else nothing. */
+export const textOf = (value: Json | undefined): string => (typeof value === 'string' ? value : '');
+
 /** Seconds since the epoch. */
 export const isTime = (value: Json | undefined): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value > 0;

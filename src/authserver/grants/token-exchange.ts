@@ -13,7 +13,7 @@ import type { Decision } from './refusal.ts';
 import { refuse } from './refusal.ts';
 import type { GrantParts, TokenRequest } from './request.ts';
 import { askedScopes, findResource, grantHandler, settleAll } from './request.ts';
-import { isName, isTime, readScopes, readSignedText, signatureHolds } from './signed-text.ts';
+import { isName, isTime, readScopes, readSignedText, signatureHolds, textOf } from './signed-text.ts';
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
@@ -86,7 +86,7 @@ function actors(act: Json | undefined): readonly string[] | null {
 /** The taker, then everybody before: the client of the subject token too, which stands in no `act` when it was the first. */
 export function chainWith(taker: string, claims: Readonly<Record<string, Json | undefined>>): JsonObject {
   const before = actors(claims['act']) ?? [];
-  const giver = String(claims['client_id']);
+  const giver = textOf(claims['client_id']);
   const chain = [taker, ...(before[0] === giver ? before : [giver, ...before])];
   return chain.reduceRight<JsonObject>(
     (inner, sub) => (Object.keys(inner).length === 0 ? { sub } : { sub, act: inner }),
@@ -100,13 +100,13 @@ export function tokenExchange(parts: GrantParts) {
     const subject = await readSubject(parts, request, proof, maxDepth);
     if (!subject.ok) return subject;
     const claims = subject.value;
-    const giver = String(claims['client_id']);
+    const giver = textOf(claims['client_id']);
     request.seen['sub'] = claims['sub'];
     request.seen['from'] = giver;
 
     const own = rules.filter(({ client, from }) => client === request.clientId && from.includes(giver));
     if (own.length === 0) return refuse('unauthorized_client', 'no_rule');
-    const resource = await findResource(parts, request.param('resource') ?? String(claims['aud']));
+    const resource = await findResource(parts, request.param('resource') ?? textOf(claims['aud']));
     if (!resource.ok) return resource;
     const to = own.flatMap((rule) => rule.to).filter((one) => one.resource === resource.value.resource);
     if (to.length === 0) return refuse('invalid_target', 'resource_not_allowed');
@@ -118,12 +118,12 @@ export function tokenExchange(parts: GrantParts) {
 
     const { grant_id: grantId, sid, org, acr, amr, auth_time: authTime } = claims;
     return ok({
-      accountId: String(claims['sub']),
+      accountId: textOf(claims['sub']),
       client: request.ctx.oidc.client!,
       resource: resource.value,
       scopes: scopes.value,
       lifetimeSeconds: Math.min(parts.settings.lifetimes.accessSeconds, Number(claims['exp']) - request.now),
-      grantId: String(grantId),
+      grantId: textOf(grantId),
       sessionId: isName(sid) ? sid : null,
       claims: {
         act: chainWith(request.clientId, claims),
@@ -175,11 +175,11 @@ async function readSubject(
   const problem = subjectTokenProblem({ type, claims, issuer, clientId, now, maxDepth, proof });
   if (problem !== null) return wrong(problem);
   const voided = parts.endings.isVoid({
-    jti: String(claims['jti']),
+    jti: textOf(claims['jti']),
     iat: Number(claims['iat']),
-    sub: String(claims['sub']),
-    clientId: String(claims['client_id']),
-    grantId: String(claims['grant_id']),
+    sub: textOf(claims['sub']),
+    clientId: textOf(claims['client_id']),
+    grantId: textOf(claims['grant_id']),
     sid: isName(claims['sid']) ? claims['sid'] : null,
   });
   return voided ? wrong('ended') : ok(claims);

@@ -12,7 +12,7 @@ import { refuse } from './refusal.ts';
 import type { GrantParts, TokenRequest } from './request.ts';
 import { askedScopes, findResource, mayCome, settleAll } from './request.ts';
 import type { WorkloadIssuer, WorkloadRule } from './settings.ts';
-import { isName, isTime, theOnly } from './signed-text.ts';
+import { isName, isTime, textOf, theOnly } from './signed-text.ts';
 import type { SignedText } from './signed-text.ts';
 
 /** In the engine, what has no registration stands under this id. Nobody can use it but through this file. */
@@ -129,7 +129,7 @@ export async function decideWorkload(
   if (rule.reuse === 'once') {
     // Last, so that a refused try does not spend it.
     const expiresAt = Number(claims['exp']) + rule.clockSkewSeconds;
-    if (!(await parts.used.use(rule.issuer, String(claims['jti']), expiresAt))) return refuse('invalid_grant', 'used');
+    if (!(await parts.used.use(rule.issuer, textOf(claims['jti']), expiresAt))) return refuse('invalid_grant', 'used');
   } else {
     // What can be shown again must not outlive itself through us.
     if (left < 1) return refuse('invalid_grant', 'expired');
