@@ -674,7 +674,7 @@ export async function startRig(options: RigOptions = {}) {
         return (result['tools'] as JsonObject[]).map(({ name }) => name as string);
       },
       /** One request of a person under /api/v1 of the admin plane. */
-      admin(person: string, method: string, path: string, body?: JsonObject): Promise<Answer> {
+      admin(person: string, method: string, path: string, body?: JsonObject, more: Headers = {}): Promise<Answer> {
         if (!adminPlane) throw new Error('start the rig with admin: true');
         const bearer = issuer.mint({
           sub: `${person}@corp`,
@@ -683,7 +683,7 @@ export async function startRig(options: RigOptions = {}) {
           scope: 'admin:read admin:write',
         });
         const json = body === undefined ? {} : { 'content-type': 'application/json' };
-        const headers = { authorization: `Bearer ${bearer}`, ...json };
+        const headers = { authorization: `Bearer ${bearer}`, ...json, ...more };
         return send(
           method,
           `/api/v1${path}`,
