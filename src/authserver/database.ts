@@ -81,6 +81,24 @@ const STEPS = [
    CREATE INDEX federation_used_expiry ON federation_used (expires_at);`,
   `ALTER TABLE entity ADD COLUMN user_code TEXT; -- SHA-256 of the code a person types (RFC 8628)
    CREATE UNIQUE INDEX entity_user_code ON entity (user_code) WHERE user_code IS NOT NULL;`,
+  `CREATE TABLE event_outbox (
+     id INTEGER PRIMARY KEY AUTOINCREMENT,
+     peer TEXT NOT NULL,            -- issuer of the gateway that is told
+     jti TEXT NOT NULL,
+     event TEXT NOT NULL,           -- JSON: the claims that say what happened
+     created_at INTEGER NOT NULL    -- ms
+   ) STRICT;
+   CREATE INDEX event_outbox_peer ON event_outbox (peer, id);
+   CREATE TABLE event_seen (
+     id TEXT PRIMARY KEY,           -- SHA-256 of gateway and jti
+     forget_at INTEGER NOT NULL     -- seconds
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE event_disabled (
+     sub TEXT NOT NULL,
+     told_by TEXT NOT NULL,         -- issuer of the gateway that reported this person inactive
+     since INTEGER NOT NULL,        -- seconds
+     PRIMARY KEY (sub, told_by)
+   ) STRICT, WITHOUT ROWID;`,
 ];
 
 /** @throws Fault `authserver_database_locked` (another process has it), `authserver_database_unusable`. */
