@@ -24,6 +24,7 @@ import { endings } from './endings.ts';
 import type { Endings } from './endings.ts';
 import { createEngine } from './engine.ts';
 import type { ClientPolicy, TokenClaims } from './engine.ts';
+import { disabledAccounts, enabledOnly } from './events/accounts.ts';
 import { startEvents } from './events/start.ts';
 import { fail, logEvents, oneExit } from './failure.ts';
 import { federation } from './federation/federation.ts';
@@ -119,7 +120,10 @@ export async function startAuthServer(
       consents: consents(db, clock),
       endings: ends,
       resources: resourceDirectory({ issuer, gateways: settings.trustedGateways }),
-      directory: anyDirectory(...(passwords === null ? [] : [passwords]), federated.accounts),
+      directory: enabledOnly(
+        anyDirectory(...(passwords === null ? [] : [passwords]), federated.accounts),
+        disabledAccounts(db, clock),
+      ),
       clientPolicy: given.clientPolicy ?? (() => ({ allow: true })),
       tokenClaims: given.tokenClaims ?? (() => ({})),
       fetchDocument: atMostPerMinute(FETCHES_PER_MINUTE, given.fetchDocument ?? fetchPublicDocument, clock),
