@@ -66,6 +66,7 @@ export interface Call {
   readonly headers: NodeJS.Dict<string | string[]>;
   readonly rawHeaders: readonly string[];
   readonly rawUrl: string;
+  readonly httpMethod: string;
   readonly inflight: Inflight;
   /** The way to the client before the reply. */
   readonly outlet: Outlet;

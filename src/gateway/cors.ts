@@ -13,6 +13,7 @@ const ALLOWED = [
   'Mcp-Name',
   'Mcp-Session-Id',
   'Last-Event-ID',
+  'DPoP',
 ];
 /** Headers that mirror arguments have names of the tool's making; a wildcard would not cover them beside Authorization. */
 const MIRRORED = /^mcp-param-[!#$%&'*+.^_`|~0-9a-z-]{1,128}$/;
@@ -34,6 +35,6 @@ export function corsHeaders(
     Vary: 'Origin, Access-Control-Request-Headers',
     'Access-Control-Allow-Methods': 'GET, POST, DELETE',
     'Access-Control-Allow-Headers': [...ALLOWED, ...mirrored].join(', '),
-    'Access-Control-Expose-Headers': 'WWW-Authenticate, Mcp-Session-Id, Retry-After',
+    'Access-Control-Expose-Headers': 'WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, Retry-After',
   };
 }

@@ -11,7 +11,8 @@ export type Denial =
   | { readonly reason: 'token_missing' }
   | { readonly reason: 'token_malformed' }
   | { readonly reason: 'token_in_url' }
-  | { readonly reason: 'token_invalid'; readonly problem: string }
+  /** `nonce`: what the next proof of possession must carry. */
+  | { readonly reason: 'token_invalid'; readonly problem: string; readonly nonce?: string }
   | { readonly reason: 'keys_unavailable'; readonly problem: string }
   // the message itself
   | { readonly reason: 'message_refused'; readonly error: WireError }
@@ -23,6 +24,8 @@ export type Denial =
   | { readonly reason: 'locked'; readonly lock: string; readonly on: 'server' | 'tool' }
   | { readonly reason: 'server_unknown' }
   | { readonly reason: 'server_not_enabled'; readonly state: string }
+  /** The server takes only tokens that are bound to a key, and this one is not (AN-13). */
+  | { readonly reason: 'proof_required' }
   | { readonly reason: 'session_unknown' }
   | { readonly reason: 'session_of_another'; readonly owner: string }
   | { readonly reason: 'state_invalid'; readonly error: WireError }

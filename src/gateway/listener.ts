@@ -7,6 +7,7 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { PROOF_ALGORITHMS } from '../identity/dpop.ts';
 import { metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
 import { bag } from '../lib/bag.ts';
 import type { Place } from '../lib/bag.ts';
@@ -28,6 +29,7 @@ import { bodiless, refuseUnread } from './edge.ts';
 import type { Inflight } from './inflight.ts';
 import { CLOSED, MAX_UNREAD, httpOutlet } from './outlet.ts';
 import type { HttpOutlet, Outlet } from './outlet.ts';
+import { wantsProof } from './proofs.ts';
 import { refuseWith } from './refuse.ts';
 import { openSse, postSse } from './sse-endpoint.ts';
 import { callLog } from './streams.ts';
@@ -315,6 +317,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       headers: request.headers,
       rawHeaders: request.rawHeaders,
       rawUrl: request.url ?? '/',
+      httpMethod: request.method ?? '',
       inflight: deps.inflight.open(id, timeoutMs),
       snapshot: deps.snapshot(),
       facts: {},
@@ -344,6 +347,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       authorizationServers: deps.issuers,
       scopesSupported: deps.defaultScopes(name),
       scopes: deps.scopesOf(name),
+      proofs: { algorithms: PROOF_ALGORITHMS, required: wantsProof(deps.snapshot(), name) },
     });
     write(response, {
       status: 200,

@@ -12,6 +12,7 @@ import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import type { CallMeasure } from './telemetry.ts';
+import { proofAlgorithms } from './proofs.ts';
 import { toReply } from './wire.ts';
 import type { Reply } from './wire.ts';
 
@@ -74,6 +75,7 @@ export async function refuse(
     metadataUrl: call.endpoint.metadataUrl,
     defaultScopes: deps.defaultScopes(call.endpoint.server),
     aggregate: call.endpoint.server === null,
+    proofAlgorithms: proofAlgorithms(call),
     sessionSent: call.headers['mcp-session-id'] !== undefined,
   });
 }

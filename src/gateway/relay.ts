@@ -183,6 +183,7 @@ function callOf(letter: Retry, deps: AnswerDeps & { readonly callTimeoutMs: numb
     headers,
     rawHeaders: [],
     rawUrl: '',
+    httpMethod: 'POST',
     inflight: deps.inflight.open(letter.call.id, deps.callTimeoutMs),
     snapshot: deps.snapshot(),
     facts,

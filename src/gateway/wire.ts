@@ -59,21 +59,30 @@ export interface RefusalFacts {
   readonly defaultScopes: readonly string[];
   /** The message came to the aggregate, where a server is part of a name. */
   readonly aggregate: boolean;
+  /** What a proof of possession may be signed with, where the challenge asks for one; null: a bearer token will do. */
+  readonly proofAlgorithms: readonly string[] | null;
   /** The client sent a session id (legacy). */
   readonly sessionSent: boolean;
 }
 
 export function toReply(denial: Denial, facts: RefusalFacts): Reply {
-  const { id, ref, metadataUrl } = facts;
+  const { id, ref, metadataUrl, proofAlgorithms } = facts;
   const error = (httpStatus: number, code: number, message: string, headers?: Record<string, string>): Reply => ({
     kind: 'error',
     error: { httpStatus, id, code, message: `${message} Reference: ${ref}`, data: { reference: ref } },
     ...(headers && { headers }),
   });
-  const unauthenticated = (presented: boolean, message: string): Reply =>
-    error(401, REMIT_CODES.unauthenticated, message, {
-      'WWW-Authenticate': challenge401({ metadataUrl, scope: facts.defaultScopes.join(' '), presented }),
+  const unauthenticated = (presented: boolean, message: string, proof?: { readonly nonce?: string }): Reply => {
+    const why = proof && {
+      problem: 'proof' as const,
+      error: proof.nonce === undefined ? ('invalid_dpop_proof' as const) : ('use_dpop_nonce' as const),
+    };
+    const scope = facts.defaultScopes.join(' ');
+    return error(401, REMIT_CODES.unauthenticated, message, {
+      'WWW-Authenticate': challenge401({ metadataUrl, scope, presented, proofAlgorithms, ...why }),
+      ...(proof?.nonce !== undefined && { 'DPoP-Nonce': proof.nonce }),
     });
+  };
   /** A refusal the model may read, where the method has results for that. */
   const refused = (message: string): Reply =>
     facts.family === 'call' && id !== null
@@ -100,6 +109,12 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
       return unauthenticated(false, 'Sign in first: this server needs an access token.');
     case 'token_malformed':
     case 'token_invalid':
+      if (denial.reason === 'token_invalid' && denial.problem.startsWith('proof:'))
+        return unauthenticated(
+          true,
+          'The proof of possession is not valid for this request. Make a new one for every request.',
+          { ...(denial.nonce !== undefined && { nonce: denial.nonce }) },
+        );
       return unauthenticated(true, 'The access token is not valid here. Get a new one from the authorization server.');
     case 'token_in_url':
       return unauthenticated(
@@ -168,6 +183,8 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'server_not_enabled':
       if (facts.aggregate) return unknownTool();
       return error(403, REMIT_CODES.refused, 'This server is not in service. Ask its owner, quoting the reference.');
+    case 'proof_required':
+      return unauthenticated(true, 'This server takes only access tokens that are bound to a key. Get one with DPoP.');
     case 'session_unknown':
       return withReference(facts.sessionSent ? sessionNotFound(id) : sessionRequired(id), ref);
     case 'session_of_another':
@@ -210,6 +227,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
             metadataUrl,
             scopes: denial.scopes,
             description: 'This operation needs more scope',
+            proofAlgorithms,
           }),
         },
       );
@@ -234,7 +252,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
         401,
         REMIT_CODES.unauthenticated,
         `This needs a fresh sign-in or a second factor. Sign in again${denial.maxAgeSeconds === null ? '' : `, at most ${denial.maxAgeSeconds} s before the call`}.`,
-        { 'WWW-Authenticate': challengeStepUp({ metadataUrl, ...denial }) },
+        { 'WWW-Authenticate': challengeStepUp({ metadataUrl, proofAlgorithms, ...denial }) },
       );
 
     case 'rate_limited':

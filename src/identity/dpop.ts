@@ -22,8 +22,6 @@ export interface Possession {
 }
 
 export interface ProofSettings {
-  /** Default: ES256, RS256, PS256, EdDSA. */
-  readonly algorithms?: readonly TokenAlgorithm[];
   /** How far `iat` may lie from now, either way. Default 300. */
   readonly windowSeconds?: number;
   /** Demand a nonce of this node in every proof. Default false. */
@@ -33,18 +31,18 @@ export interface ProofSettings {
   readonly perKey?: number;
 }
 
+/** What proofs may be signed with; metadata and challenges name them. */
 export const PROOF_ALGORITHMS: readonly TokenAlgorithm[] = ['ES256', 'RS256', 'PS256', 'EdDSA'];
 const NONCE_MS = 150_000;
 const MAX_JTI = 256;
 
 export interface ProofChecker {
-  readonly algorithms: readonly TokenAlgorithm[];
   /** Null: the holder of the key with this thumbprint made this request. Never rejects. */
   check(request: Possession, token: string, thumbprint: string): Promise<TokenProblem | null>;
 }
 
 export function proofChecker(clock: Clock, settings: ProofSettings = {}): ProofChecker {
-  const { algorithms = PROOF_ALGORITHMS, windowSeconds = 300, nonces = false } = settings;
+  const { windowSeconds = 300, nonces = false } = settings;
   const memory = proofMemory({
     clock,
     // One that came with the latest `iat` we take can come again until that moment has passed the window, too.
@@ -69,7 +67,7 @@ export function proofChecker(clock: Clock, settings: ProofSettings = {}): ProofC
     const { header, claims } = read.value;
     const { alg: algorithm, jwk } = header;
     if (header['typ'] !== 'dpop+jwt') return 'type';
-    if (typeof algorithm !== 'string' || !isTokenAlgorithm(algorithm) || !algorithms.includes(algorithm))
+    if (typeof algorithm !== 'string' || !isTokenAlgorithm(algorithm) || !PROOF_ALGORITHMS.includes(algorithm))
       return 'algorithm';
     const key = readPublicJwk(jwk);
     if (key?.keyType !== KEY_TYPES[algorithm]) return 'key';
@@ -101,7 +99,6 @@ export function proofChecker(clock: Clock, settings: ProofSettings = {}): ProofC
   }
 
   return {
-    algorithms,
     check(request, token, thumbprint) {
       // A batch, or a request that waits for room, is asked about more than once.
       const before = asked.get(request.rawHeaders);

@@ -79,6 +79,8 @@ export const Server = z.strictObject({
   extensions: z.array(z.enum(EXTENSIONS)).default([]),
   /** `person`: nobody shares a connection, and so no process, session or state of the server, with anybody else. */
   connections: z.enum(['shared', 'person']).default('shared'),
+  /** `dpop`: only tokens that are bound to a key, with a proof of its possession for every request (AN-13). */
+  tokens: z.enum(['bearer', 'dpop']).default('bearer'),
   /** Serves clients of 2024-11-05 over HTTP+SSE as well. */
   clientsOverSse: z.boolean().default(false),
 });

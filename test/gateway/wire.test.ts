@@ -18,6 +18,7 @@ const FACTS: RefusalFacts = {
   metadataUrl: METADATA,
   defaultScopes: ['notes:read'],
   aggregate: false,
+  proofAlgorithms: null,
   sessionSent: true,
 };
 
@@ -215,6 +216,10 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     denial: { reason: 'server_not_enabled', state: 'retired-secret' },
     ...refused('This server is not in service. Ask its owner, quoting the reference.'),
     reason: 'server_not_enabled:retired-secret',
+  },
+  proof_required: {
+    denial: { reason: 'proof_required' },
+    ...signIn('This server takes only access tokens that are bound to a key. Get one with DPoP.'),
   },
   session_unknown: {
     denial: { reason: 'session_unknown' },
@@ -466,5 +471,41 @@ describe('variants', () => {
       kind: 'error',
       error: { httpStatus: 403, id: null },
     });
+  });
+});
+
+describe('a challenge for a proof of possession', () => {
+  const facts: RefusalFacts = { ...FACTS, proofAlgorithms: ['ES256', 'EdDSA'] };
+  const header = (denial: Denial, name: string): string | undefined => {
+    const reply = toReply(denial, facts);
+    return reply.kind === 'accepted' ? undefined : reply.headers?.[name];
+  };
+  const rest = `resource_metadata="${METADATA}", scope="notes:read"`;
+
+  test.each<[Denial, string]>([
+    [{ reason: 'token_missing' }, `DPoP algs="ES256 EdDSA", ${rest}`],
+    [
+      { reason: 'proof_required' },
+      `DPoP algs="ES256 EdDSA", error="invalid_token", error_description="The access token is not valid", ${rest}`,
+    ],
+    [
+      { reason: 'token_invalid', problem: 'proof:replayed' },
+      `DPoP algs="ES256 EdDSA", error="invalid_dpop_proof", error_description="The proof of possession is not valid for this request", ${rest}`,
+    ],
+    [
+      { reason: 'token_invalid', problem: 'proof:nonce', nonce: 'n-1' },
+      `DPoP algs="ES256 EdDSA", error="use_dpop_nonce", error_description="The proof of possession is not valid for this request", ${rest}`,
+    ],
+    [
+      { reason: 'scope_missing', scopes: ['notes:write'] },
+      `DPoP algs="ES256 EdDSA", error="insufficient_scope", scope="notes:write", resource_metadata="${METADATA}", error_description="This operation needs more scope"`,
+    ],
+  ])('names the algorithms: %j', (denial, challenge) => {
+    expect(header(denial, 'WWW-Authenticate')).toBe(challenge);
+  });
+
+  test('brings the nonce that the next proof must carry, and only then', () => {
+    expect(header({ reason: 'token_invalid', problem: 'proof:nonce', nonce: 'n-1' }, 'DPoP-Nonce')).toBe('n-1');
+    expect(header({ reason: 'token_invalid', problem: 'proof:time' }, 'DPoP-Nonce')).toBeUndefined();
   });
 });

@@ -2,6 +2,7 @@
  * The addressed server is registered, enabled and not locked. Nothing is forwarded to anything else (NH-02).
  * On the aggregate a message that names no server passes here without one: lists ask every server, an item without a server is unknown.
  */
+import { known } from '../call.ts';
 import { PASS, deny, guard, learn } from '../guard.ts';
 import { lockOn } from '../standing.ts';
 
@@ -18,6 +19,9 @@ export const serverIsEnabled = guard<number>({
     if (server.record.state !== 'enabled') return deny({ reason: 'server_not_enabled', state: server.record.state });
     const lock = lockOn(snapshot, { server: server.id }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'server' });
+    // AN-13: a token that anybody could have taken opens nothing here. Where names carry the server there is then no such name.
+    if (server.record.tokens === 'dpop' && !known(call, 'caller').keyThumbprint)
+      return deny({ reason: endpoint.server === null ? 'tool_unknown' : 'proof_required' });
     return learn({ server });
   },
 });
