@@ -83,11 +83,12 @@ export interface AuthorizeOptions {
 }
 
 export async function startFixture(
-  change: Partial<AuthServerConfig> = {},
+  given: Partial<AuthServerConfig> | ((gateway: FakeGateway) => Partial<AuthServerConfig>) = {},
   parts: AuthServerParts = {},
 ): Promise<Fixture> {
   const dataDir = mkdtempSync(join(tmpdir(), 'remit-authserver-'));
   const gateway = await fakeGateway();
+  const change = typeof given === 'function' ? given(gateway) : given;
   const log: string[] = [];
   const sink = new Writable({
     write: (chunk: Buffer, _encoding, done) => {

@@ -7,7 +7,6 @@ import type { Json, JsonObject } from '../../lib/json.ts';
 import { isJsonObject } from '../../lib/json.ts';
 import { ok } from '../../lib/result.ts';
 import { sha256Hex } from '../../lib/bytes.ts';
-import { grantScopes } from '../engine.ts';
 import type { ProtectedResource } from '../resources.ts';
 import type { Issuance } from './issue.ts';
 import type { Proof } from './proof.ts';
@@ -185,6 +184,6 @@ async function saveGrant(
 ): Promise<string> {
   const lasts = { expiresIn: settings.lifetimes.accessSeconds + 60 };
   const grant = new provider.Grant({ accountId, clientId, ...lasts });
-  grantScopes(grant, resource.resource, scopes);
+  grant.addResourceScope(resource.resource, scopes.join(' '));
   return grant.save();
 }
