@@ -1,6 +1,6 @@
 /**
  * A self-signed certificate made on the spot, so that no private key lies in the repository and no openssl is needed.
- * P-256, valid for one day around now. Trust it by putting `cert` into the client's list of authorities. Tests only.
+ * P-256 (or RSA 2048), valid for one day around now. Trust it by putting `cert` into the client's list of authorities. Tests only.
  */
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import { isIP } from 'node:net';
@@ -10,9 +10,16 @@ export interface TestCertificate {
   readonly key: string;
 }
 
-export function selfSigned(name: string): TestCertificate {
-  const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const algorithm = sequence(oid([42, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])); // ecdsa-with-SHA256
+/** RSA where a standard of its time knows nothing else. */
+export function selfSigned(name: string, kind: 'ec' | 'rsa' = 'ec'): TestCertificate {
+  const { publicKey, privateKey } =
+    kind === 'ec'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const algorithm =
+    kind === 'ec'
+      ? sequence(oid([42, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])) // ecdsa-with-SHA256
+      : sequence(oid([42, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 11]), der(0x05)); // sha256WithRSAEncryption
   const subject = sequence(der(0x31, sequence(oid([0x55, 4, 3]), der(0x0c, Buffer.from(name)))));
   const altName = isIP(name) === 4 ? der(0x87, Buffer.from(name.split('.').map(Number))) : der(0x82, Buffer.from(name));
   const extension = sequence(oid([0x55, 0x1d, 0x11]), der(0x04, sequence(altName)));
