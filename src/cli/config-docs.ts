@@ -27,7 +27,7 @@ export function keyRows(): readonly KeyRow[] {
     for (const [name, value] of Object.entries(schema.properties ?? {})) {
       if (typeof value === 'boolean') continue;
       const key = prefix === '' ? name : `${prefix}.${name}`;
-      const section = value.type === 'object' && value.properties !== undefined && name !== 'url';
+      const section = value.type === 'object' && value.properties !== undefined && !('secret' in value.properties);
       rows.push({
         key,
         type: typeText(value),
@@ -83,7 +83,7 @@ export function configurationTables(): string {
   const head = '| key | value | default | what it does, and what changes with it |\n|---|---|---|---|';
   return [...groups]
     .map(([name, members]) => {
-      const intro = members.find((row) => row.section);
+      const intro = members.find((row) => row.section && row.key === name);
       const title = name === '' ? '### Top level' : `### \`${name.replace('[]', '')}\``;
       const body = members.filter((row) => !row.section).map(line);
       return [title, '', ...(intro === undefined ? [] : [intro.says, '']), head, ...body].join('\n');
@@ -114,7 +114,7 @@ function typeText(schema: Schema): string {
   if (schema.properties !== undefined && 'secret' in schema.properties)
     return 'a secret reference: `{ secret: env:NAME }` or `{ secret: file:PATH }`';
   if (schema.type === 'array') {
-    return isSchema(schema.items) && schema.items.properties === undefined
+    return isSchema(schema.items) && typeText(schema.items) !== 'a section'
       ? `a list of ${typeText(schema.items)}`
       : 'a list of sections';
   }
@@ -123,6 +123,7 @@ function typeText(schema: Schema): string {
   if (schema.type === 'integer' || schema.type === 'number')
     return `a whole number from ${schema.minimum ?? 0} to ${schema.maximum ?? ''}`;
   if (schema.format === 'uri') return 'an http(s) URL';
+  if (schema.anyOf?.some((one) => isSchema(one) && one.properties !== undefined)) return 'a section';
   if (schema.anyOf !== undefined) return 'a network such as 10.0.0.0/8';
   return 'text';
 }

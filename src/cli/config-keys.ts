@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { NEW_AGENTS } from '../directory/records.ts';
+import { PROFILES, TOKEN_TYPES } from '../identity/issuer-rule.ts';
 import { SecretRef, ServerId } from '../inventory/records.ts';
 
 /** Asymmetric algorithms only: a shared-key algorithm would let every verifier mint tokens. */
@@ -31,6 +32,14 @@ const HostHeader = z
     'use host or host:port in lower case, without scheme or path',
   );
 const Cidr = z.union([z.cidrv4(), z.cidrv6()]);
+const ClaimName = z.string().min(1).max(200);
+const claimNames = (max: number) => z.array(ClaimName).max(max);
+/** Holds when the claim is there, is this text, or is not there. */
+const ClaimTest = z.union([
+  z.strictObject({ claim: ClaimName, equals: z.string().min(1).max(500).exactOptional() }),
+  z.strictObject({ claim: ClaimName, absent: z.literal(true) }),
+]);
+const Audience = z.string().min(1).max(500);
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const count = (min: number, max: number) => z.number().int().min(min).max(max);
 
@@ -93,6 +102,46 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'Client ids by which people use the admin API. Each becomes an active agent of every issuer at start, unless it has a record already.',
         ),
+      signIn: z
+        .strictObject({
+          maxAgeSeconds: count(60, 2_592_000)
+            .default(43_200)
+            .describe(
+              'A person who signed in longer ago signs in again before the admin API answers, to read as well.',
+            ),
+          sensitiveMaxAgeSeconds: count(60, 2_592_000)
+            .default(900)
+            .describe(
+              'The same for what has consequences: roles, groups, mappings, agents, policies in force, locks lifted, tools approved, servers enabled. `remit` asks the person again by itself.',
+            ),
+          acrValues: z
+            .array(
+              z
+                .string()
+                .regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,255}$/, 'use printable characters without spaces and quotes'),
+            )
+            .max(8)
+            .default(['http://schemas.openid.net/pape/policies/2007/06/multi-factor'])
+            .describe(
+              'What the authorization server is asked for where a second factor is needed (`acr_values`). A token whose `acr` is one of them has it; so has one whose `amr` names `mfa` or methods of two kinds (RFC 8176).',
+            ),
+          unsafeNoSecondFactor: z
+            .boolean()
+            .default(false)
+            .describe('true: a password alone is enough to administer. For evaluation; `remit up` sets it.'),
+          unsafeIssuedAtAsSignIn: z
+            .boolean()
+            .default(false)
+            .describe(
+              'true: a token without `auth_time` counts as signed in when it was issued. For an issuer that does not say when people signed in; a refreshed token then looks recent for ever.',
+            ),
+          unsafeBreakGlassWithoutSecondFactor: z
+            .boolean()
+            .default(false)
+            .describe('true: break-glass accounts need no second factor. Every use raises an alarm all the same.'),
+        })
+        .prefault({})
+        .describe('How somebody must have signed in to use the admin API (ID-07).'),
     })
     .prefault({})
     .describe('The listener for the admin API, health checks and the console.'),
@@ -118,14 +167,138 @@ export const ConfigSchema = z.strictObject({
         issuer: HttpUrl.describe(
           'Issuer identifier, compared byte for byte with `iss`. https, or http on a loopback address.',
         ),
-        jwksUri: HttpUrl.optional().describe(
+        profile: z
+          .enum(PROFILES)
+          .exactOptional()
+          .describe(
+            'The product it runs: presets for the keys below down to `maxActDepth`; a key that is set wins over its preset. Left out: `remit`. See the guide to authorization servers.',
+          ),
+        jwksUri: HttpUrl.exactOptional().describe(
           'Where its signing keys are. Left out: read from the metadata of the issuer (RFC 8414).',
         ),
         algorithms: z
           .array(z.enum(SIGNATURE_ALGORITHMS))
           .min(1)
-          .default(['EdDSA', 'ES256', 'PS256', 'RS256'])
-          .describe('Signature algorithms accepted from this issuer. A token signed otherwise is refused.'),
+          .exactOptional()
+          .describe(
+            'Signature algorithms accepted from this issuer. A token signed otherwise is refused. Left out: as the profile says (`remit`: ES256, RS256, PS256, EdDSA).',
+          ),
+        tokenTypes: z
+          .array(z.enum(TOKEN_TYPES))
+          .min(1)
+          .exactOptional()
+          .describe(
+            'Values of the header `typ` that are accepted; `none` is a token without one. Other types than `at+jwt` need `accessTokenWhen`: they could be ID tokens.',
+          ),
+        accessTokenWhen: z
+          .array(ClaimTest)
+          .max(10)
+          .exactOptional()
+          .describe(
+            'Tests of claims, one of which must hold for a token that is not `at+jwt`: `{ claim: name }` or `{ claim: name, equals: text }`. Name what ID tokens never have.',
+          ),
+        audiences: z
+          .array(
+            z.strictObject({
+              resource: HttpUrl.describe(
+                'URL of the server as clients use it, for example https://mcp.example.com/mcp/acme/notes.',
+              ),
+              audience: Audience.describe('What `aud` must be in a token for it, for example api://notes.'),
+            }),
+          )
+          .max(1_000)
+          .exactOptional()
+          .describe(
+            'Resources whose tokens carry another audience than their URL. All others: exactly the URL. No audience may stand for two resources.',
+          ),
+        toleratedAudiences: z
+          .array(Audience)
+          .max(20)
+          .exactOptional()
+          .describe(
+            'What may stand beside our audience in an `aud` list: services of the issuer itself. `{issuer}` stands for the issuer. With any other company a token is refused.',
+          ),
+        unsafeSharedAudiences: z
+          .boolean()
+          .default(false)
+          .describe('true: several resources may have one audience. A token for one of them then opens all of them.'),
+        unsafeMultipleAudiences: z
+          .boolean()
+          .default(false)
+          .describe(
+            'true: an `aud` list may hold anything beside ours. Such a token also works elsewhere, and whoever receives it there can use it here.',
+          ),
+        claims: z
+          .strictObject({
+            clientId: claimNames(5)
+              .min(1)
+              .exactOptional()
+              .describe('Claims with the client id; where several are present they must agree.'),
+            subject: claimNames(5)
+              .min(1)
+              .exactOptional()
+              .describe(
+                'Claims with the id of the person, the preferred one first. It must never be given to somebody else.',
+              ),
+            scopes: claimNames(5)
+              .exactOptional()
+              .describe(
+                'Claims with scopes: a text, or a list where the claim is not `scope`. The first one that is present counts.',
+              ),
+            tokenId: claimNames(5)
+              .min(1)
+              .exactOptional()
+              .describe('Claims with the id of the token, by which it can be locked.'),
+            grantId: claimNames(5)
+              .exactOptional()
+              .describe('Claims with the id of the grant, by which all its tokens can be voided.'),
+            sessionId: claimNames(5)
+              .exactOptional()
+              .describe('Claims with the id of the sign-in, by which all its tokens can be voided.'),
+            attributes: claimNames(50)
+              .exactOptional()
+              .describe(
+                'Claims that mappings and policies may read (texts and lists of at most 500 texts of 256 characters). A list that is not whole is left out.',
+              ),
+          })
+          .exactOptional()
+          .describe(
+            'Names of claims. A dot leads into an object: `realm_access.roles`. Left out: as the profile says.',
+          ),
+        aloneWhen: z
+          .array(ClaimTest)
+          .max(10)
+          .exactOptional()
+          .describe(
+            'Tests of claims, one of which says that a client acts by itself: also `{ claim: name, absent: true }`; `{client}` in `equals` is the client id. A subject that is the client always says so.',
+          ),
+        maxLifetimeSeconds: z
+          .strictObject({
+            user: count(30, 86_400).exactOptional().describe('Replaces tokens.maxLifetimeUserSeconds for this issuer.'),
+            machine: count(30, 86_400)
+              .exactOptional()
+              .describe('Replaces tokens.maxLifetimeMachineSeconds for this issuer.'),
+          })
+          .exactOptional()
+          .describe('Longest lifetimes accepted from this issuer.'),
+        maxActDepth: count(0, 8).exactOptional().describe('Replaces tokens.maxActDepth for this issuer.'),
+        introspection: z
+          .strictObject({
+            url: HttpUrl.describe('The introspection endpoint.'),
+            clientId: z.string().min(1).max(512).describe('The client id by which we ask there.'),
+            clientSecret: SecretRef.describe('Our secret there, as a secret reference.'),
+            authentication: z
+              .enum(['basic', 'post'])
+              .exactOptional()
+              .describe('How the secret is sent: in the Authorization header (left out) or in the form.'),
+            cacheSeconds: count(1, 60)
+              .exactOptional()
+              .describe('How long a good answer counts. Longer: a revoked token works for longer. Left out: 30.'),
+          })
+          .exactOptional()
+          .describe(
+            'Where opaque tokens are asked about (RFC 7662). One issuer at most has it: an opaque token does not say whose it is.',
+          ),
         allowedNetworks: z
           .array(Cidr)
           .default([])
@@ -147,7 +320,7 @@ export const ConfigSchema = z.strictObject({
     })
     .optional()
     .describe(
-      'Written to the directory at start if, and only if, the directory holds no person yet. There is no other way in.',
+      'Written to the directory at start if, and only if, the directory holds no person yet. Left out: the first administrator comes in with the claim code in dataDir (docs/guides/identity.md).',
     ),
 
   events: z
@@ -189,6 +362,20 @@ export const ConfigSchema = z.strictObject({
       maxLifetimeMachineSeconds: count(30, 86_400)
         .default(3600)
         .describe('The same for a token of a machine (subject equals client).'),
+      maxActDepth: count(0, 8)
+        .default(2)
+        .describe('Longest chain of agents that act for one another in one token. A longer one is refused.'),
+      proofWindowSeconds: count(10, 300)
+        .default(300)
+        .describe(
+          'How far the time in a proof of possession (DPoP) may lie from ours. Longer: a stolen proof is good for longer at other nodes.',
+        ),
+      proofNonces: z
+        .boolean()
+        .default(false)
+        .describe(
+          'true: a proof of possession must carry a nonce of the node it is sent to, so it is worth nothing at another one. Costs a client one more request every few minutes.',
+        ),
       clockToleranceSeconds: count(0, 60).default(5).describe('How far the clocks of issuer and gateway may differ.'),
     })
     .prefault({})

@@ -20,6 +20,7 @@ import {
   type Node,
 } from 'yaml';
 import type { z } from 'zod';
+import { issuerProblems } from '../identity/issuer-rule.ts';
 import type { SecretRef } from '../inventory/records.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { describeKey, nearest, knownKeysAt } from './config-docs.ts';
@@ -129,7 +130,8 @@ export function loadConfig(
 export function unsafeKeysInForce(config: Config): readonly string[] {
   const found: string[] = [];
   const walk = (value: unknown, path: string): void => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return;
+    if (typeof value !== 'object' || value === null) return;
+    if (Array.isArray(value)) return value.forEach((inner, index) => walk(inner, `${path}[${index}]`));
     for (const [key, inner] of Object.entries(value)) {
       const name = path === '' ? key : `${path}.${key}`;
       if (name === 'authserver') continue;
@@ -344,6 +346,33 @@ function crossChecks(
           'Use https: keys fetched over http can be replaced on the way.',
         );
     }
+    issuerProblems(entry).forEach(({ path, reason, remedy }) => add([...at, ...path], reason, remedy));
+    entry.audiences?.forEach(({ resource }, place) => {
+      const ours = [config.public.publicUrl, config.admin.publicUrl].filter((url) => url !== undefined);
+      if (ours.length > 0 && !ours.some((url) => new URL(url).origin === new URL(resource).origin))
+        add(
+          [...at, 'audiences', place, 'resource'],
+          'it is no URL of this gateway',
+          'It begins with public.publicUrl.',
+        );
+    });
+    if (entry.introspection === undefined) return;
+    const { url, clientSecret } = entry.introspection;
+    const where = [...at, 'introspection'] as const;
+    if (!mayCarryTokens(url, config.unsafePlainHttp))
+      add(
+        [...where, 'url'],
+        'it is plain http on an address that is not loopback',
+        'Use https: tokens are sent there.',
+      );
+    const missing = missingSecret(clientSecret, env, baseDir);
+    if (missing !== null) add([...where, 'clientSecret', 'secret'], missing, 'Set it before starting.');
+    if (config.issuers.some((other, place) => place < index && other.introspection !== undefined))
+      add(
+        [...where],
+        'another issuer has it already',
+        'An opaque token does not say whose it is: one issuer can be asked.',
+      );
   });
   const first = config.firstAdministrator;
   if (first !== undefined && config.issuers.length > 0 && !seen.has(first.issuer))

@@ -13,6 +13,7 @@ import { startPolling } from '../admin/events/poll.ts';
 import { eventReceiver } from '../admin/events/receive.ts';
 import { watchSilence } from '../admin/events/silence.ts';
 import { transmitter } from '../admin/events/transmit.ts';
+import { breakGlass } from '../admin/break-glass.ts';
 import { startAdmin } from '../admin/server.ts';
 import { adminEntry, gateEntry } from '../audit/entries.ts';
 import { loadOrCreateLogKey } from '../audit/keys.ts';
@@ -36,9 +37,11 @@ import { openSqliteExchange } from '../store/sqlite/exchange.ts';
 import { openSqliteLedger } from '../store/sqlite/ledger.ts';
 import { openSqliteState } from '../store/sqlite/state.ts';
 import type { StateStore } from '../store/state.ts';
-import { guardedJson } from '../upstream/dial.ts';
+import { guardedJson, guardedRequest } from '../upstream/dial.ts';
+import type { DialRule } from '../upstream/dial.ts';
 import { upstreamPool } from '../upstream/pool.ts';
 import { resolveSecret } from '../upstream/secrets.ts';
+import { openClaimFile, type ClaimFile } from './claim-file.ts';
 import type { Config } from './config.ts';
 import { unsafeKeysInForce } from './config.ts';
 import { ensureFoundation } from './foundation.ts';
@@ -56,6 +59,8 @@ export interface RunningGateway {
   readonly gateway: Gateway;
   readonly state: StateStore;
   readonly view: LocalView;
+  /** Where the code lies that makes the first administrator; null: nobody needs one. */
+  readonly claimFile: Pick<ClaimFile, 'path' | 'until'> | null;
   /** Public key of the log, C2SP vkey. */
   readonly verifierKey: string;
   /** Calls that were in flight when the last run ended without a word. */
@@ -159,26 +164,62 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     });
     if (founded) await recordAdmin({ what: 'foundation.written', revision: founded.revision, records: founded.wrote });
     await options.prepare?.({ state, view });
+    const claim = openClaimFile({
+      dataDir: config.dataDir,
+      org,
+      view,
+      issuers: config.issuers.map(({ issuer }) => issuer),
+      named: config.firstAdministrator !== undefined,
+      now: clock.now(),
+    });
+    if (claim) {
+      closers.unshift(async () => claim.code.close());
+      log.warn(
+        { file: claim.path, until: new Date(claim.until).toISOString() },
+        'nobody administers this installation yet: sign in with `remit login`, then `remit claim -` with the code in this file',
+      );
+    }
 
-    const networks = new Map(
-      config.issuers.map(({ issuer, jwksUri, allowedNetworks }) => [
-        new URL(jwksUri ?? issuer).origin,
-        allowedNetworks,
-      ]),
-    );
+    // An issuer on this machine or inside the company is reached only through the networks its own entry names.
+    const ruleFor = (url: string): DialRule => ({
+      allowedNetworks: config.issuers
+        .filter(({ issuer, jwksUri, introspection }) =>
+          [jwksUri ?? issuer, introspection?.url].some(
+            (known) => known && new URL(known).origin === new URL(url).origin,
+          ),
+        )
+        .flatMap(({ allowedNetworks }) => allowedNetworks),
+      requireHttps: !isLoopback(url),
+    });
+    const leftOut = new Set<string>();
     const verifier = createTokenVerifier({
-      issuers: config.issuers.map(({ issuer, jwksUri, algorithms }) => ({
-        issuer,
-        algorithms,
-        ...(jwksUri !== undefined && { jwksUri }),
-      })),
-      // An issuer on this machine or inside the company is reached only through the networks its own entry names.
-      fetchJwks: (url) =>
-        guardedJson(url, {
-          rule: { allowedNetworks: networks.get(new URL(url).origin) ?? [], requireHttps: !isLoopback(url) },
-          timeoutMs: 5_000,
-          maxBytes: 262_144,
+      issuers: config.issuers.map(({ introspection, ...issuer }) => ({
+        ...issuer,
+        ...(introspection && {
+          introspection: {
+            ...introspection,
+            clientSecret: () => resolveSecret(introspection.clientSecret, process.env),
+          },
         }),
+      })),
+      fetchJwks: (url) => guardedJson(url, { rule: ruleFor(url), timeoutMs: 5_000, maxBytes: 262_144 }),
+      async postForm(url, request) {
+        const { status, headers, body } = await guardedRequest(url, {
+          ...request,
+          rule: ruleFor(url),
+          method: 'POST',
+          maxBytes: 65_536,
+        });
+        return { status, contentType: String(headers['content-type'] ?? ''), body };
+      },
+      onLeftOut(issuer, claim, why) {
+        // Said once: the operator has to change something at the issuer, not to read it at every sign-in.
+        if (leftOut.has(`${issuer} ${claim}`)) return;
+        leftOut.add(`${issuer} ${claim}`);
+        log.warn({ issuer, claim, why }, 'a token does not hold all of an attribute: nothing is read from it');
+      },
+      proofs: { windowSeconds: config.tokens.proofWindowSeconds, nonces: config.tokens.proofNonces },
+      maxActDepth: config.tokens.maxActDepth,
       clock,
       maxLifetimeSeconds: {
         user: config.tokens.maxLifetimeUserSeconds,
@@ -275,9 +316,15 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         version: VERSION,
         unsafeKeys,
         unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
+        clients: config.admin.clients,
+        signIn: config.admin.signIn,
         freshnessLimitMs: config.freshness.limitMs,
         longestTokenMs:
-          (Math.max(config.tokens.maxLifetimeUserSeconds, config.tokens.maxLifetimeMachineSeconds) +
+          (Math.max(
+            config.tokens.maxLifetimeUserSeconds,
+            config.tokens.maxLifetimeMachineSeconds,
+            ...config.issuers.flatMap(({ maxLifetimeSeconds: own }) => [own?.user ?? 0, own?.machine ?? 0]),
+          ) +
             2 * config.tokens.clockToleranceSeconds) *
           1_000,
         posture: {
@@ -291,6 +338,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       state,
       follower: view.follower,
       snapshot: () => gateway.snapshot(),
+      claim: claim?.code ?? null,
+      breakGlass: breakGlass({ audit: { log: audit }, clock, log }),
       audit: { log: audit, ledger, verifierKey: signer.vkey.text },
       verifier,
       // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
@@ -340,6 +389,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       gateway,
       state,
       view,
+      claimFile: claim && { path: claim.path, until: claim.until },
       verifierKey: signer.vkey.text,
       unknown: recovery.unknown,
       failed,
