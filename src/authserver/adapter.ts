@@ -3,6 +3,7 @@
  * whole grant for every other one; `ReplayDetection` never accepts an id twice; values that act as credentials are
  * stored as hashes. Expired rows are not found, and swept later. Does not know what the payloads mean.
  */
+import { createCipheriv, createDecipheriv, createHmac, randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { errors } from 'oidc-provider';
 import type { Adapter, AdapterFactory, AdapterPayload } from 'oidc-provider';
@@ -17,7 +18,18 @@ const BEARER_MODELS: ReadonlySet<string> = new Set([
   'AccessToken',
   'Session',
   'Interaction',
+  'DeviceCode',
+  'PushedAuthorizationRequest',
+  'InitialAccessToken',
+  'RegistrationAccessToken',
 ]);
+
+/**
+ * These rows hold a credential that the engine needs back: a person finds the code of a device by the one they type. They
+ * are sealed with a key of this process; who waits for a device while it restarts asks for a new code.
+ */
+const needsSealing = (model: string, payload: AdapterPayload): boolean =>
+  model === 'DeviceCode' || payload['deviceCode'] !== undefined;
 
 export interface AuthStorage {
   readonly adapter: AdapterFactory;
@@ -27,6 +39,7 @@ export interface AuthStorage {
 
 /** @param endReused ends the grant of a code or refresh token that came twice. */
 export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId: string) => void): AuthStorage {
+  const sealing = sealed(randomBytes(32));
   const nowSeconds = (): number => Math.floor(clock.now() / 1_000);
   const select = db.prepare(
     'SELECT payload, consumed_at FROM entity WHERE model = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)',
@@ -34,12 +47,15 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
   const selectByUid = db.prepare(
     'SELECT payload FROM entity WHERE model = ? AND uid = ? AND (expires_at IS NULL OR expires_at > ?)',
   );
+  const selectByUserCode = db.prepare(
+    'SELECT payload, consumed_at FROM entity WHERE user_code = ? AND (expires_at IS NULL OR expires_at > ?)',
+  );
   const insert = db.prepare(
-    'INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+    'INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id, user_code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
   );
   // `consumed_at` is left alone: saving again never un-consumes.
   const upsert = db.prepare(
-    `INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    `INSERT INTO entity (model, id, payload, expires_at, grant_id, uid, account_id, client_id, user_code) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (model, id) DO UPDATE SET payload = excluded.payload, expires_at = excluded.expires_at, grant_id = excluded.grant_id,
        uid = excluded.uid, account_id = excluded.account_id, client_id = excluded.client_id`,
   );
@@ -58,7 +74,12 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
     const stored = (id: string): string => (BEARER_MODELS.has(model) ? sha256Hex(`${model} ${id}`) : id);
     const read = (row: Record<string, unknown> | undefined, id?: string): AdapterPayload | undefined => {
       if (row === undefined) return undefined;
-      const payload = JSON.parse(String(row['payload'])) as AdapterPayload;
+      let payload = JSON.parse(String(row['payload'])) as AdapterPayload;
+      if (typeof payload['sealed'] === 'string') {
+        const opened = sealing.open(payload['sealed']);
+        if (opened === undefined) return undefined;
+        payload = opened;
+      }
       if (id !== undefined) payload.jti = id;
       if (row['consumed_at'] != null) payload.consumed = Number(row['consumed_at']);
       return payload;
@@ -69,12 +90,13 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
         const values = [
           model,
           stored(id),
-          JSON.stringify(withoutSecrets(payload)),
+          JSON.stringify(needsSealing(model, payload) ? { sealed: sealing.seal(payload) } : withoutSecrets(payload)),
           expiresAt,
           payload.grantId ?? null,
           payload.uid ?? null,
           payload.accountId ?? null,
           payload.clientId ?? null,
+          payload.userCode === undefined ? null : sealing.name(payload.userCode),
         ] as const;
         if (model !== 'ReplayDetection') {
           upsert.run(...values);
@@ -92,7 +114,7 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
       },
       find: async (id) => read(select.get(model, stored(id), nowSeconds()), id),
       findByUid: async (uid) => read(selectByUid.get(model, uid, nowSeconds())),
-      findByUserCode: async () => undefined, // no device flow
+      findByUserCode: async (userCode) => read(selectByUserCode.get(sealing.name(userCode), nowSeconds())),
       consume: async (id) => {
         const now = nowSeconds();
         if (consume.run(now, model, stored(id), now).changes === 1) return;
@@ -121,4 +143,30 @@ function withoutSecrets(payload: AdapterPayload): AdapterPayload {
     return { ...rest, session };
   }
   return rest;
+}
+
+/** AES-256-GCM with a random nonce: far fewer rows than a key may seal in the life of a process. */
+function sealed(key: Buffer) {
+  return {
+    /** A name for something that is easy to guess: without the key, trying all of them finds nothing. */
+    name: (text: string): string => createHmac('sha256', key).update(text).digest('hex'),
+    seal: (payload: AdapterPayload): string => {
+      const nonce = randomBytes(12);
+      const cipher = createCipheriv('aes-256-gcm', key, nonce);
+      const text = Buffer.concat([cipher.update(JSON.stringify(payload), 'utf8'), cipher.final()]);
+      return Buffer.concat([nonce, cipher.getAuthTag(), text]).toString('base64url');
+    },
+    /** undefined for rows of an earlier process. */
+    open: (text: string): AdapterPayload | undefined => {
+      const bytes = Buffer.from(text, 'base64url');
+      try {
+        const cipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12), { authTagLength: 16 });
+        cipher.setAuthTag(bytes.subarray(12, 28));
+        const json = Buffer.concat([cipher.update(bytes.subarray(28)), cipher.final()]).toString('utf8');
+        return JSON.parse(json) as AdapterPayload;
+      } catch {
+        return undefined;
+      }
+    },
+  };
 }

@@ -9,6 +9,9 @@ import { resolveSecret } from '../upstream/secrets.ts';
 import { isLoopbackHost, redirectUriProblem } from './config.ts';
 import type { PreregisteredClient } from './config.ts';
 
+/** Ids that dynamic registration gives out. A configured client may not begin so. */
+export const REGISTERED_PREFIX = 'registered-';
+
 /** 32 characters of base64 are 192 bits. */
 const MIN_SECRET_LENGTH = 32;
 
@@ -44,10 +47,14 @@ const LOCAL_CLIENTS: readonly Pick<PreregisteredClient, 'clientId' | 'name' | 'r
   },
 ];
 
-/** Public clients that run on the person's machine. */
+/** Public clients that run on the person's machine. The command line may also sign in by a code on another device (RFC 8628). */
 export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = LOCAL_CLIENTS.map((client) => ({
   ...client,
-  grantTypes: ['authorization_code', 'refresh_token'],
+  grantTypes: [
+    'authorization_code',
+    'refresh_token',
+    ...(client.clientId === 'remit-cli' ? (['urn:ietf:params:oauth:grant-type:device_code'] as const) : []),
+  ],
   authentication: { method: 'none' },
   requirePushedRequests: false,
   requireDpop: false,
@@ -103,16 +110,28 @@ export async function resolveSecrets(
   return Promise.all(
     clients.map(async (client) => {
       if (!('secret' in client.authentication)) return client;
-      const secretText = await resolveSecret({ secret: client.authentication.secret }, env);
-      if (secretText.length < MIN_SECRET_LENGTH || !/^[\x20-\x7e]+$/.test(secretText)) {
-        throw new Fault(
-          'config_invalid',
-          `the secret of the client ${client.clientId} must have at least ${MIN_SECRET_LENGTH} printable ASCII characters; make one with: openssl rand -base64 36`,
-        );
-      }
-      return { ...client, secretText };
+      return {
+        ...client,
+        secretText: await strongSecret(client.authentication.secret, `client ${client.clientId}`, env),
+      };
     }),
   );
+}
+
+/** @throws Fault `secret_reference`, `secret_missing`, `config_invalid` for one that could be guessed */
+export async function strongSecret(
+  reference: string,
+  whose: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<string> {
+  const secret = await resolveSecret({ secret: reference }, env);
+  if (secret.length < MIN_SECRET_LENGTH || !/^[\x21-\x7e]+$/.test(secret)) {
+    throw new Fault(
+      'config_invalid',
+      `the secret of the ${whose} must have at least ${MIN_SECRET_LENGTH} printable ASCII characters; make one with: openssl rand -base64 36`,
+    );
+  }
+  return secret;
 }
 
 export type ClientRefusal = 'host_not_listed' | 'not_an_exact_url' | 'redirect_uri' | 'policy';

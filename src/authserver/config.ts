@@ -64,6 +64,8 @@ const secretReference = z
     'use env:NAME or file:/absolute/path; a literal secret is refused',
   );
 
+const secretEnd = z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-31T00:00:00Z' });
+
 /** Public halves only: a private or a shared key has no business in the server's configuration. */
 const PublicKey = z
   .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']) })
@@ -87,13 +89,16 @@ const Authentication = z.discriminatedUnion('method', [
     method: z.enum(['client_secret_basic', 'client_secret_post']),
     secret: secretReference,
     /** From then on the client is refused (`invalid_client`). */
-    secretExpiresAt: z.iso.datetime({ offset: true, error: 'must be a time such as 2026-12-31T00:00:00Z' }),
+    secretExpiresAt: secretEnd,
   }),
 ]);
 
 /** A client known before it first calls. */
 const PreregisteredClient = z.strictObject({
-  clientId: z.string().regex(/^[\w.-]{1,100}$/, 'use letters, digits, dot, dash, underscore; at most 100'),
+  clientId: z
+    .string()
+    .regex(/^[\w.-]{1,100}$/, 'use letters, digits, dot, dash, underscore; at most 100')
+    .refine((id) => !id.startsWith('registered-') && id !== 'remit-consents', 'is reserved; use another id'),
   name: z.string().min(1).max(100),
   /** Loopback http addresses match on any port (RFC 8252 section 7.3); everything else must be equal to the letter. */
   redirectUris: z.array(redirectUri).max(20).default([]),
@@ -144,6 +149,24 @@ const Config = z.strictObject({
       allowedHosts: z.array(hostName).max(200).default([]),
     })
     .default({ allowedHosts: [] }),
+  registration: z
+    .strictObject({
+      /** Who may register a client by RFC 7591: `nobody` (default), `holders` of the initial access token, `anybody`. Prefer pre-registered clients and metadata documents. */
+      mayRegister: z.enum(['nobody', 'holders', 'anybody']).default('nobody'),
+      /** The token of `holders`: a secret of at least 32 characters. */
+      initialAccessToken: secretReference.optional(),
+      /** From then on nobody may register. Required with the token. */
+      initialAccessTokenExpiresAt: secretEnd.optional(),
+      /** Hosts that https redirect addresses of registered clients may name, exact names. Loopback needs no entry. */
+      redirectHosts: z.array(hostName).max(200).default([]),
+      /** Registrations of all together within an hour. Above: 429. */
+      maxPerHour: z.number().int().min(1).max(10_000).default(20),
+      /** Registered clients at one time. Nobody is evicted to make room. */
+      maxClients: z.number().int().min(1).max(100_000).default(500),
+      /** A client that gets no token for this long is forgotten. */
+      unusedDays: z.number().int().min(1).max(365).default(30),
+    })
+    .prefault({}),
   lifetimes: z
     .strictObject({
       /** Access tokens. They cannot be recalled here, only refused by the gateway's locks: keep this short. */
@@ -153,6 +176,8 @@ const Config = z.strictObject({
       /** A sign-in is asked again after this long, however often it was refreshed. */
       refreshMaxSeconds: seconds(300, 365 * 86_400, 30 * 86_400),
       codeSeconds: seconds(5, 300, 60),
+      /** The code that a device shows, and how long it may wait for its person. */
+      deviceCodeSeconds: seconds(60, 1_800, 300),
       /** How long the browser stays signed in. */
       sessionSeconds: seconds(60, 7 * 86_400, 8 * 3_600),
       /** How long a person may take over sign-in and consent. */
@@ -190,6 +215,14 @@ const Checked = Config.superRefine((config, context) => {
       path: ['evaluationUsers'],
       message:
         'local users are for trying Remit on one machine, with an issuer on loopback; set it to false and connect an identity provider',
+    });
+  }
+  const { mayRegister, initialAccessToken, initialAccessTokenExpiresAt } = config.registration;
+  if (mayRegister === 'holders' && (initialAccessToken === undefined || initialAccessTokenExpiresAt === undefined)) {
+    context.addIssue({
+      code: 'custom',
+      path: ['registration', 'initialAccessToken'],
+      message: 'registration by holders of a token needs initialAccessToken and initialAccessTokenExpiresAt',
     });
   }
   if (config.lifetimes.refreshIdleSeconds > config.lifetimes.refreshMaxSeconds) {

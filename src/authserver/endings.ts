@@ -20,13 +20,19 @@ export type Revoked = { readonly by: EndedBy; readonly at: number } & (
   | { readonly kind: 'token'; readonly jti: string; readonly clientId: string; readonly expiresAt: number }
 );
 
+/** Whose grant it was, from who knows it: the engine tells of a grant after it has deleted it. */
+export interface GrantFacts {
+  readonly sub: string | null;
+  readonly clientId: string | null;
+}
+
 export interface Endings {
   /** Sessions, grants, codes and refresh tokens of a person; their access tokens of now and before are void. */
   endPerson(sub: string, by: EndedBy): void;
   /** The same of a client, for everybody. New tokens are the business of the client policy. */
   endClient(clientId: string, by: EndedBy): void;
   /** A grant that is not there any more is told of again: what hangs on it may still be out. */
-  endGrant(grantId: string, by: EndedBy): void;
+  endGrant(grantId: string, by: EndedBy, known?: GrantFacts): void;
   /** The browser session and every grant that came of it. `sid` is the claim of our tokens. */
   endSession(sid: string, by: EndedBy): void;
   endToken(token: { readonly jti: string; readonly clientId: string; readonly expiresAt: number }, by: EndedBy): void;
@@ -79,15 +85,16 @@ export function endings(db: DatabaseSync, clock: Clock, tokenSeconds: number): E
   };
   const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
 
-  const endGrant = (grantId: string, by: EndedBy): void => {
+  const endGrant = (grantId: string, by: EndedBy, known?: GrantFacts): void => {
     const facts = inTransaction(db, () => {
       const found = findGrant.get(grantId);
       ofGrant.run(grantId);
       record('grant', grantId);
       return found;
     });
-    const sub = text(facts?.['account_id']);
-    tell({ kind: 'grant', grantId, sub, clientId: text(facts?.['client_id']), by, at: clock.now() });
+    const sub = text(facts?.['account_id']) ?? known?.sub ?? null;
+    const clientId = text(facts?.['client_id']) ?? known?.clientId ?? null;
+    tell({ kind: 'grant', grantId, sub, clientId, by, at: clock.now() });
   };
 
   return {

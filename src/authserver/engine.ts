@@ -6,37 +6,36 @@
 import { Provider, errors, interactionPolicy } from 'oidc-provider';
 import type { Client, ClientMetadata, Configuration, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import type { AuthStorage } from './adapter.ts';
-import { documentHostRefusal, isNativeByRedirect, metadataProblem, originMayRead } from './clients.ts';
+import { clientFacts } from './client-facts.ts';
+import type { ClientPolicy, TokenClaims } from './client-facts.ts';
+import {
+  documentHostRefusal,
+  isNativeByRedirect,
+  metadataProblem,
+  originMayRead,
+  REGISTERED_PREFIX,
+} from './clients.ts';
 import type { AuthServerSettings } from './config.ts';
+import { CONSENTS_CLIENT } from './consents-page.ts';
 import type { Consents } from './consents.ts';
+import { FLOW_COOKIES } from './cookies.ts';
+import { DEVICE_AUTHORIZATION_PATH, DEVICE_PATH } from './device.ts';
+import type { DeviceFlow } from './device.ts';
 import type { FetchDocument } from './documents.ts';
 import { clientAssertionCheck } from './grants/client-assertion.ts';
 import { claimsOfGrant } from './grants/issue.ts';
 import type { AuthServerKeys } from './keys.ts';
-import type { ProtectedResource, ResourceDirectory, ResourceRefusal } from './resources.ts';
-import type { SignedInPerson, UserDirectory } from './users.ts';
+import { truthfulMetadata } from './metadata.ts';
+import { REGISTRATION_PATH } from './registration.ts';
+import type { Registration } from './registration.ts';
+import type { ResourceDirectory } from './resources.ts';
+import { grantScopes, OWN_SCOPES, resourceError, settleScopes, wordsOf } from './scopes.ts';
+import { personClaims } from './token-claims.ts';
+import type { UserDirectory } from './users.ts';
 
-/** What is known of a client when a policy is asked about it. */
-export interface ClientFacts {
-  readonly clientId: string;
-  readonly name: string;
-  /** Host of its metadata document; null for a pre-registered client. */
-  readonly vouchedBy: string | null;
-  /** By dynamic registration (RFC 7591): nobody here knows who it is. */
-  readonly registeredItself: boolean;
-  readonly redirectUris: readonly string[];
-}
-
-export type ClientPolicy = (
-  client: ClientFacts,
-) => { readonly allow: true } | { readonly allow: false; readonly reason: string };
-
-/** More claims for an access token. Must not repeat the registered ones; they win. */
-export type TokenClaims = (facts: {
-  readonly person: SignedInPerson;
-  readonly client: ClientFacts;
-  readonly resource: string;
-}) => Readonly<Record<string, unknown>>;
+export { clientFacts } from './client-facts.ts';
+export type { ClientFacts } from './client-facts.ts';
+export { grantScopes } from './scopes.ts';
 
 export interface EngineParts {
   readonly issuer: string;
@@ -51,6 +50,8 @@ export interface EngineParts {
   /** Fetches metadata documents and key sets that peers name; must guard the address it connects to. */
   readonly fetchDocument: FetchDocument;
   readonly clients: ClientMetadata[];
+  readonly registration: Registration;
+  readonly deviceFlow: DeviceFlow;
   /** Members of the metadata that others bring. Asked at each request. */
   readonly moreMetadata: () => Readonly<Record<string, unknown>>;
   /** Writes the error page. `error` is for the log and must not reach the page. */
@@ -63,11 +64,12 @@ export interface EngineParts {
   readonly note: (event: string, facts: Record<string, unknown>) => void;
 }
 
-/** Scopes of the server itself. Everything else belongs to a resource. `offline_access` is not needed: refresh is by policy. */
-export const OWN_SCOPES = ['openid'];
-
-/** Ids that dynamic registration gives out. A configured client may not begin so. */
-export const REGISTERED_PREFIX = 'registered-';
+/** Where a request says what it wants: only there do scopes become those that are granted. */
+const ASKING_ROUTES: ReadonlySet<string> = new Set([
+  'authorization',
+  'pushed_authorization_request',
+  'device_authorization',
+]);
 
 /** What a client gets that says nothing, and the most that a document may ask for. */
 const PUBLIC_GRANT_TYPES = ['authorization_code', 'refresh_token'];
@@ -79,46 +81,7 @@ function mayAskFor(metadata: ClientMetadata): readonly string[] {
     : PUBLIC_GRANT_TYPES;
 }
 
-/** Codes and words for the client; the details stay here. */
-const RESOURCE_ERRORS: Record<ResourceRefusal['reason'], () => errors.OIDCProviderError> = {
-  malformed: () =>
-    new errors.InvalidTarget('resource must be the exact URL of an MCP server, without query or fragment'),
-  not_trusted: () => new errors.InvalidTarget('resource is not known to this authorization server'),
-  unknown: () => new errors.InvalidTarget('resource is not known to this authorization server'),
-  mismatch: () =>
-    new errors.InvalidTarget('the metadata of the resource names another resource or another authorization server'),
-  unreachable: () => new errors.TemporarilyUnavailable('the metadata of the resource cannot be read now; try again'),
-};
-
-export const resourceError = (refusal: ResourceRefusal): errors.OIDCProviderError => RESOURCE_ERRORS[refusal.reason]();
-
-export function clientFacts(client: Client): ClientFacts {
-  return {
-    clientId: client.clientId,
-    name: client.clientName ?? client.clientId,
-    vouchedBy: client.clientIdMetadataDocument === true ? (URL.parse(client.clientId)?.hostname ?? null) : null,
-    registeredItself: client.clientId.startsWith(REGISTERED_PREFIX),
-    redirectUris: client.redirectUris ?? [],
-  };
-}
-
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-
-export const wordsOf = (value: unknown): string[] => (textOf(value) ?? '').split(' ').filter(Boolean);
-
-/**
- * The scopes a request ends up with: what it asked for, or the resource's default when it asked for none of it.
- * @throws invalid_scope, for scopes that nobody offers: refused, not dropped, so that the client learns of it.
- */
-function settleScopes(asked: readonly string[], resource: ProtectedResource): string {
-  // Clients add this one out of habit; refresh tokens are issued without it.
-  const wanted = asked.filter((scope) => scope !== 'offline_access');
-  const unknown = wanted.filter((scope) => !OWN_SCOPES.includes(scope) && !resource.offered.has(scope));
-  if (unknown.length > 0) throw new errors.InvalidScope('the resource does not offer this scope', unknown.join(' '));
-  const settled = wanted.some((scope) => resource.offered.has(scope)) ? wanted : [...wanted, ...resource.defaultScopes];
-  if (settled.length === 0) throw new errors.InvalidScope('ask for a scope: the resource has no default', '');
-  return [...new Set(settled)].join(' ');
-}
 
 export function createEngine(parts: EngineParts): Provider {
   const { settings, issuer } = parts;
@@ -139,6 +102,7 @@ export function createEngine(parts: EngineParts): Provider {
     indicator: string,
     client: Client,
   ): Promise<ResourceServer> => {
+    if (client.clientId === CONSENTS_CLIENT) throw new errors.InvalidTarget('this client gets no tokens');
     assertPolicy(client);
     const { params, route } = ctx.oidc;
     if (params !== undefined && Array.isArray(params['resource']) && params['resource'].length > 1) {
@@ -149,7 +113,7 @@ export function createEngine(parts: EngineParts): Provider {
       parts.note('resource refused', { reason: found.error.reason, clientId: client.clientId });
       throw resourceError(found.error);
     }
-    if (route === 'authorization' && params !== undefined)
+    if (ASKING_ROUTES.has(route) && params !== undefined)
       params['scope'] = settleScopes(wordsOf(params['scope']), found.value);
     return {
       scope: [...found.value.offered.keys()].join(' '),
@@ -166,10 +130,19 @@ export function createEngine(parts: EngineParts): Provider {
       return ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined;
     }),
   );
+  policy.get('login')?.checks.add(
+    new interactionPolicy.Check('acr_not_met', 'another kind of sign-in was asked for', ({ oidc }) => {
+      const asked = wordsOf(oidc.params?.['acr_values']);
+      // Asked once: if the sign-in cannot be of that kind, the token says which it was, and who demands more refuses.
+      return asked.length > 0 && oidc.result?.login === undefined && !asked.includes(oidc.session?.acr ?? '');
+    }),
+  );
   if (settings.unsafeSilentNativeConsent) policy.get('consent')?.checks.remove('native_client_prompt');
 
+  const claimsOfPerson = personClaims(parts.directory, parts.tokenClaims, settings.trustedGateways);
+
   const configuration: Configuration = {
-    adapter: parts.storage.adapter,
+    adapter: parts.registration.storage(parts.storage.adapter),
     clients: parts.clients,
     clientAuthMethods: ['none', 'private_key_jwt', 'client_secret_basic', 'client_secret_post'],
     clientDefaults: {
@@ -188,9 +161,18 @@ export function createEngine(parts: EngineParts): Provider {
         metadata.response_modes = ['query'];
         metadata.id_token_signed_response_alg = 'ES256';
         delete metadata.scope;
+        // A fetch that nothing here needs.
+        delete metadata.sector_identifier_uri;
         if (configured.has(metadata.client_id)) return;
         const problem = metadataProblem(metadata);
         if (problem !== null) throw new errors.InvalidClientMetadata(problem);
+        if (metadata.client_id.startsWith(REGISTERED_PREFIX)) {
+          const refused = parts.registration.problem(metadata);
+          if (refused !== null) throw new errors.InvalidClientMetadata(refused);
+          // The engine makes one for a client that did not say how it authenticates.
+          delete metadata.client_secret;
+          delete metadata.client_secret_expires_at;
+        }
         metadata.application_type = isNativeByRedirect(metadata.redirect_uris ?? []) ? 'native' : 'web';
         // Documents are written for every server; what this one has not is left out, not held against the client.
         metadata.grant_types = (metadata.grant_types ?? []).filter((grant) => mayAskFor(metadata).includes(grant));
@@ -209,33 +191,21 @@ export function createEngine(parts: EngineParts): Provider {
     clockTolerance: 5,
     cookies: {
       keys: [...parts.keys.cookieKeys()],
-      names: secure
-        ? {
-            session: '__Host-remit_session',
-            interaction: '__Secure-remit_interaction',
-            resume: '__Secure-remit_resume',
-          }
-        : { session: 'remit_session', interaction: 'remit_interaction', resume: 'remit_resume' },
+      // The last two reach the browser under names of their own (cookies.ts).
+      names: { session: secure ? '__Host-remit_session' : 'remit_session', ...FLOW_COOKIES },
       long: { httpOnly: true, sameSite: 'lax', signed: true, secure, path: '/' },
       short: { httpOnly: true, sameSite: 'lax', signed: true, secure },
     },
     enabledJWA: {
       idTokenSigningAlgValues: ['ES256'],
       clientAuthSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
+      // What the gateway verifies.
+      dPoPSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
     },
     expiresWithSession: async () => false,
     extraTokenClaims: async (ctx, token) => {
       const byGrant = claimsOfGrant(token);
-      if (byGrant !== undefined) return { ...byGrant };
-      if (token.kind !== 'AccessToken' || token.accountId === undefined) return undefined;
-      const person = await parts.directory.find(token.accountId);
-      if (person === null || token.client === undefined) throw new errors.InvalidGrant('the person is gone');
-      const { AuthorizationCode, RefreshToken } = ctx.oidc.entities;
-      const authTime = (RefreshToken ?? AuthorizationCode)?.authTime;
-      return {
-        ...parts.tokenClaims({ person, client: clientFacts(token.client), resource: String(token.aud) }),
-        ...(authTime === undefined ? {} : { auth_time: authTime }),
-      };
+      return byGrant === undefined ? claimsOfPerson(ctx, token) : { ...byGrant };
     },
     features: {
       backchannelLogout: { enabled: false },
@@ -250,17 +220,22 @@ export function createEngine(parts: EngineParts): Provider {
         allowClient: (_ctx, client) => listedDocument(client.clientId),
       },
       devInteractions: { enabled: false },
-      deviceFlow: { enabled: false },
-      // The gateway does not verify proofs yet; a token that says it is bound must not be accepted unbound.
-      dPoP: { enabled: false },
-      introspection: { enabled: false },
-      pushedAuthorizationRequests: { enabled: false },
-      registration: { enabled: false },
+      deviceFlow: parts.deviceFlow.feature,
+      dPoP: { enabled: true, allowReplay: false },
+      introspection: {
+        enabled: true,
+        // Refresh tokens; our access tokens are answered for in token-status.ts.
+        allowedPolicy: (_ctx, client, token) =>
+          token.clientId === client.clientId && client.clientAuthMethod !== 'none',
+      },
+      pushedAuthorizationRequests: { enabled: true },
+      registration: parts.registration.feature,
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: resourceServer,
         // Required always: "the only one known" would change its meaning when a second server is added.
-        defaultResource: (_ctx, _client, oneOf) => {
+        defaultResource: (_ctx, client, oneOf) => {
+          if (client.clientId === CONSENTS_CLIENT) return undefined;
           if (oneOf !== undefined && oneOf.length > 0) return oneOf;
           throw new errors.InvalidTarget(
             'the resource parameter is required: the URL of the MCP server the token is for',
@@ -292,6 +267,14 @@ export function createEngine(parts: EngineParts): Provider {
       const { result, account, client, params } = ctx.oidc;
       const given = result?.consent?.grantId;
       if (given !== undefined) return ctx.oidc.provider.Grant.find(given);
+      if (client?.clientId === CONSENTS_CLIENT && account !== undefined) {
+        const grant = new ctx.oidc.provider.Grant({ accountId: account.accountId, clientId: client.clientId });
+        grant.addOIDCScope('openid');
+        await grant.save();
+        return grant;
+      }
+      // Whoever asks by a code is somewhere else: nothing that the person allowed before says that it is theirs.
+      if (ctx.oidc.route !== 'authorization' && ctx.oidc.route !== 'resume') return undefined;
       const silent = client?.applicationType !== 'native' || settings.unsafeSilentNativeConsent;
       const resource = textOf(params?.['resource']);
       if (!silent || account === undefined || client === undefined || resource === undefined) return undefined;
@@ -316,13 +299,24 @@ export function createEngine(parts: EngineParts): Provider {
       for (const resource of [token.resource ?? []].flat()) await resourceServer(ctx, resource, client);
       return true;
     },
-    routes: { authorization: '/authorize', token: '/token', revocation: '/revoke', jwks: '/jwks' },
+    routes: {
+      authorization: '/authorize',
+      token: '/token',
+      revocation: '/revoke',
+      introspection: '/introspect',
+      jwks: '/jwks',
+      pushed_authorization_request: '/par',
+      device_authorization: DEVICE_AUTHORIZATION_PATH,
+      code_verification: DEVICE_PATH,
+      registration: REGISTRATION_PATH,
+    },
     scopes: OWN_SCOPES,
     subjectTypes: ['public'],
     ttl: {
       AccessToken: lifetimes.accessSeconds,
       AuthorizationCode: lifetimes.codeSeconds,
       ClientCredentials: lifetimes.accessSeconds,
+      DeviceCode: lifetimes.deviceCodeSeconds,
       Grant: lifetimes.refreshMaxSeconds + lifetimes.interactionSeconds + lifetimes.codeSeconds,
       IdToken: lifetimes.accessSeconds,
       Interaction: lifetimes.interactionSeconds,
@@ -349,6 +343,11 @@ export function createEngine(parts: EngineParts): Provider {
   provider.proxy = true;
 
   provider.use(async (ctx, next) => {
+    // RFC 9470 asks without OpenID; the engine knows these parameters with it only.
+    if (ctx.path === '/authorize' && (ctx.query['max_age'] !== undefined || ctx.query['acr_values'] !== undefined)) {
+      const scopes = wordsOf(ctx.query['scope']);
+      if (!scopes.includes('openid')) ctx.query = { ...ctx.query, scope: ['openid', ...scopes].join(' ') };
+    }
     await next();
     const route = (ctx as Partial<KoaContextWithOIDC>).oidc?.route;
     // The engine signs with the current key alone; those rotated out are published from here.
@@ -356,29 +355,4 @@ export function createEngine(parts: EngineParts): Provider {
     if (route === 'discovery') ctx.body = truthfulMetadata(ctx.body as Record<string, unknown>, parts.moreMetadata());
   });
   return provider;
-}
-
-/** RFC 8414. The engine lists response modes that no client may use here. */
-function truthfulMetadata(
-  engineSays: Record<string, unknown>,
-  more: Readonly<Record<string, unknown>>,
-): Record<string, unknown> {
-  return {
-    ...engineSays,
-    ...more,
-    response_modes_supported: ['query'],
-    revocation_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
-  };
-}
-
-/** Puts each scope where it belongs: the server's own, or the resource's. */
-export function grantScopes(
-  grant: { addOIDCScope(scope: string): void; addResourceScope(resource: string, scope: string): void },
-  resource: string,
-  scopes: readonly string[],
-): void {
-  const own = scopes.filter((scope) => OWN_SCOPES.includes(scope));
-  const others = scopes.filter((scope) => !OWN_SCOPES.includes(scope));
-  if (own.length > 0) grant.addOIDCScope(own.join(' '));
-  if (others.length > 0) grant.addResourceScope(resource, others.join(' '));
 }

@@ -120,7 +120,19 @@ export function logEvents(provider: Provider, log: Logger): void {
       log.info({ event, clientId: ctx.oidc?.client?.clientId, ...reasonOf(error) }, 'refused');
   provider.on('authorization.error', failed('authorization'));
   provider.on('grant.error', failed('token'));
-  provider.on('revocation.error', failed('revocation'));
+  // Our own access tokens end up here, and are answered for afterwards (token-status.ts).
+  provider.on('revocation.error', (ctx, error) => {
+    if (error.error !== 'unsupported_token_type') failed('revocation')(ctx, error);
+  });
+  provider.on('introspection.error', (ctx, error) => {
+    if (error.error !== 'unsupported_token_type') failed('introspection')(ctx, error);
+  });
+  provider.on('pushed_authorization_request.error', failed('pushed request'));
+  provider.on('device_authorization.error', failed('device'));
+  provider.on('registration_create.error', failed('registration'));
+  provider.on('registration_create.success', (_ctx, client) =>
+    log.warn({ clientId: client.clientId, name: client.clientName }, 'a client registered itself'),
+  );
   provider.on('server_error', (ctx, error) => {
     const reference = newId('ref');
     ctx.state['reference'] = reference;

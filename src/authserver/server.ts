@@ -5,25 +5,28 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Provider } from 'oidc-provider';
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
 import { authStorage } from './adapter.ts';
-import { resolveSecrets, staticClients } from './clients.ts';
+import type { ClientPolicy, TokenClaims } from './client-facts.ts';
+import { resolveSecrets, staticClients, strongSecret } from './clients.ts';
 import { parseAuthServerConfig } from './config.ts';
 import type { AuthServerConfig, AuthServerSettings } from './config.ts';
+import { consentsClient, consentsPage } from './consents-page.ts';
 import { consents } from './consents.ts';
+import { flowCookies } from './cookies.ts';
 import { openDatabase } from './database.ts';
+import { deviceFlow } from './device.ts';
 import { atMostPerMinute, fetchPublicDocument } from './documents.ts';
 import type { FetchDocument } from './documents.ts';
 import { doorkeeper, notReady, secureHeaders } from './edge.ts';
 import { endings } from './endings.ts';
 import type { Endings } from './endings.ts';
 import { createEngine } from './engine.ts';
-import type { ClientPolicy, TokenClaims } from './engine.ts';
 import { disabledAccounts, enabledOnly } from './events/accounts.ts';
 import { startEvents } from './events/start.ts';
 import { fail, logEvents, oneExit } from './failure.ts';
@@ -33,7 +36,9 @@ import type { RegisteredGrants } from './grants/register.ts';
 import { interactionRoutes } from './interactions.ts';
 import { openKeys } from './keys.ts';
 import { resourceDirectory } from './resources.ts';
+import { registration } from './registration.ts';
 import type { SharedParts } from './shared.ts';
+import { tokenStatus } from './token-status.ts';
 import { anyDirectory, createEvaluationUsers, evaluationDirectory, listEvaluationUsers } from './users.ts';
 import type { CreatedEvaluationUser, NewEvaluationUser, PasswordDirectory } from './users.ts';
 
@@ -79,7 +84,11 @@ export async function startAuthServer(
   const settings = parseAuthServerConfig(config);
   const clock = given.clock ?? systemClock;
   const log = given.log ?? pino({ name: 'remit-authserver' });
-  const clients = staticClients(await resolveSecrets(settings.preregisteredClients, given.env ?? process.env));
+  const env = given.env ?? process.env;
+  const clients = staticClients(await resolveSecrets(settings.preregisteredClients, env));
+  const { initialAccessToken } = settings.registration;
+  const registrationToken =
+    initialAccessToken === undefined ? null : await strongSecret(initialAccessToken, 'registration', env);
   const db = openDatabase(settings.dataDir);
   let server: Server | undefined;
   try {
@@ -106,7 +115,7 @@ export async function startAuthServer(
       providers: settings.identityProviders,
       db,
       clock,
-      env: given.env ?? process.env,
+      env,
       note,
     });
     const storage = authStorage(db, clock, (grantId) => ends.endGrant(grantId, 'reuse'));
@@ -130,23 +139,33 @@ export async function startAuthServer(
       note,
     };
     const events = startEvents(shared);
+    const registered = registration(db, clock, settings.registration, registrationToken);
+    const devices = deviceFlow(clock, note);
 
     const build = (): ReturnType<Provider['callback']> => {
       let grants: RegisteredGrants = { metadata: {} };
       const provider = createEngine({
         ...shared,
-        clients: [...clients, ...clientsOfGrants(settings)],
+        clients: [consentsClient(issuer), ...clients, ...clientsOfGrants(settings)],
+        registration: registered,
+        deviceFlow: devices,
         moreMetadata: () => grants.metadata,
         renderError: (ctx, out, error) => fail(log, ctx, out, error),
       });
       grants = registerGrants(provider, shared);
       logEvents(provider, log);
+      provider.on('grant.success', (ctx) => registered.used(ctx.oidc.client?.clientId ?? ''));
+      provider.on('grant.revoked', (ctx, grantId) => endRevoked(ends, ctx, grantId));
       provider.use(async (ctx, next) => {
         ctx.set(secureHeaders(issuer));
         await next();
       });
       provider.use(oneExit(log));
       provider.use(events.middleware);
+      provider.use(registered.middleware);
+      provider.use(devices.middleware);
+      provider.use(tokenStatus(provider, { issuer, keys, endings: ends, clients: settings.preregisteredClients }));
+      provider.use(consentsPage({ ...shared, provider, cookieKeys: () => keys.cookieKeys() }));
       provider.use(federated.routes);
       provider.use(
         interactionRoutes({
@@ -161,12 +180,16 @@ export async function startAuthServer(
     };
 
     let engine = build();
+    const renameCookies = flowCookies(issuer.startsWith('https:'));
     handle = doorkeeper({
       issuer,
       listener: `${settings.listen.host}:${port}`,
       requestsPerMinute: settings.requestsPerMinute,
       clock,
-      pass: (request, response) => void engine(request, response),
+      pass: (request, response) => {
+        renameCookies(request, response);
+        void engine(request, response);
+      },
     });
     const sweeper = setInterval(() => {
       storage.sweep(10_000);
@@ -208,6 +231,14 @@ export async function startAuthServer(
     db.close();
     throw error;
   }
+}
+
+/** The engine has ended a grant by its own rules: given back by the client (RFC 7009), or a code or refresh token came twice. */
+function endRevoked(ends: Endings, ctx: KoaContextWithOIDC, grantId: string): void {
+  const { RefreshToken, AuthorizationCode, DeviceCode } = ctx.oidc.entities;
+  const source = RefreshToken ?? AuthorizationCode ?? DeviceCode;
+  const known = { sub: source?.accountId ?? null, clientId: ctx.oidc.client?.clientId ?? null };
+  ends.endGrant(grantId, ctx.oidc.route === 'revocation' ? 'client' : 'reuse', known);
 }
 
 async function listen(server: Server, settings: AuthServerSettings): Promise<number> {

@@ -9,7 +9,7 @@ import type { AuthServerSettings } from './config.ts';
 import type { Consents } from './consents.ts';
 import type { FetchDocument } from './documents.ts';
 import type { Endings } from './endings.ts';
-import type { ClientPolicy, TokenClaims } from './engine.ts';
+import type { ClientPolicy, TokenClaims } from './client-facts.ts';
 import type { AuthServerKeys } from './keys.ts';
 import type { ResourceDirectory } from './resources.ts';
 import type { UserDirectory } from './users.ts';

@@ -14,10 +14,12 @@ import { parseAuthServerConfig } from '../../src/authserver/config.ts';
 import { consents } from '../../src/authserver/consents.ts';
 import { staticClients } from '../../src/authserver/clients.ts';
 import { openDatabase } from '../../src/authserver/database.ts';
+import { deviceFlow } from '../../src/authserver/device.ts';
 import { endings } from '../../src/authserver/endings.ts';
 import { createEngine } from '../../src/authserver/engine.ts';
 import { openKeys } from '../../src/authserver/keys.ts';
 import type { Clock } from '../../src/lib/clock.ts';
+import { registration } from '../../src/authserver/registration.ts';
 import { manualClock, systemClock } from '../../src/lib/clock.ts';
 import { ok } from '../../src/lib/result.ts';
 import { REDIRECT, post } from './fixture.ts';
@@ -43,9 +45,10 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const person = { sub: 'person_1', name: 'Ada', email: 'ada@example.com' };
+  const settings = parseAuthServerConfig({ issuer, listen: { port: 0 }, dataDir: folder });
   const provider = createEngine({
     issuer,
-    settings: parseAuthServerConfig({ issuer, listen: { port: 0 }, dataDir: folder }),
+    settings,
     keys: openKeys(folder, { tokenSeconds: 600, cookieSeconds: 600 }, systemClock),
     storage: { adapter, sweep: () => 0 },
     consents: consents(db, systemClock),
@@ -64,6 +67,8 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
     fetchDocument: async () => new Response(null, { status: 404 }),
     clients: staticClients([]),
     moreMetadata: () => ({}),
+    registration: registration(db, systemClock, settings.registration, null),
+    deviceFlow: deviceFlow(systemClock, () => {}),
     renderError: () => {},
     note: () => {},
   });

@@ -45,16 +45,21 @@ describe('a token', () => {
     const { payload, protectedHeader } = await verify(tokens.access_token);
     expect(protectedHeader).toMatchObject({ typ: 'at+jwt', alg: 'ES256' });
     expect(Object.keys(payload).sort()).toEqual([
+      'amr',
       'aud',
       'auth_time',
       'client_id',
       'exp',
+      'grant_id',
       'iat',
       'iss',
       'jti',
+      'org',
       'scope',
+      'sid',
       'sub',
     ]);
+    expect(payload).toMatchObject({ org: 'default', amr: ['pwd'] });
     expect(payload).toMatchObject({
       aud: at.gateway.resource,
       client_id: 'mcp-client',

@@ -47,6 +47,8 @@ function raw(port: number, path: string, headers: Record<string, string>, method
 describe('metadata', () => {
   test('says exactly this (RFC 8414)', async () => {
     const { issuer } = at.server;
+    const methods = ['private_key_jwt', 'client_secret_basic', 'client_secret_post'];
+    const algorithms = ['ES256', 'PS256', 'RS256', 'EdDSA'];
     const expected = {
       issuer,
       authorization_endpoint: `${issuer}/authorize`,
@@ -55,14 +57,26 @@ describe('metadata', () => {
       revocation_endpoint: `${issuer}/revoke`,
       response_types_supported: ['code'],
       response_modes_supported: ['query'],
-      grant_types_supported: ['authorization_code', 'refresh_token'],
+      introspection_endpoint: `${issuer}/introspect`,
+      pushed_authorization_request_endpoint: `${issuer}/par`,
+      device_authorization_endpoint: `${issuer}/device_authorization`,
+      grant_types_supported: [
+        'authorization_code',
+        'refresh_token',
+        'client_credentials',
+        'urn:ietf:params:oauth:grant-type:device_code',
+      ],
       code_challenge_methods_supported: ['S256'],
       scopes_supported: ['openid'],
       subject_types_supported: ['public'],
       id_token_signing_alg_values_supported: ['ES256'],
-      token_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
-      token_endpoint_auth_signing_alg_values_supported: ['ES256', 'PS256', 'RS256', 'EdDSA'],
-      revocation_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
+      token_endpoint_auth_methods_supported: ['none', ...methods],
+      token_endpoint_auth_signing_alg_values_supported: algorithms,
+      revocation_endpoint_auth_methods_supported: ['none', ...methods],
+      revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+      introspection_endpoint_auth_methods_supported: methods,
+      introspection_endpoint_auth_signing_alg_values_supported: algorithms,
+      dpop_signing_alg_values_supported: algorithms,
       authorization_response_iss_parameter_supported: true,
       client_id_metadata_document_supported: true,
       request_uri_parameter_supported: false,
@@ -136,9 +150,6 @@ describe('PH-09: there is no way in but the flow', () => {
     '/me',
     '/userinfo',
     '/token/introspection',
-    '/introspect',
-    '/device',
-    '/device/auth',
     '/request',
     '/backchannel',
     '/session/end',
@@ -314,7 +325,7 @@ describe('sessions', () => {
     }
   });
 
-  test('behind https use __Host- and __Secure- cookies, HttpOnly, SameSite=Lax', async () => {
+  test('behind https use __Host- cookies, HttpOnly, SameSite=Lax, one name for each flow', async () => {
     const secure = await startAuthServer(
       {
         issuer: 'https://as.example',
@@ -333,7 +344,7 @@ describe('sessions', () => {
       expect(cookies.length).toBeGreaterThan(0);
       for (const cookie of cookies)
         expect(cookie).toMatch(
-          /^__Secure-remit_(interaction|resume)(\.sig)?=.*; path=\/.*; samesite=lax; secure; httponly/i,
+          /^__Host-remit_(interaction|resume)-[\w-]{43}(\.sig)?=[^;]*; path=\/; .*samesite=lax; secure; httponly$/i,
         );
       expect(answer.headers['strict-transport-security']).toBe('max-age=31536000');
     } finally {
@@ -547,13 +558,23 @@ describe('configuration', () => {
       listen: { host: '127.0.0.1', port: 0 },
       trustedGateways: [],
       evaluationUsers: false,
+      identityProviders: [],
       preregisteredClients: [],
+      grants: {
+        assertionIssuers: { identityProviders: [], workloads: [] },
+        clientCredentials: [],
+        tokenExchange: { maxDepth: 2, rules: [] },
+        unsafeTokenEndpointAudience: false,
+      },
+      events: { gateways: [] },
+      registration: { mayRegister: 'nobody', redirectHosts: [], maxPerHour: 20, maxClients: 500, unusedDays: 30 },
       clientIdMetadata: { allowedHosts: [] },
       lifetimes: {
         accessSeconds: 600,
         refreshIdleSeconds: 28_800,
         refreshMaxSeconds: 2_592_000,
         codeSeconds: 60,
+        deviceCodeSeconds: 300,
         sessionSeconds: 28_800,
         interactionSeconds: 600,
       },
