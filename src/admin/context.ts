@@ -12,6 +12,9 @@ import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
+import type { BreakGlass } from './break-glass.ts';
+import type { ClaimCode } from './claim.ts';
+import type { SignInRule } from './sign-in-rule.ts';
 import type { GatewayEvents } from './events/transmit.ts';
 
 export interface AdminContext {
@@ -31,6 +34,9 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** How the first administrator comes in; null: there are people already, or the configuration names one. */
+  readonly claim: ClaimCode | null;
+  readonly breakGlass: BreakGlass;
   /** What is told to authorization servers by security event; null: none is configured. */
   readonly events: GatewayEvents | null;
   /** Prometheus text, or null when telemetry.prometheus is off. */
@@ -55,6 +61,10 @@ interface AdminFacts {
   /** Dotted names of `unsafe…` keys in force. */
   readonly unsafeKeys: readonly string[];
   readonly unsafeAuthorMayActivate: boolean;
+  /** `admin.clients`: who else may be an active agent administers nothing (ID-09). */
+  readonly clients: readonly string[];
+  /** `admin.signIn`. */
+  readonly signIn: SignInRule;
   /** `freshness.limitMs`. */
   readonly freshnessLimitMs: number;
   /** No token that is accepted lives longer than this, clock tolerance included: voids are kept so long. */

@@ -69,7 +69,8 @@ function operation(route: Route): object {
       .map((part) => part.charAt(0).toUpperCase() + part.slice(1))
       .join('')}`,
     security: [{ bearer: [route.scope] }],
-    'x-roles': route.roles === 'everyone' ? [] : route.roles,
+    'x-roles': typeof route.roles === 'string' ? [] : route.roles,
+    ...(route.sensitive ? { 'x-recent-sign-in': true } : {}),
     ...(parameters.length > 0 ? { parameters } : {}),
     ...(handler.body === null
       ? {}

@@ -3,6 +3,8 @@
  * PH-10: message and remedy are written here or quote what the caller sent; never an upstream's text, an address, a stack or a token.
  */
 
+import type { StepUp } from './sign-in-rule.ts';
+
 export interface Problem {
   readonly status: 400 | 401 | 403 | 404 | 409 | 412 | 413 | 415 | 422 | 428 | 429 | 500 | 502 | 503;
   readonly code: string;
@@ -11,7 +13,9 @@ export interface Problem {
   /** The part of the request that is meant, dotted. */
   readonly field?: string;
   /** For `WWW-Authenticate`, when the status asks for one. */
-  readonly challenge?: 'none' | 'invalid_token' | 'insufficient_scope';
+  readonly challenge?: 'none' | 'invalid_token' | 'insufficient_scope' | 'insufficient_user_authentication';
+  /** What another sign-in must be like (RFC 9470). */
+  readonly stepUp?: StepUp;
   /** Set when the change is in force although the answer is an error. */
   readonly revision?: number;
 }

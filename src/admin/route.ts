@@ -16,6 +16,8 @@ export interface AdminCaller {
   readonly roles: ReadonlySet<Role>;
   readonly token: Caller;
   readonly actor: Actor;
+  /** Every use of this account is an alarm. */
+  readonly breakGlass: boolean;
 }
 
 /** `If-Match` / `If-None-Match: *`: which state of a record the caller has seen. */
@@ -56,8 +58,10 @@ export interface Route {
   /** Whole path with `:parameters`. */
   readonly path: string;
   readonly scope: Scope;
-  /** One of them is enough. `everyone`: any active person. */
-  readonly roles: readonly Role[] | 'everyone';
+  /** One of them is enough. `everyone`: any active person. `newcomer`: nobody who has a record. */
+  readonly roles: readonly Role[] | 'everyone' | 'newcomer';
+  /** It has consequences: whoever does it has signed in a moment ago, with a second factor (ID-07). */
+  readonly sensitive: boolean;
   readonly handler: Handler;
   readonly summary: string;
 }

@@ -19,6 +19,7 @@ import {
 import { changesFeed, recordHistory } from './changes.ts';
 import { listFindings } from './findings.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
+import { claimAdministration } from './claim.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
 import { deleteMapping, getMapping, listMappings, putMapping } from './mappings.ts';
 import { openApiDocument } from './openapi.ts';
@@ -61,7 +62,8 @@ const openApi = handler({
   run: async ({ ctx }) => ok({ body: openApiDocument(ROUTES, SCOPES, ctx.facts.version) }),
 });
 
-type Row = readonly [Route['method'], string, Scope, Route['roles'], Handler, string];
+/** What is changed needs a sign-in of a moment ago, unless the row says `routine`: everyday work, and what must not wait in an emergency. */
+type Row = readonly [Route['method'], string, Scope, Route['roles'], Handler, string, 'routine'?];
 
 // oxfmt-ignore
 const ROWS: readonly Row[] = [
@@ -71,7 +73,9 @@ const ROWS: readonly Row[] = [
   ['GET',    '/metrics',                             'admin:read',  STAFF,            metrics,          'Prometheus metrics'],
 
   ['GET',    '/findings',                            'admin:read',  STAFF,            listFindings,     'Agents and servers that nobody answers for, old secrets, clients that wait'],
-  ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere'],
+  ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere', 'routine'],
+
+  ['POST',   '/claim',                               'admin:write', 'newcomer',       claimAdministration, 'Become the first administrator with the code that lies on the machine; gone once there is one'],
 
   ['GET',    '/organisation',                        'admin:read',  STAFF,            getOrganisation,  'Read the organisation: its issuers, what becomes of new agents'],
   ['PUT',    '/organisation',                        'admin:write', ADMINS,           putOrganisation,  'Change its title and what becomes of new agents'],
@@ -80,7 +84,7 @@ const ROWS: readonly Row[] = [
   ['POST',   '/people',                              'admin:write', ADMINS,           addPerson,        'Add a person'],
   ['GET',    '/people/:person',                      'admin:read',  OVERSEERS,        getPerson,        'Read a person'],
   ['PUT',    '/people/:person',                      'admin:write', ADMINS,           putPerson,        'Change roles, name or state of a person; never your own standing'],
-  ['POST',   '/people/:person/sign-out',             'admin:write', RESPONDERS,       signOutPerson,    'Void every token of a person, everywhere'],
+  ['POST',   '/people/:person/sign-out',             'admin:write', RESPONDERS,       signOutPerson,    'Void every token of a person, everywhere', 'routine'],
 
   ['GET',    '/groups',                              'admin:read',  OVERSEERS,        listGroups,       'List groups with the number of their members'],
   ['POST',   '/groups',                              'admin:write', ADMINS,           addGroup,         'Make a group that no directory keeps'],
@@ -96,47 +100,47 @@ const ROWS: readonly Row[] = [
   ['DELETE', '/mappings/:mapping',                   'admin:write', ADMINS,           deleteMapping,    'Remove a mapping that holds no tenant out'],
 
   ['GET',    '/agents',                              'admin:read',  STAFF,            listAgents,       'List agents with what is wrong with them'],
-  ['POST',   '/agents',                              'admin:write', SERVER_KEEPERS,   addAgent,         'Register a client before its first call; it waits for a review'],
+  ['POST',   '/agents',                              'admin:write', SERVER_KEEPERS,   addAgent,         'Register a client before its first call; it waits for a review', 'routine'],
   ['GET',    '/agents/:agent',                       'admin:read',  STAFF,            getAgent,         'Read an agent: owner, ceiling, findings, lock, void tokens, held calls'],
   ['PUT',    '/agents/:agent',                       'admin:write', POLICY_AUTHORS,   putAgent,         'Change what is said of an agent: owner, purpose, roles, ceiling'],
   ['POST',   '/agents/:agent/activate',              'admin:write', POLICY_AUTHORS,   activateAgent,    'Review an agent and let it act; refused without owner and purpose'],
-  ['POST',   '/agents/:agent/suspend',               'admin:write', RESPONDERS,       suspendAgent,     'Stop an agent for now; its tokens are void'],
+  ['POST',   '/agents/:agent/suspend',               'admin:write', RESPONDERS,       suspendAgent,     'Stop an agent for now; its tokens are void', 'routine'],
   ['POST',   '/agents/:agent/retire',                'admin:write', SERVER_KEEPERS,   retireAgent,      'End an agent for good; its tokens are void'],
 
   ['GET',    '/voids',                               'admin:read',  OVERSEERS,        listVoids,        'List tokens that are void before their end'],
-  ['POST',   '/voids',                               'admin:write', RESPONDERS,       addVoid,          'Void the tokens of a person, client, grant or session, or one token'],
+  ['POST',   '/voids',                               'admin:write', RESPONDERS,       addVoid,          'Void the tokens of a person, client, grant or session, or one token', 'routine'],
 
   ['GET',    '/servers',                             'admin:read',  'everyone',       listServers,      'List servers'],
   ['GET',    '/servers/:server',                     'admin:read',  STAFF,            getServer,        'Read a server with its upstream and standing'],
-  ['PUT',    '/servers/:server',                     'admin:write', SERVER_KEEPERS,   putServer,        'Register a server as a draft, or change one and put it back in review'],
-  ['DELETE', '/servers/:server',                     'admin:write', ADMINS,           deleteServer,     'Delete a draft and its tools'],
-  ['POST',   '/servers/:server/submit',              'admin:write', SERVER_KEEPERS,   transitionServer('in_review'), 'Put a server before a reviewer'],
+  ['PUT',    '/servers/:server',                     'admin:write', SERVER_KEEPERS,   putServer,        'Register a server as a draft, or change one and put it back in review', 'routine'],
+  ['DELETE', '/servers/:server',                     'admin:write', ADMINS,           deleteServer,     'Delete a draft and its tools', 'routine'],
+  ['POST',   '/servers/:server/submit',              'admin:write', SERVER_KEEPERS,   transitionServer('in_review'), 'Put a server before a reviewer', 'routine'],
   ['POST',   '/servers/:server/enable',              'admin:write', POLICY_AUTHORS,   transitionServer('enabled'),   'Let calls through to a server; refused while its identity is incomplete'],
-  ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now'],
+  ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now', 'routine'],
   ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
-  ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions'],
+  ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions', 'routine'],
 
   ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools and other items of a server: standing, risk, findings'],
   ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],
   ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve exactly the definition with this digest'],
-  ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of an item'],
+  ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of an item', 'routine'],
 
   ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
   ['POST',   '/policies/check',                      'admin:read',  POLICY_AUTHORS,   checkPolicy,      'Compile and lint policy text without storing it'],
   ['GET',    '/policies/:policy',                    'admin:read',  STAFF,            getPolicy,        'Read a policy'],
-  ['PUT',    '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   putPolicy,        'Store policy text as a draft, after compile and lint'],
-  ['DELETE', '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   deletePolicy,     'Delete a draft'],
+  ['PUT',    '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   putPolicy,        'Store policy text as a draft, after compile and lint', 'routine'],
+  ['DELETE', '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   deletePolicy,     'Delete a draft', 'routine'],
   ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of those it says it replaces; never your own draft'],
   ['POST',   '/policies/:policy/deactivate',         'admin:write', POLICY_AUTHORS,   deactivatePolicy, 'Take a policy out of force'],
 
   ['GET',    '/locks',                               'admin:read',  STAFF,            listLocks,        'List locks in force'],
-  ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now'],
+  ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now', 'routine'],
   ['DELETE', '/locks/:lock',                         'admin:write', POLICY_AUTHORS,   liftLock,         'Lift a lock'],
 
   ['GET',    '/approvals',                           'admin:read',  APPROVAL_READERS, listApprovals,    'List held calls'],
   ['GET',    '/approvals/:approval',                 'admin:read',  APPROVAL_READERS, getApproval,      'Read a held call: exactly what will run'],
-  ['POST',   '/approvals/:approval/approve',         'admin:write', APPROVERS,        approveCall,      'Approve one held call, once; never your own'],
-  ['POST',   '/approvals/:approval/deny',            'admin:write', APPROVERS,        denyCall,         'Deny one held call'],
+  ['POST',   '/approvals/:approval/approve',         'admin:write', APPROVERS,        approveCall,      'Approve one held call, once; never your own', 'routine'],
+  ['POST',   '/approvals/:approval/deny',            'admin:write', APPROVERS,        denyCall,         'Deny one held call', 'routine'],
 
   ['GET',    '/audit/entries',                       'admin:read',  OVERSEERS,        queryAudit,       'Search the audit log, newest first'],
   ['GET',    '/audit/entries/:index',                'admin:read',  OVERSEERS,        auditEntry,       'Read one entry'],
@@ -152,11 +156,12 @@ const ROWS: readonly Row[] = [
   ['GET',    '/history/:kind/:id',                   'admin:read',  OVERSEERS,        recordHistory,    'All changes of one record'],
 ];
 
-export const ROUTES: readonly Route[] = ROWS.map(([method, path, scope, roles, handler, summary]) => ({
+export const ROUTES: readonly Route[] = ROWS.map(([method, path, scope, roles, handler, summary, routine]) => ({
   method,
   path: `${API_PATH}${path}`,
   scope,
   roles,
   handler,
   summary,
+  sensitive: scope === 'admin:write' && routine === undefined,
 }));

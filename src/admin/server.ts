@@ -1,13 +1,19 @@
 /**
  * The admin listener: its own port, its own audience. Health checks and resource metadata are open and say nothing;
  * everything else is a row of `routes.ts` and passes, in this order and before its body is read:
- * Host, Origin, bearer token for `{publicUrl}/api/v1`, fresh view, active person, no lock, scope, role (PH-09).
- * There is no bootstrap route, no CORS, no cookie, and no way to switch a check off.
+ * Host, Origin, bearer token for `{publicUrl}/api/v1`, fresh view, active person, no lock, scope, role, a good enough sign-in (PH-09).
+ * There is no route without a token (the claim of the first administrator needs one, too), no CORS, no cookie, and no way to switch a check off.
  */
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AddressInfo } from 'node:net';
 import type { z } from 'zod';
-import { challenge401, challenge403, metadataPath, resourceMetadata } from '../identity/protected-resource.ts';
+import {
+  challenge401,
+  challenge403,
+  challengeStepUp,
+  metadataPath,
+  resourceMetadata,
+} from '../identity/protected-resource.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
@@ -68,13 +74,14 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
   function answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
     const { ref } = of(request);
     if (problem.challenge !== undefined)
-      void reply.header('www-authenticate', challenge(problem.challenge, neededScope(request)));
+      void reply.header('www-authenticate', challenge(problem, problem.challenge, neededScope(request)));
     if (problem.status === 503) void reply.header('retry-after', '1');
     return reply.code(problem.status).type('application/json').send(problemBody(problem, ref));
   }
 
-  function challenge(kind: NonNullable<Problem['challenge']>, scope: string): string {
+  function challenge({ stepUp }: Problem, kind: NonNullable<Problem['challenge']>, scope: string): string {
     const metadataUrl = `${origin}${METADATA_PATH}`;
+    if (stepUp) return challengeStepUp({ metadataUrl, ...stepUp });
     return kind === 'insufficient_scope'
       ? challenge403({ metadataUrl, scopes: [scope], description: 'The access token lacks a scope' })
       : challenge401({ metadataUrl, scope, presented: kind === 'invalid_token' });
@@ -150,9 +157,12 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
           ctx,
           { rawHeaders: request.raw.rawHeaders, url: request.raw.url ?? '' },
           `${origin}${API_PATH}`,
+          route,
         );
         if (!who.ok) return answerProblem(request, reply, who.error);
-        const may = permit(who.value, route);
+        const noted = await ctx.breakGlass.note(who.value, of(request).ref, `${route.method} ${route.path}`);
+        if (!noted.ok) return answerProblem(request, reply, noted.error);
+        const may = permit(ctx, who.value, route);
         if (!may.ok) {
           await recordRefusal(ctx, of(request).ref, who.value, route, may.error);
           return answerProblem(request, reply, may.error);

@@ -20,6 +20,7 @@ export const status = handler({
         alarms: eventAlarms(ctx),
         sources: sourcesStatus(ctx),
         events: ctx.events?.peers() ?? [],
+        breakGlass: ctx.breakGlass.uses,
         unsafe: ctx.facts.unsafeKeys,
         problems: [...problems.values()].flat(),
         audit: statusOfLog(ctx.audit.log.status()),

@@ -192,7 +192,13 @@ function firstConfig(base: number): string {
   const values = {
     dataDir: './gateway',
     public: { host: '127.0.0.1', port: base, publicUrl: at(0) },
-    admin: { host: '127.0.0.1', port: base + 1, publicUrl: at(1) },
+    // Evaluation users have a password and nothing else.
+    admin: {
+      host: '127.0.0.1',
+      port: base + 1,
+      publicUrl: at(1),
+      signIn: { unsafeNoSecondFactor: true, unsafeIssuedAtAsSignIn: true },
+    },
     issuers: [{ issuer: at(2), algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
     governance: { newAgents: 'active' },
     telemetry: { prometheus: true },

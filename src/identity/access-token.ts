@@ -64,6 +64,11 @@ export interface TokenVerifier {
   jwksStatus(): readonly IssuerKeysStatus[];
 }
 
+export interface ClaimsReader {
+  /** What a token with these claims would be read as. Checks no signature and no possession, and remembers nothing: for dry runs alone. */
+  read(claims: JsonObject, audience: string): Result<Caller, TokenProblem>;
+}
+
 interface Remembered {
   readonly caller: Caller;
   readonly keyId: string;
@@ -78,7 +83,7 @@ interface Issuer {
 const INTROSPECTED = '';
 
 /** @throws Fault `token_verifier_rule` when an issuer is named twice, or its settings are unusable or unsafe. */
-export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier & ClaimsReader {
   const {
     clock = systemClock,
     maxLifetimeSeconds = { user: 900, machine: 3600 },
@@ -193,6 +198,12 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       if (keyThumbprint === null) return err({ kind: 'proof', detail: 'unbound' });
       const problem = await proofs.check(possession, token, keyThumbprint);
       return problem ? err(problem) : result;
+    },
+    read(claims, resource) {
+      const issuer = typeof claims['iss'] === 'string' ? issuers.get(claims['iss']) : undefined;
+      if (issuer === undefined) return err({ kind: 'issuer' });
+      const { rule } = issuer;
+      return readCaller(claims, { rule, resource, clockSkewSeconds, onLeftOut: () => undefined }, clock.now());
     },
     cached(token, audience) {
       const caller = lookUp(token, audience);

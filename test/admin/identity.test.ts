@@ -7,7 +7,9 @@ import { startPlane, type Plane, type Reply } from './plane.ts';
 
 let plane: Plane;
 beforeAll(async () => {
-  plane = await startPlane();
+  // The agents of these tests are also clients of the API, so that what they may shows.
+  const clients = ['remit-cli', ...Array.from({ length: 40 }, (_, at) => `client-a${at}`)];
+  plane = await startPlane({ facts: { clients } });
 });
 afterAll(() => plane.close());
 

@@ -5,6 +5,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { breakGlass } from '../../src/admin/break-glass.ts';
+import type { ClaimCode } from '../../src/admin/claim.ts';
 import type { AdminContext } from '../../src/admin/context.ts';
 import { startAdmin } from '../../src/admin/server.ts';
 import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
@@ -25,6 +27,7 @@ import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import type { Write } from '../../src/store/state.ts';
 import { startIssuer } from '../support/issuer.ts';
+import { STRICT_SIGN_IN } from '../support/sign-in.ts';
 
 const ORG = 'default';
 
@@ -54,6 +57,9 @@ export async function startPlane(
   options: {
     readonly wrap?: (ctx: AdminContext) => AdminContext;
     readonly facts?: Partial<AdminContext['facts']>;
+    readonly claim?: ClaimCode;
+    /** Directory ids that are there; default: all of them. */
+    readonly people?: readonly Name[];
     /** Trusts this issuer instead of the test's own, for people whose subjects are given. */
     readonly trust?: { readonly issuer: string; readonly subjects: Readonly<Record<string, string>> };
   } = {},
@@ -103,20 +109,22 @@ export async function startPlane(
       ),
     ),
     ...BASELINE.map(({ id, text }) => put('policy', id, { description: 'baseline', text, state: 'active' })),
-    ...Object.entries(PEOPLE).map(([name, roles]) =>
-      put(
-        'person',
-        name,
-        {
-          issuer: trust?.issuer ?? issuer.issuer,
-          subject: trust?.subjects[name] ?? name,
+    ...Object.entries(PEOPLE)
+      .filter(([name]) => options.people?.includes(name as Name) ?? true)
+      .map(([name, roles]) =>
+        put(
+          'person',
           name,
-          state: 'active',
-          roles,
-        },
-        personKey(trust?.issuer ?? issuer.issuer, trust?.subjects[name] ?? name),
+          {
+            issuer: trust?.issuer ?? issuer.issuer,
+            subject: trust?.subjects[name] ?? name,
+            name,
+            state: 'active',
+            roles,
+          },
+          personKey(trust?.issuer ?? issuer.issuer, trust?.subjects[name] ?? name),
+        ),
       ),
-    ),
   ]);
 
   let snapshot: Snapshot | null = null;
@@ -140,6 +148,7 @@ export async function startPlane(
   const locks: Lock[] = [];
   const decided: string[] = [];
   const write = (level: string) => (fields: object, message: string) => void logged.push({ level, fields, message });
+  const plainLog = { debug: write('debug'), warn: write('warn'), error: write('error') };
   const plain: AdminContext = {
     facts: {
       host: '127.0.0.1',
@@ -151,6 +160,8 @@ export async function startPlane(
       version: '0.0.0-test',
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
+      clients: ['remit-cli', 'agent-7'],
+      signIn: STRICT_SIGN_IN,
       freshnessLimitMs: 10_000,
       longestTokenMs: 3_610_000,
       posture: {},
@@ -176,7 +187,9 @@ export async function startPlane(
     events: null,
     metrics: null,
     notReady: () => [],
-    log: { debug: write('debug'), warn: write('warn'), error: write('error') },
+    log: plainLog,
+    claim: options.claim ?? null,
+    breakGlass: breakGlass({ audit: { log }, clock, log: plainLog }),
   };
   const ctx = options.wrap?.(plain) ?? plain;
   const admin = await startAdmin(ctx);

@@ -98,7 +98,12 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
     issuers: [{ issuer: source.issuer, algorithms: source.algorithms, allowedNetworks: ['127.0.0.1/32'] }],
     firstAdministrator: { issuer: source.issuer, subject: source.subject('ada'), name: 'Ada' },
     governance: { newAgents: 'active' },
-    admin: { port: base + 1, clients: ['remit-cli', 'journey', 'mcp-client'] },
+    admin: {
+      port: base + 1,
+      clients: ['remit-cli', 'journey', 'mcp-client'],
+      // People of these journeys have a password.
+      signIn: { unsafeNoSecondFactor: true, unsafeIssuedAtAsSignIn: true },
+    },
     limits: { callsPerMinutePerPerson: 100_000 },
     // The watchdog of freshness is not what these tests are about, and the machine may be busy.
     freshness: { limitMs: 10_000 },

@@ -130,6 +130,8 @@ export async function startIssuer(options: IssuerOptions = {}): Promise<TestIssu
         jti: randomUUID(),
         iat: now,
         exp: now + 300,
+        // The admin plane asks how somebody signed in (ID-07).
+        ...(String(claims['aud']).endsWith('/api/v1') && { auth_time: now, amr: ['pwd', 'otp'] }),
         ...claims,
       };
       return mintRaw(

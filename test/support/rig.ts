@@ -11,7 +11,9 @@ import { Agent, request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { breakGlass } from '../../src/admin/break-glass.ts';
 import { startAdmin } from '../../src/admin/server.ts';
+import { STRICT_SIGN_IN } from './sign-in.ts';
 import type { AuditEntry, EntryKind } from '../../src/audit/entry.ts';
 import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
 import type { Ledger } from '../../src/audit/ledger.ts';
@@ -356,6 +358,8 @@ export async function startRig(options: RigOptions = {}) {
               version: '0.0.0-test',
               unsafeKeys: [],
               unsafeAuthorMayActivate: false,
+              clients: ['remit-cli'],
+              signIn: STRICT_SIGN_IN,
               freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
               longestTokenMs: 3_610_000,
               posture: {},
@@ -375,6 +379,12 @@ export async function startRig(options: RigOptions = {}) {
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
             events: null,
+            claim: null,
+            breakGlass: breakGlass({
+              audit: { log: audit },
+              clock,
+              log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
+            }),
             metrics: null,
             notReady: () => gateway.notReady(),
             log: {
