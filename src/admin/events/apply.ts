@@ -10,7 +10,6 @@ import type { Void } from '../../directory/voids.ts';
 import { agentKey } from '../../inventory/agents.ts';
 import { EVENT_MEMORY_MS } from '../../identity/security-event.ts';
 import { sha256Hex } from '../../lib/bytes.ts';
-import type { JsonObject } from '../../lib/json.ts';
 import type { EventSubject, SecurityEvent } from '../../lib/security-event.ts';
 import type { Write } from '../../store/state.ts';
 import type { AdminContext } from '../context.ts';
@@ -116,7 +115,7 @@ async function writesFor(
       org: ctx.org,
       id: falls.id,
       key: personKey(person.issuer, person.subject),
-      body: { ...person, state } as JsonObject,
+      body: { ...person, state },
       expectedRevision: record.revision,
     });
     if (act === 'enable') {

@@ -5,7 +5,6 @@
  */
 import type { EventStream } from '../../directory/records.ts';
 import { isFault } from '../../lib/fault.ts';
-import type { JsonObject } from '../../lib/json.ts';
 import { isJsonObject } from '../../lib/json.ts';
 import { parseStrictJson } from '../../lib/strict-json.ts';
 import { DialFault, guardedRequest } from '../../upstream/dial.ts';
@@ -131,7 +130,7 @@ export async function once(
   const parsed = parseStrictJson(body, { maxBytes: MAX_ANSWER_BYTES, maxDepth: 8, maxMembers: 10_000 });
   if (!parsed.ok || !isJsonObject(parsed.value))
     throw new DialFault('dial_not_json', 'the poll endpoint sent no strict JSON object');
-  const { sets, moreAvailable } = parsed.value as JsonObject;
+  const { sets, moreAvailable } = parsed.value;
   if (sets !== undefined && !isJsonObject(sets)) throw new DialFault('dial_not_json', 'sets is no object');
 
   const acks: string[] = [];

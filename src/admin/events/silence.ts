@@ -56,12 +56,10 @@ export interface SilenceWatch {
 export function watchSilence(ctx: Parts & Pick<AdminContext, 'audit' | 'log'>): SilenceWatch {
   const startedAt = ctx.clock.now();
   const raised = new Set<string>();
-  const age = metrics
-    .getMeter('remit-gateway')
-    .createObservableGauge('remit.identity_source.age', {
-      unit: 'ms',
-      description: 'Time since the last word of a source of identity',
-    });
+  const age = metrics.getMeter('remit-gateway').createObservableGauge('remit.identity_source.age', {
+    unit: 'ms',
+    description: 'Time since the last word of a source of identity',
+  });
   const observe = (result: { observe(value: number, labels: Record<string, string>): void }): void => {
     for (const { id, kind, ageMs } of sourcesStatus(ctx))
       if (ageMs !== null) result.observe(ageMs, { source: id, kind });
@@ -95,7 +93,9 @@ export function watchSilence(ctx: Parts & Pick<AdminContext, 'audit' | 'log'>): 
   }
 
   let looking: Promise<void> = Promise.resolve();
-  const timer = setInterval(() => (looking = looking.then(look)), LOOK_EVERY_MS);
+  const timer = setInterval(() => {
+    looking = looking.then(look);
+  }, LOOK_EVERY_MS);
   timer.unref();
   return {
     look,
