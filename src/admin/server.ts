@@ -23,6 +23,7 @@ import { eventRoutes } from './events/push.ts';
 import { problemBody, type Problem } from './problem.ts';
 import type { AdminCaller, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
+import { SCIM_PATH, scimPlugin } from './scim/plugin.ts';
 
 const MAX_BODY_BYTES = 524_288;
 /** People and their tools, not agents: more than this is somebody holding connections open. */
@@ -211,6 +212,11 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
       },
     });
   }
+
+  await server.register(
+    scimPlugin(ctx, () => origin),
+    { prefix: SCIM_PATH },
+  );
 
   server.server.maxConnections = MAX_CONNECTIONS;
   await server.listen({ host: ctx.facts.host, port: ctx.facts.port });
