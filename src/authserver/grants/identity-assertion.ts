@@ -131,6 +131,7 @@ export async function decideIdentityAssertion(
   // Signed before this person or client was ended here: a new token would bring back what was just taken away.
   if (parts.endings.isVoid({ jti: '', iat, sub: account, clientId, grantId: null, sid: null }))
     return refuse('invalid_grant', 'ended');
+  if (parts.disabled.has(account)) return refuse('invalid_grant', 'account_disabled');
 
   const named = claims['resource'] === undefined ? [] : (resourcesOf(claims['resource']) ?? []);
   if (asked.resource === null && named.length > 1) return refuse('invalid_request', 'resource_missing');

@@ -35,7 +35,10 @@ export function asError({ error, reason }: Refusal): errors.OIDCProviderError {
     case 'invalid_request':
       return withDetail(new errors.InvalidRequest(REQUEST_WORDS[reason] ?? 'request is invalid'), reason);
     case 'invalid_scope':
-      return withDetail(new errors.InvalidScope('this scope is not available to this client here', ''), reason);
+      return withDetail(
+        new errors.CustomOIDCProviderError('invalid_scope', 'this scope is not available to this client here'),
+        reason,
+      );
     case 'invalid_target':
       return withDetail(
         new errors.InvalidTarget('resource must be the URL of an MCP server that this client may use'),

@@ -4,6 +4,7 @@
  */
 import type { ClientMetadata, Provider } from 'oidc-provider';
 import type { AuthServerSettings } from '../config.ts';
+import { disabledAccounts } from '../events/accounts.ts';
 import type { SharedParts } from '../shared.ts';
 import { CLIENT_CREDENTIALS, clientCredentials } from './client-credentials.ts';
 import { JWT_BEARER, admitWorkloads, jwtBearer, workloadClient } from './jwt-bearer.ts';
@@ -18,11 +19,12 @@ export interface RegisteredGrants {
 }
 
 export function registerGrants(provider: Provider, shared: SharedParts): RegisteredGrants {
-  const { settings, clock, storage } = shared;
+  const { settings, clock, storage, db } = shared;
   const { identityProviders, workloads } = settings.grants.assertionIssuers;
   const parts: GrantParts = {
     ...shared,
     provider,
+    disabled: disabledAccounts(db, clock),
     used: usedAssertions(storage, clock),
     identityProviders: trustedIssuers(identityProviders, clock),
     workloads: trustedIssuers(workloads, clock),

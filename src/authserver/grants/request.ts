@@ -4,8 +4,9 @@
  */
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import { ok } from '../../lib/result.ts';
-import type { ClientFacts } from '../engine.ts';
-import { clientFacts } from '../engine.ts';
+import type { ClientFacts } from '../client-facts.ts';
+import { clientFacts } from '../client-facts.ts';
+import type { DisabledAccounts } from '../events/accounts.ts';
 import type { ProtectedResource } from '../resources.ts';
 import type { SharedParts } from '../shared.ts';
 import type { Issuance } from './issue.ts';
@@ -20,6 +21,8 @@ import type { TrustedIssuers } from './trusted-issuers.ts';
 
 export interface GrantParts extends SharedParts {
   readonly provider: Provider;
+  /** People whom a gateway reported inactive. */
+  readonly disabled: Pick<DisabledAccounts, 'has'>;
   readonly used: UsedAssertions;
   readonly identityProviders: TrustedIssuers<IdentityProvider>;
   readonly workloads: TrustedIssuers<WorkloadIssuer>;

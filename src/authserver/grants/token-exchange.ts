@@ -182,5 +182,6 @@ async function readSubject(
     grantId: textOf(claims['grant_id']),
     sid: isName(claims['sid']) ? claims['sid'] : null,
   });
-  return voided ? wrong('ended') : ok(claims);
+  if (voided) return wrong('ended');
+  return parts.disabled.has(textOf(claims['sub'])) ? wrong('account_disabled') : ok(claims);
 }
