@@ -17,6 +17,14 @@ import {
   queryAudit,
 } from './audit.ts';
 import { changesFeed, recordHistory } from './changes.ts';
+import {
+  addStreamToken,
+  deleteStream,
+  getStream,
+  listStreams,
+  putStream,
+  removeStreamToken,
+} from './events/streams.ts';
 import { listFindings } from './findings.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
 import { claimAdministration } from './claim.ts';
@@ -38,6 +46,7 @@ import { handler, type Handler, type Route, type Scope } from './route.ts';
 import { ok } from '../lib/result.ts';
 import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
 import { metrics, status } from './status.ts';
+import { previewToken } from './token-preview.ts';
 import { approveTool, getTool, listTools, withdrawTool } from './tools.ts';
 import { addVoid, listVoids, signOutMyself, signOutPerson } from './voids.ts';
 
@@ -137,6 +146,13 @@ const ROWS: readonly Row[] = [
   ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now', 'routine'],
   ['DELETE', '/locks/:lock',                         'admin:write', POLICY_AUTHORS,   liftLock,         'Lift a lock'],
 
+  ['GET',    '/event-streams',                       'admin:read',  OVERSEERS,        listStreams,      'List event streams: who may tell us about people, and when they last did'],
+  ['GET',    '/event-streams/:stream',               'admin:read',  OVERSEERS,        getStream,        'Read an event stream'],
+  ['PUT',    '/event-streams/:stream',               'admin:write', ADMINS,           putStream,        'Add or change an event stream: issuer, keys, audience, delivery, silence'],
+  ['DELETE', '/event-streams/:stream',               'admin:write', ADMINS,           deleteStream,     'Remove an event stream; what it voided stays void'],
+  ['POST',   '/event-streams/:stream/tokens',        'admin:write', ADMINS,           addStreamToken,   'Make a bearer token by which a transmitter may push; shown once'],
+  ['DELETE', '/event-streams/:stream/tokens/:token', 'admin:write', ADMINS,           removeStreamToken,'Revoke a bearer token of a stream'],
+
   ['GET',    '/approvals',                           'admin:read',  APPROVAL_READERS, listApprovals,    'List held calls'],
   ['GET',    '/approvals/:approval',                 'admin:read',  APPROVAL_READERS, getApproval,      'Read a held call: exactly what will run'],
   ['POST',   '/approvals/:approval/approve',         'admin:write', APPROVERS,        approveCall,      'Approve one held call, once; never your own', 'routine'],
@@ -152,6 +168,7 @@ const ROWS: readonly Row[] = [
   ['GET',    '/audit/status',                        'admin:read',  STAFF,            auditStatus,      'How the log stands'],
 
   ['POST',   '/access/explain',                      'admin:read',  STAFF,            explainAccess,    'Would this person be allowed to call this tool, and by which policies'],
+  ['POST',   '/access/token',                        'admin:read',  STAFF,            previewToken,     'What a token, or one with these claims, would become here: person, roles by source, agents, what stops it'],
   ['GET',    '/changes',                             'admin:read',  OVERSEERS,        changesFeed,      'Changes of governance state after a revision'],
   ['GET',    '/history/:kind/:id',                   'admin:read',  OVERSEERS,        recordHistory,    'All changes of one record'],
 ];
