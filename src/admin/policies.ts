@@ -7,7 +7,7 @@
 import { z } from 'zod';
 import { err, ok, type Result } from '../lib/result.ts';
 import { compilePolicies } from '../policy/compile.ts';
-import { lintPolicy } from '../policy/lint.ts';
+import { lintPolicy, warningsOf } from '../policy/lint.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
@@ -32,7 +32,7 @@ export const checkPolicy = handler({
   body: z.strictObject({ id: z.string().default('check'), text: PolicyRecord.shape.text }),
   run: async ({ ctx, body }) => {
     const checked = check(ctx, body.id, body.text);
-    return checked.ok ? ok({ body: { ok: true } }) : checked;
+    return checked.ok ? ok({ body: { ok: true, warnings: checked.value } }) : checked;
   },
 });
 
@@ -67,7 +67,7 @@ export const putPolicy = handler({
     return done.ok
       ? ok({
           status: before === undefined ? 201 : 200,
-          body: { id, state: 'draft', revision: done.value },
+          body: { id, state: 'draft', revision: done.value, warnings: checked.value },
           revision: done.value,
         })
       : done;
@@ -131,7 +131,7 @@ export const activatePolicy = handler({
     });
     return done.ok
       ? ok({
-          body: { id, state: 'active', replaced: policy.replaces, revision: done.value },
+          body: { id, state: 'active', replaced: policy.replaces, revision: done.value, warnings: checked.value },
           revision: done.value,
         })
       : done;
@@ -215,8 +215,8 @@ async function wasInForce(ctx: AdminContext, id: string, text: string): Promise<
   return changes.slice(written).some(({ body }) => body?.['state'] === 'active');
 }
 
-/** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once. */
-function check(ctx: AdminContext, id: string, text: string): Result<true, Problem> {
+/** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once; else what is probably not meant. */
+function check(ctx: AdminContext, id: string, text: string): Result<readonly string[], Problem> {
   const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
   if (!compiled.ok)
     return err(
@@ -227,7 +227,10 @@ function check(ctx: AdminContext, id: string, text: string): Result<true, Proble
       ),
     );
   const findings = compiled.value.policies.flatMap((policy) => lintPolicy(policy, ctx.clock.now()));
-  if (findings.length === 0) return ok(true);
+  if (findings.length === 0) {
+    const warnings = compiled.value.policies.flatMap((policy) => warningsOf(policy, ctx.snapshot()));
+    return ok(warnings.map(({ code, message }) => `${code}: ${message}`));
+  }
   return err(
     invalid(
       'policy.text',

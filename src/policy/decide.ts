@@ -7,6 +7,7 @@
  * Not checked here: locks, pins, argument schema, limits; the pipeline does that.
  */
 import type { JsonObject } from '../lib/json.ts';
+import { SECOND_FACTOR_ACR } from '../lib/second-factor.ts';
 import type { PolicySet } from './compile.ts';
 import type { ToolClass } from './prepare.ts';
 import { classOf, kept, keptAnswer, listAnswer, perCallAnswer, preparedAt, whoFor } from './prepare.ts';
@@ -14,7 +15,7 @@ import type { Who } from './request.ts';
 import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 import { holds } from './scopes.ts';
-import { NO_SIGN_IN, SECOND_FACTOR_ACR, betterSignIns, signInAt } from './sign-in.ts';
+import { NO_SIGN_IN, betterSignIns, signInAt } from './sign-in.ts';
 import type { BetterSignIn, SignIn, SignInFacts } from './sign-in.ts';
 
 export interface PersonFacts {

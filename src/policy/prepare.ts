@@ -172,7 +172,7 @@ export function perCallAnswer(
 }
 
 export function kept<T>(
-  { room }: ToolClass,
+  cls: ToolClass,
   cache: Map<string, Map<number, T>>,
   who: Who,
   scopeHeld: boolean,
@@ -185,6 +185,7 @@ export function kept<T>(
   let value = ofWho.get(key);
   if (value === undefined) {
     value = make();
+    const { room } = cls;
     if (who.groups.length > 0 && ++room.ofGroups > MAX_OF_GROUPS) {
       for (const one of room.caches) one.clear();
       room.ofGroups = 0;

@@ -1,8 +1,9 @@
 /**
  * How somebody signed in, as policies see it, and which better sign-in a policy would be content with (step-up, RFC 9470).
  * What a token does not say counts as the worst: signed in long ago, with nothing. Not done here: asking the person; the challenge on
- * the wire says what to ask for. The table of methods is RFC 8176 section 2, sorted by what a person knows, has and is.
+ * the wire says what to ask for.
  */
+import { hasSecondFactor } from '../lib/second-factor.ts';
 
 /** As the token says it. */
 export interface SignIn {
@@ -44,36 +45,6 @@ const MAX_SKEW_SECONDS = 60;
 
 /** For answers that no sign-in changes. */
 export const NO_SIGN_IN: SignInFacts = { age: NEVER_SIGNED_IN, factors: [], secondFactor: false, acr: '' };
-
-/** What we ask for where a policy wants a second factor and names no `acr`: the one that products know (OpenID PAPE 1.0). */
-export const SECOND_FACTOR_ACR = 'http://schemas.openid.net/pape/policies/2007/06/multi-factor';
-
-type Kind = 'knows' | 'has' | 'is';
-/** The others of RFC 8176 prove nothing of their own: `geo`, `rba` (risk), `mca` (channels), `user` (presence), `wia` (the domain's login). */
-const KIND_OF: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ['kba', 'knows'],
-  ['pin', 'knows'],
-  ['pwd', 'knows'],
-  ['hwk', 'has'],
-  ['otp', 'has'],
-  ['pop', 'has'],
-  ['sc', 'has'],
-  ['sms', 'has'],
-  ['swk', 'has'],
-  ['tel', 'has'],
-  ['face', 'is'],
-  ['fpt', 'is'],
-  ['iris', 'is'],
-  ['retina', 'is'],
-  ['vbm', 'is'],
-]);
-
-/** `mfa`, methods of two kinds, or the `acr` that means nothing else. Two passwords are one factor. */
-function hasSecondFactor({ amr, acr }: Pick<SignIn, 'amr' | 'acr'>): boolean {
-  if (acr === SECOND_FACTOR_ACR || amr.includes('mfa')) return true;
-  const first = amr.map((method) => KIND_OF.get(method)).find((kind) => kind !== undefined);
-  return amr.some((method) => (KIND_OF.get(method) ?? first) !== first);
-}
 
 /** `at`: ms since the epoch. */
 export function signInAt(signIn: SignIn, at: number): SignInFacts {

@@ -27,6 +27,7 @@ interface Changed {
   readonly state?: string;
   /** Taken out of force in the same step. */
   readonly replaced?: readonly string[];
+  readonly warnings?: readonly string[];
   readonly revision: number;
 }
 interface Explanation {
@@ -39,8 +40,23 @@ interface Explanation {
   readonly revision: number;
   readonly risk: string | null;
   readonly scope: string | null;
-  readonly roles: readonly string[];
+  readonly rolesBySource: ReadonlyArray<{
+    readonly role: string;
+    readonly from: string;
+    readonly name?: string;
+    readonly claim?: string;
+    readonly value?: string;
+  }>;
+  readonly groups: ReadonlyArray<{ readonly id: string; readonly name: string }>;
+  readonly agent: { readonly ceiling: object | null; readonly owner: string | null } | null;
+  readonly stepUp?: { readonly maxAgeSeconds: number | null; readonly acrValues: readonly string[] };
 }
+
+const warned = ({ warnings = [] }: Changed): string[] => warnings.map((text) => `Warning: ${visible(text)}`);
+
+/** `developer (own)`, `operator (group Operations)`, `operator (claim groups=ops)`. */
+const sourced = ({ role, from, name, claim, value }: Explanation['rolesBySource'][number]): string =>
+  `${role} (${[from, name, claim === undefined ? undefined : `${claim}=${value ?? ''}`].filter(Boolean).join(' ')})`;
 
 export function policyCommands(program: Command): void {
   const policy = group(program, 'policy', 'Read, write and activate policies; explain decisions', 'remit policy list');
@@ -99,6 +115,7 @@ export function policyCommands(program: Command): void {
         [
           `${visible(id)} is a draft at revision ${body.revision}.`,
           `Somebody else puts it in force: remit policy activate ${visible(id)}`,
+          ...warned(body),
         ].join('\n'),
       );
     });
@@ -114,6 +131,7 @@ export function policyCommands(program: Command): void {
       [
         `${visible(id)} is in force at revision ${body.revision}.`,
         ...(body.replaced ?? []).map((other) => `${visible(other)} is no longer in force.`),
+        ...warned(body),
       ].join('\n'),
     );
   });
@@ -137,12 +155,23 @@ export function policyCommands(program: Command): void {
     .option('--agent <client>', 'client id the person would use')
     .option('--scope <scope...>', 'scopes of the token (default: the scope of the tool)')
     .option('--arguments <json>', 'arguments of the call, as a JSON object')
+    .option('--signed-in <seconds>', 'how long ago the person signed in (default: now)')
+    .option('--amr <method...>', 'methods of the sign-in, such as pwd otp (RFC 8176)')
+    .option('--acr <value>', 'authentication context of the sign-in')
     .option('--approved', 'as if an approval of exactly this call existed', false)
     .action(
       async (
         person: string,
         name: string,
-        options: RemoteOptions & { agent?: string; scope?: string[]; arguments?: string; approved: boolean },
+        options: RemoteOptions & {
+          agent?: string;
+          scope?: string[];
+          arguments?: string;
+          signedIn?: string;
+          amr?: string[];
+          acr?: string;
+          approved: boolean;
+        },
       ) => {
         const [server, tool] = splitTool(name);
         const { body } = await apiOf(options).post<Explanation>('/access/explain', {
@@ -153,6 +182,11 @@ export function policyCommands(program: Command): void {
           ...(options.agent === undefined ? {} : { agent: options.agent }),
           ...(options.scope === undefined ? {} : { scopes: options.scope }),
           ...(options.arguments === undefined ? {} : { arguments: jsonObject(options.arguments) }),
+          signIn: {
+            ...(options.signedIn === undefined ? {} : { age: wholeSeconds(options.signedIn) }),
+            ...(options.amr === undefined ? {} : { amr: options.amr }),
+            ...(options.acr === undefined ? {} : { acr: options.acr }),
+          },
         });
         show(options, body, (it) =>
           fields([
@@ -166,7 +200,11 @@ export function policyCommands(program: Command): void {
                 .map(({ change, value, verdict }) => `${change} ${value}`.trim() + ` (then ${verdict})`)
                 .join('; ') || '-',
             ],
-            ['roles', it.roles.join(', ')],
+            ['needs sign-in', it.stepUp && signInWords(it.stepUp)],
+            ['roles', it.rolesBySource.map(sourced).join(', ')],
+            ['groups', it.groups.map(({ id, name }) => `${name} (${id})`).join(', ')],
+            ['ceiling of agent', it.agent?.ceiling && JSON.stringify(it.agent.ceiling)],
+            ['owner of agent', it.agent?.owner],
             ['risk', it.risk],
             ['scope of tool', it.scope],
             ['at revision', it.revision],
@@ -174,6 +212,17 @@ export function policyCommands(program: Command): void {
         );
       },
     );
+}
+
+function signInWords({ maxAgeSeconds, acrValues }: NonNullable<Explanation['stepUp']>): string {
+  const age = maxAgeSeconds === null ? [] : [`at most ${maxAgeSeconds} s ago`];
+  const acr = acrValues.length === 0 ? [] : [`with ${acrValues.join(' or ')}`];
+  return [...age, ...acr].join(', ');
+}
+
+function wholeSeconds(text: string): number {
+  if (/^\d{1,12}$/.test(text)) return Number(text);
+  throw new CliFailure('usage', '--signed-in is not a number of seconds.', 'Write it like --signed-in 900.');
 }
 
 function jsonObject(text: string): object {
