@@ -4,7 +4,7 @@
  */
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Ledger } from '../audit/ledger.ts';
-import type { TokenVerifier } from '../identity/access-token.ts';
+import type { ClaimsReader, TokenVerifier } from '../identity/access-token.ts';
 import type { Lock } from '../inventory/records.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { JsonObject } from '../lib/json.ts';
@@ -28,7 +28,7 @@ export interface AdminContext {
   /** The prepared picture that calls are decided by: standing, locks and policies here are the ones in force. */
   readonly snapshot: () => Snapshot;
   readonly audit: AdminAudit;
-  readonly verifier: Pick<TokenVerifier, 'verify'>;
+  readonly verifier: Pick<TokenVerifier, 'verify'> & ClaimsReader;
   /** Called once a lock is committed and in force on this node: cancel what is in flight under it. */
   readonly onLock: (lock: Lock) => void;
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */

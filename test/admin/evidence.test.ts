@@ -266,7 +266,7 @@ describe('PH-10', () => {
     }),
     'catalogue throws': (ctx) => ({ ...ctx, catalogue: { refresh: rejecting, status: boom } }),
     snapshot: (ctx) => ({ ...ctx, snapshot: boom }),
-    verifier: (ctx) => ({ ...ctx, verifier: { verify: rejecting } }),
+    verifier: (ctx) => ({ ...ctx, verifier: { ...ctx.verifier, verify: rejecting } }),
     hooks: (ctx) => ({ ...ctx, onLock: boom, onApproval: boom, metrics: rejecting }),
   };
   const filled = (path: string): string =>
