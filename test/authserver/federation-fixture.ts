@@ -1,5 +1,6 @@
 /** An authorization server whose people sign in at a real OpenID provider, and a browser that walks between the two. */
 import * as oidc from 'openid-client';
+import type { AuthServerConfig } from '../../src/authserver/config.ts';
 import type { IdentityProvider } from '../../src/authserver/federation/settings.ts';
 import { cookieJar, hiddenFields } from '../support/browser.ts';
 import type { CookieJar } from '../support/browser.ts';
@@ -78,11 +79,15 @@ export interface Federated extends Fixture {
 
 export async function startFederated(
   settings: (issuer: string) => readonly ProviderInput[] = (issuer) => [oidcSettings(issuer)],
-  change: Parameters<typeof startFixture>[0] = {},
+  change: (gatewayOrigin: string) => Partial<AuthServerConfig> = () => ({}),
 ): Promise<Federated> {
   const idp = await startOpenIdProvider();
   const at = await startFixture(
-    { evaluationUsers: false, identityProviders: settings(idp.issuer) as unknown as IdentityProvider[], ...change },
+    (gateway) => ({
+      evaluationUsers: false,
+      identityProviders: settings(idp.issuer) as unknown as IdentityProvider[],
+      ...change(gateway.origin),
+    }),
     { env: { IDP_SECRET } },
   );
   await idp.configure(`${at.server.issuer}/federation/corp/callback`);

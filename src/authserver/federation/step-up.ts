@@ -55,9 +55,3 @@ export function askedOf(params: Readonly<Record<string, unknown>>): AskedSignIn 
     acr: words('acr_values'),
   };
 }
-
-/** For the engine: does the session fall short of the `acr_values` asked for, so that the person must sign in again? */
-export const acrFallsShort = (params: Readonly<Record<string, unknown>>, acr: string | undefined): boolean => {
-  const { acr: asked } = askedOf(params);
-  return asked.length > 0 && (acr === undefined || !asked.includes(acr));
-};
