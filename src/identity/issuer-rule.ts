@@ -226,7 +226,11 @@ export function issuerRule(settings: TrustedIssuer, defaults: RuleDefaults): Iss
   };
 }
 
-function tolerated({ issuer, profile = 'remit', toleratedAudiences }: TrustedIssuer): readonly string[] {
+function tolerated({
+  issuer,
+  profile = 'remit',
+  toleratedAudiences,
+}: Omit<TrustedIssuer, 'introspection'>): readonly string[] {
   const preset = profile === 'google' ? [] : PRESETS[profile].toleratedAudiences;
   return (toleratedAudiences ?? preset).map((audience) => audience.replaceAll('{issuer}', issuer));
 }
@@ -238,7 +242,7 @@ export interface IssuerProblem {
 }
 
 /** What makes the settings of an issuer unusable or unsafe, for the person who wrote them. Shapes were checked by who read them. */
-export function issuerProblems(settings: TrustedIssuer): readonly IssuerProblem[] {
+export function issuerProblems(settings: Omit<TrustedIssuer, 'introspection'>): readonly IssuerProblem[] {
   const { issuer, profile = 'remit', audiences = [], claims = {} } = settings;
   const found: IssuerProblem[] = [];
   const add = (path: IssuerProblem['path'], reason: string, remedy: string): void =>

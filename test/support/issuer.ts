@@ -71,6 +71,8 @@ export interface IssuerOptions {
 
 export async function startIssuer(options: IssuerOptions = {}): Promise<TestIssuer> {
   const { clock = systemClock, path = '', discovery = 'both' } = options;
+  // An issuer that ends in a slash is written so, and serves its documents at the root.
+  const base = path.replace(/\/$/, '');
   let keys: IssuerKey[] = [generateKey(options.algorithm ?? 'ES256')];
   let published: readonly unknown[] | null = null;
   let metadata: Members = {};
@@ -78,12 +80,12 @@ export async function startIssuer(options: IssuerOptions = {}): Promise<TestIssu
   const hits = { jwks: 0, metadata: 0 };
 
   const server = createServer((request, response) => {
-    const isJwks = request.url === `${path}/jwks`;
+    const isJwks = request.url === `${base}/jwks`;
     const isMetadata =
       (discovery !== 'oidc' &&
         discovery !== 'none' &&
-        request.url === `/.well-known/oauth-authorization-server${path}`) ||
-      (discovery !== 'oauth' && discovery !== 'none' && request.url === `${path}/.well-known/openid-configuration`);
+        request.url === `/.well-known/oauth-authorization-server${base}`) ||
+      (discovery !== 'oauth' && discovery !== 'none' && request.url === `${base}/.well-known/openid-configuration`);
     if (isJwks) hits.jwks++;
     else if (isMetadata) hits.metadata++;
     response.setHeader('content-type', 'application/json');
@@ -96,7 +98,7 @@ export async function startIssuer(options: IssuerOptions = {}): Promise<TestIssu
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
-  const jwksUri = `${issuer}/jwks`;
+  const jwksUri = `${new URL(issuer).origin}${base}/jwks`;
   const currentKey = (): IssuerKey => keys.at(-1) as IssuerKey;
 
   const mintRaw: TestIssuer['mintRaw'] = (header, payload, options = {}) => {
