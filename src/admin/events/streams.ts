@@ -32,7 +32,7 @@ const Given = EventStream.extend({
 /** Without the hashes: nobody needs them, and a token of little randomness made elsewhere could be guessed from one. */
 function shown({ delivery, ...stream }: Item<EventStream>): object {
   if (delivery.method === 'poll') return { ...stream, delivery };
-  const tokens = delivery.tokens.map(({ sha256: _, ...token }) => token);
+  const tokens = delivery.tokens.map(({ id, createdAt, expiresAt, by }) => ({ id, createdAt, expiresAt, by }));
   return { ...stream, delivery: { method: 'push', path: `${EVENTS_PATH}/${stream.id}`, tokens } };
 }
 
