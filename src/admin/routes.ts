@@ -44,6 +44,13 @@ import {
 } from './policies.ts';
 import { handler, type Handler, type Route, type Scope } from './route.ts';
 import { ok } from '../lib/result.ts';
+import {
+  getConnection,
+  listConnections,
+  putConnection,
+  rotateConnectionToken,
+  setConnectionState,
+} from './scim/connection-routes.ts';
 import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
 import { metrics, status } from './status.ts';
 import { previewToken } from './token-preview.ts';
@@ -152,6 +159,13 @@ const ROWS: readonly Row[] = [
   ['DELETE', '/event-streams/:stream',               'admin:write', ADMINS,           deleteStream,     'Remove an event stream; what it voided stays void'],
   ['POST',   '/event-streams/:stream/tokens',        'admin:write', ADMINS,           addStreamToken,   'Make a bearer token by which a transmitter may push; shown once'],
   ['DELETE', '/event-streams/:stream/tokens/:token', 'admin:write', ADMINS,           removeStreamToken,'Revoke a bearer token of a stream'],
+
+  ['GET',    '/scim-connections',                    'admin:read',  OVERSEERS,        listConnections,  'List provisioning connections: who may write people and groups, and when they last spoke'],
+  ['GET',    '/scim-connections/:connection',        'admin:read',  OVERSEERS,        getConnection,    'Read a provisioning connection'],
+  ['PUT',    '/scim-connections/:connection',        'admin:write', ADMINS,           putConnection,    'Add or change a provisioning connection: identities of its people, silence, whether it may take people over'],
+  ['POST',   '/scim-connections/:connection/tokens', 'admin:write', ADMINS,           rotateConnectionToken, 'Make a new bearer token, shown once, and say until when the old ones last'],
+  ['POST',   '/scim-connections/:connection/disable','admin:write', ADMINS,           setConnectionState('disabled'), 'Refuse the tokens of a connection from now on', 'routine'],
+  ['POST',   '/scim-connections/:connection/enable', 'admin:write', ADMINS,           setConnectionState('active'),   'Accept the tokens of a connection again'],
 
   ['GET',    '/approvals',                           'admin:read',  APPROVAL_READERS, listApprovals,    'List held calls'],
   ['GET',    '/approvals/:approval',                 'admin:read',  APPROVAL_READERS, getApproval,      'Read a held call: exactly what will run'],

@@ -5,9 +5,9 @@
  */
 import { refuse } from '../../directory/scim/problem.ts';
 import type { EventFacts } from '../../audit/entries.ts';
-import type { Write } from '../../store/state.ts';
 import { commitBy } from '../commit.ts';
 import type { AdminContext } from '../context.ts';
+import { contactWrite } from '../events/contact.ts';
 import type { Problem } from '../problem.ts';
 import type { Connected } from './connections.ts';
 import type { DirectoryIndex } from './directory-index.ts';
@@ -47,7 +47,7 @@ export function changer(ctx: AdminContext, index: () => DirectoryIndex, limits: 
           const reason = `provisioned by ${connection.title}`;
           const drafted = draft.drafted(reason);
           if (drafted.writes.length === 0) return value;
-          const contact = contactDue(ctx, id);
+          const contact = contactWrite(ctx, id);
           const done = await commitBy(
             ctx,
             { name: `scim:${id}`, actor: null, ref },
@@ -64,16 +64,6 @@ export function changer(ctx: AdminContext, index: () => DirectoryIndex, limits: 
         }
       }),
   };
-}
-
-const CONTACT_EVERY_MS = 60_000;
-
-/** The word that this connection spoke, when the last one is a minute old (R6). Of several nodes any may write it. */
-export function contactDue(ctx: Pick<AdminContext, 'org' | 'clock' | 'follower'>, connection: string): Write | null {
-  const now = ctx.clock.now();
-  const last = ctx.follower.records.get('contact', ctx.org, connection)?.body['at'];
-  if (typeof last === 'number' && now - last < CONTACT_EVERY_MS) return null;
-  return { kind: 'contact', org: ctx.org, id: connection, body: { at: now } };
 }
 
 function factsOf(connection: string, drafted: Drafted): EventFacts {

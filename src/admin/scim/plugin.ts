@@ -14,8 +14,9 @@ import { newId } from '../../lib/ids.ts';
 import type { Json, JsonObject } from '../../lib/json.ts';
 import { parseStrictJson } from '../../lib/strict-json.ts';
 import type { AdminContext } from '../context.ts';
+import { noteContact } from '../events/contact.ts';
 import { bulkResponse, MAX_BULK_OPERATIONS, readBulk, runBulk } from './bulk.ts';
-import { changer, contactDue } from './change.ts';
+import { changer } from './change.ts';
 import { connectionOf, type Connected } from './connections.ts';
 import { directoryIndex, type DirectoryIndex } from './directory-index.ts';
 import { openDraft, type Draft } from './draft.ts';
@@ -115,7 +116,10 @@ export function scimPlugin(ctx: AdminContext, origin: () => string, settings: Li
       }
       const { id } = connected(request);
       limits.request(id);
-      await noteContact(ctx, id);
+      // Reading is contact, too. If it cannot be noted, the alarm for silence comes too early: better than refusing a read.
+      await noteContact(ctx, id).catch((fault: unknown) =>
+        ctx.log.warn({ connection: id, err: fault }, 'contact of a provisioning connection not noted'),
+      );
     });
 
     const { change } = changer(ctx, index, limits);
@@ -331,22 +335,6 @@ function sameTag(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   const plain = (tag: string): string => tag.trim().replace(/^W\//, '');
   return header.split(',').some((tag) => tag.trim() === '*' || plain(tag) === plain(etag));
-}
-
-/** Reading is contact, too. If it cannot be noted, the alarm for silence comes too early: better than refusing a read. */
-async function noteContact(ctx: AdminContext, connection: string): Promise<void> {
-  const write = contactDue(ctx, connection);
-  if (write === null) return;
-  try {
-    const { revision } = await ctx.state.commit({
-      actor: `scim:${connection}`,
-      reason: 'contact',
-      writes: [write],
-    });
-    await ctx.follower.advanceTo(revision);
-  } catch (fault) {
-    ctx.log.warn({ connection, err: fault }, 'contact of a provisioning connection not noted');
-  }
 }
 
 /** Anybody can fail to authenticate: one line in a minute at most, with how many there were. */
