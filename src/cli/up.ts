@@ -6,13 +6,15 @@
 import { fork } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { stringify } from 'yaml';
-import { Person, personKey } from '../directory/records.ts';
+import { EventStream, Person, personKey } from '../directory/records.ts';
 import type { Role } from '../directory/records.ts';
+import { sha256Hex } from '../lib/bytes.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { StateStore, Write } from '../store/state.ts';
@@ -21,6 +23,7 @@ import type { Config } from './config.ts';
 import { CliFailure, configFailure } from './failure.ts';
 import { openPrivateFolder } from './private-folder.ts';
 import { approveSamples, sampleFiles, sampleServers, startEverything } from './samples.ts';
+import { loadOrCreateText } from './secret-file.ts';
 import { runGateway } from './serve.ts';
 import type { RunningGateway } from './serve.ts';
 import type { LocalView } from './state-view.ts';
@@ -93,7 +96,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
       PORTS.map((what, offset) => ({ what, port: base + offset })),
       'or name others: remit up --port 9000 (0 takes free ones)',
     );
-    writeFileSync(configFile, firstConfig(base), { mode: 0o600 });
+    writeFileSync(configFile, firstConfig(base, eventTokens(dir)), { mode: 0o600 });
   }
   const loaded = loadConfig(configFile, process.env);
   if (!loaded.ok) throw configFailure(loaded.error);
@@ -148,6 +151,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
       prepare: (parts) =>
         prepare(
           config,
+          dir,
           parts,
           auth.ready,
           sampleServers({ filesDir, everythingUrl: `http://127.0.0.1:${everythingPort}/mcp`, owner: 'ada' }),
@@ -187,7 +191,7 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
 }
 
 /** The configuration of a new folder: complete, so that `remit gateway` and `remit authserver` can run from the same file later. */
-function firstConfig(base: number): string {
+function firstConfig(base: number, tokens: EventTokens): string {
   const at = (offset: number): string => `http://127.0.0.1:${base + offset}`;
   const values = {
     dataDir: './gateway',
@@ -202,15 +206,79 @@ function firstConfig(base: number): string {
     issuers: [{ issuer: at(2), algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
     governance: { newAgents: 'active' },
     telemetry: { prometheus: true },
+    events: {
+      authorizationServers: [
+        {
+          issuer: at(2),
+          url: `${at(2)}/events`,
+          token: { secret: `file:${tokens.toAuthserver}` },
+          allowedNetworks: ['127.0.0.1/32'],
+        },
+      ],
+    },
     authserver: {
       issuer: at(2),
       listen: { host: '127.0.0.1', port: base + 2 },
       dataDir: './authserver',
       trustedGateways: [{ origin: at(0) }, { origin: at(1) }],
       evaluationUsers: true,
+      events: {
+        gateways: [
+          {
+            issuer: at(1),
+            receive: { token: `file:${tokens.toAuthserver}` },
+            send: { url: `${at(1)}/events/${OWN_STREAM}`, token: `file:${tokens.toGateway}` },
+          },
+        ],
+      },
     },
   };
   return `# Written by \`remit up\` on its first start and read on every later one.\n# Every key: docs/guides/configuration.md. evaluationUsers is for trying Remit, never for production.\n${stringify(values)}`;
+}
+
+/** Files with the bearer tokens by which gateway and authorization server tell each other what ended. */
+interface EventTokens {
+  readonly toAuthserver: string;
+  readonly toGateway: string;
+}
+
+/** Id of the event stream of our own authorization server. */
+const OWN_STREAM = 'authserver';
+
+function eventTokens(dir: string): EventTokens {
+  const made = (name: string): string => {
+    const path = join(dir, 'events', name);
+    loadOrCreateText(path, () => randomBytes(32).toString('base64url'));
+    return path;
+  };
+  return { toAuthserver: made('to-authserver.token'), toGateway: made('to-gateway.token') };
+}
+
+const DAY_MS = 86_400_000;
+
+/** The stream's record while the file tells both ways; null when it is there and its token lasts, or when nothing is told. */
+function ownStream(config: Config, dir: string, issuer: string, known: JsonObject | undefined): JsonObject | null {
+  if (config.events.authorizationServers.length === 0) return null;
+  const before = EventStream.safeParse(known).data;
+  const now = Date.now();
+  const tokens = before?.delivery.method === 'push' ? before.delivery.tokens : [];
+  if (before !== undefined && tokens.every(({ expiresAt }) => expiresAt > now + 30 * DAY_MS)) return null;
+  const sha256 = sha256Hex(readFileSync(eventTokens(dir).toGateway, 'utf8').trim());
+  const token = { id: 'tok_up', sha256, createdAt: now, expiresAt: now + 365 * DAY_MS, by: 'remit:up' };
+  return EventStream.parse({
+    title: 'The authorization server of this installation',
+    state: 'active',
+    issuer,
+    jwksUri: `${issuer}/jwks`,
+    algorithms: ['ES256'],
+    audience: config.admin.publicUrl,
+    allowedNetworks: ['127.0.0.1/32'],
+    // It says something when something ends, which may be never.
+    silenceAfterMs: null,
+    whenSilent: 'alarm',
+    ...before,
+    delivery: { method: 'push', tokens: [token] },
+  }) as JsonObject;
 }
 
 /** @throws CliFailure that names every port that is taken and what it is for. */
@@ -306,6 +374,7 @@ async function startChild(
 /** People and sample servers of a new folder. What exists is left alone: somebody may have changed it. */
 async function prepare(
   config: Config,
+  dir: string,
   { state, view }: { state: StateStore; view: LocalView },
   auth: AuthServerReady,
   servers: ReadonlyMap<string, JsonObject>,
@@ -335,6 +404,8 @@ async function prepare(
   for (const [id, body] of servers) {
     if (!view.get('server', org, id)) writes.push({ kind: 'server', org, id, body, expectedRevision: null });
   }
+  const stream = ownStream(config, dir, auth.issuer, view.get('event_stream', org, OWN_STREAM)?.body);
+  if (stream !== null) writes.push({ kind: 'event_stream', org, id: OWN_STREAM, body: stream });
   if (writes.length === 0) return;
   const { revision } = await state.commit({
     actor: 'remit:up',
