@@ -25,6 +25,8 @@ export interface DeviceFlow {
   readonly middleware: Middleware;
 }
 
+const RESUME_COOKIE = `${FLOW_COOKIES.resume}=`;
+
 /** Eight letters of twenty are 34 bits: five hundred tries in a quarter of an hour find none of a thousand codes. */
 const WINDOW_MS = 15 * 60_000;
 const MAX_WRONG = { address: 50, all: 500 };
@@ -81,7 +83,9 @@ export function deviceFlow(clock: Clock, note: (event: string, facts: Record<str
       ctx.query = rest;
       return next();
     }
-    if (ctx.path.startsWith(`${DEVICE_PATH}/`) && !ctx.get('cookie').includes(`${FLOW_COOKIES.resume}=`)) {
+    const needed =
+      ctx.path === DEVICE_PATH ? 'remit_session=' : ctx.path.startsWith(`${DEVICE_PATH}/`) ? RESUME_COOKIE : '';
+    if (!ctx.get('cookie').includes(needed)) {
       // Nothing is under way in this browser: back to the start. (The engine fails over a session that is not there.)
       ctx.status = 303;
       ctx.redirect(DEVICE_PATH);

@@ -12,6 +12,7 @@ import type { Clock } from '../lib/clock.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
 import { authStorage } from './adapter.ts';
+import { programPaths, standardAnswers } from './answers.ts';
 import type { ClientPolicy, TokenClaims } from './client-facts.ts';
 import { resolveSecrets, staticClients, strongSecret } from './clients.ts';
 import { parseAuthServerConfig } from './config.ts';
@@ -161,6 +162,7 @@ export async function startAuthServer(
         await next();
       });
       provider.use(oneExit(log));
+      provider.use(standardAnswers(issuer, programPaths(settings.registration.mayRegister !== 'nobody')));
       provider.use(events.middleware);
       provider.use(registered.middleware);
       provider.use(devices.middleware);
