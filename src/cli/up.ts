@@ -278,7 +278,7 @@ function ownStream(config: Config, dir: string, issuer: string, known: JsonObjec
     whenSilent: 'alarm',
     ...before,
     delivery: { method: 'push', tokens: [token] },
-  }) as JsonObject;
+  });
 }
 
 /** @throws CliFailure that names every port that is taken and what it is for. */
