@@ -1,6 +1,7 @@
 /** Sign-in at a real OpenID provider in another process: what becomes of a person, and everything that must stop it. */
 import { decodeJwt } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { SECOND_FACTOR_ACR } from '../../src/lib/second-factor.ts';
 import { cookieJar } from '../support/browser.ts';
 import type { Lie } from '../support/idp/openid-provider.ts';
 import { oidcSettings, press, startFederated, walk } from './federation-fixture.ts';
@@ -308,6 +309,19 @@ describe('with one provider for the organisation', () => {
       expect(failedPage(stop).code).toBe('unmet_authentication_requirements');
       await at.idp.visitor(ADA);
       expect((await at.visit({ params: { acr_values: 'urn:example:mfa' } })).page?.text).toContain('Ada Lovelace');
+    });
+
+    test('acr_values: the well-known name of a second factor is met by a provider that only lists the methods', async () => {
+      const params = { acr_values: SECOND_FACTOR_ACR };
+      await at.idp.visitor({ ...ADA, acr: 'urn:example:any', amr: ['pwd', 'pin'] });
+      expect(failedPage(await at.visit({ params })).code).toBe('unmet_authentication_requirements');
+      await at.idp.visitor({ ...ADA, acr: 'urn:example:any', amr: ['pwd', 'otp'] });
+      const jar = cookieJar();
+      expect((await at.visit({ jar, params })).page?.text).toContain('Ada Lovelace');
+      // The session has it, so that the next request that asks for it needs no sign-in.
+      const asked: string[] = [];
+      await at.visit({ jar, params, halt: (url) => url.origin === at.idp.issuer && asked.push(url.href) > 0 });
+      expect(asked).toEqual([]);
     });
 
     test('acr_values: somebody who is signed in with less signs in again', async () => {

@@ -23,7 +23,7 @@ import { MAX_RESPONSE_BYTES } from './saml-guard.ts';
 import { saml } from './saml.ts';
 import { organisationsOf } from './settings.ts';
 import type { IdentityProvider } from './settings.ts';
-import { stepUpProblem } from './step-up.ts';
+import { acrOf, stepUpProblem } from './step-up.ts';
 import type { AskedSignIn, SignInFacts } from './step-up.ts';
 import { SignInFault } from './upstream.ts';
 import type { Upstream } from './upstream.ts';
@@ -135,7 +135,8 @@ export function federation(parts: {
       } catch (error) {
         return err(failed(error, settings.id));
       }
-      const { claims, ...facts } = answer;
+      const { claims, ...said } = answer;
+      const facts = { ...said, acr: acrOf(flow.asked, said) };
       const times = {
         startedAt: flow.startedAt,
         now: Math.floor(clock.now() / 1_000),

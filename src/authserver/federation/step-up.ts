@@ -3,6 +3,7 @@
  * Promises: an answer that does not say when or how the person signed in satisfies nothing that was asked.
  * OpenID Connect Core 3.1.2.1, RFC 9470. Does not decide what a policy demands.
  */
+import { SECOND_FACTOR_ACR, hasSecondFactor } from '../../lib/second-factor.ts';
 
 export interface AskedSignIn {
   /** Seconds; null: not asked. */
@@ -41,6 +42,16 @@ export function stepUpProblem(
   }
   if (asked.acr.length > 0 && (facts.acr === null || !asked.acr.includes(facts.acr))) return 'acr_not_met';
   return null;
+}
+
+/**
+ * The context a sign-in is recorded under: as the provider names it; where that is none of those asked for and the well-known name of a
+ * second factor is, that name, if the methods show one (RFC 8176). Providers rarely know the name, and nearly all list the methods.
+ */
+export function acrOf(asked: AskedSignIn, facts: SignInFacts): string | null {
+  const { acr } = facts;
+  if (acr !== null && asked.acr.includes(acr)) return acr;
+  return asked.acr.includes(SECOND_FACTOR_ACR) && hasSecondFactor(facts) ? SECOND_FACTOR_ACR : acr;
 }
 
 /** From the parameters of an authorization request, which the engine has checked. */

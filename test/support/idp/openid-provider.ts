@@ -71,7 +71,8 @@ function build(issuer: string): void {
       },
     ],
     claims: {
-      openid: ['sub'],
+      // Real providers list the methods whether asked or not.
+      openid: ['sub', 'amr'],
       profile: ['name', 'preferred_username'],
       email: ['email', 'email_verified'],
       groups: ['groups'],
