@@ -18,7 +18,8 @@ function all(command: Command, path: string): Named[] {
   return [{ name: path, command, help }, ...command.commands.flatMap((child) => all(child, `${path} ${child.name()}`))];
 }
 const COMMANDS = all(buildProgram(), 'remit');
-const LEAVES = COMMANDS.filter(({ command }) => command.commands.length === 0);
+/** `remit authserver` runs by itself and has a subcommand besides. */
+const LEAVES = COMMANDS.filter(({ name, command }) => command.commands.length === 0 || name === 'remit authserver');
 const guide = readFileSync(join(import.meta.dirname, '../../docs/guides/cli.md'), 'utf8');
 
 test.each(COMMANDS)('$name has an example that runs this command', ({ name, help }) => {

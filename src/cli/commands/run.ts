@@ -7,6 +7,7 @@ import { loadConfig, type Config } from '../config.ts';
 import { configFailure } from '../failure.ts';
 import { fields, oneLine, progress, show, table } from '../output.ts';
 import type { RunningUp } from '../up.ts';
+import { previewCommand } from './authserver-preview.ts';
 import { connectLines } from './connect.ts';
 import { outliveLooseFailures } from '../loose-failures.ts';
 
@@ -57,7 +58,7 @@ export function runCommands(program: Command): void {
       await untilStopped(options, running, running.failed);
     });
 
-  local(
+  const authserver = local(
     program,
     'authserver',
     'Run the authorization server of this configuration',
@@ -74,6 +75,7 @@ export function runCommands(program: Command): void {
       process.on('SIGHUP', () => running.rotateKeys());
       await untilStopped(options, running);
     });
+  previewCommand(authserver);
 }
 
 function describeUp(up: Omit<RunningUp, 'close' | 'failed'>): string {
