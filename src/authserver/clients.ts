@@ -158,7 +158,7 @@ export function metadataProblem(metadata: {
   for (const uri of uris) {
     if (typeof uri !== 'string' || uri.length > 500) return 'redirect_uris must be texts of at most 500 characters';
     const problem = redirectUriProblem(uri);
-    if (problem !== null) return `a redirect URI ${problem}`;
+    if (problem !== null) return `redirect_uris: one of them ${problem}`;
   }
   if (name !== undefined && (typeof name !== 'string' || name.length > 200))
     return 'client_name must be a text of at most 200 characters';
