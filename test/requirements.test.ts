@@ -12,6 +12,7 @@ const range = (area: string, from: number, to: number): string[] =>
 const CLAIMED = [
   ...range('AN', 1, 7),
   'AN-12',
+  'AN-14',
   'AN-15',
   'AZ-01',
   'AZ-02',
@@ -20,6 +21,8 @@ const CLAIMED = [
   'AZ-12',
   'AZ-13',
   'CI-01',
+  'ID-02',
+  'ID-06',
   'NH-02',
   ...range('TD', 1, 3),
   ...range('EX', 1, 3),
