@@ -123,7 +123,8 @@ describe('AN-09: registration by anybody, with limits', () => {
   test('eight at once do not get past the limit of three', async () => {
     at = await startFixture({ registration: policy });
     const answers = await Promise.all(Array.from({ length: 8 }, () => register({ redirect_uris: [LOCAL] })));
-    expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, 201, 429, 429, 429, 429, 429]);
+    expect(answers.filter(({ status }) => status === 201)).toHaveLength(3);
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(5);
   });
 
   test('what is not used expires; a client that gets tokens stays', async () => {
