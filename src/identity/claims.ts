@@ -65,7 +65,10 @@ export function readCaller(claims: JsonObject, rules: ClaimRules, nowMs: number)
   if (keyThumbprint === undefined) return err({ kind: 'sender_binding' });
   const scopes = readScopes(claims, names.scopes);
   if (scopes === null) return invalid(names.scopes[0] ?? 'scope');
-  const actChain = readActors(claims['act'], rule.maxActDepth);
+  const { act } = claims;
+  // In a token that was handed on, who has it now stands as client and as outermost actor: that is one agent, not one hand more.
+  const itself = isJsonObject(act) && act['sub'] === clientId ? 1 : 0;
+  const actChain = readActors(act, rule.maxActDepth + itself);
   if (actChain === null) return invalid('act');
   const { acr = null, auth_time: authTime = null } = claims;
   if (acr !== null && !isName(acr)) return invalid('acr');
