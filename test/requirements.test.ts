@@ -23,6 +23,7 @@ const CLAIMED = [
   'CI-01',
   'ID-02',
   'ID-06',
+  'ID-08',
   'NH-02',
   ...range('TD', 1, 3),
   ...range('EX', 1, 3),

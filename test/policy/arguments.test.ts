@@ -361,3 +361,24 @@ test('kept answers, slices and classes change nothing: every question is answere
     { numRuns: 150, seed: 20261121 },
   );
 });
+
+test('ID-08: people who differ in nothing but their groups are told apart wherever a policy tells them apart', () => {
+  const pool = POOL.filter((text) => text.includes('Group') && !text.includes('signIn'));
+  const groups = fc.shuffledSubarray(['payments', 'leads', 'interns', 'named nowhere']);
+  const tools = [tool({ server: 'files', name: 'a', risk: 'write' }), tool({ server: 'mail', name: 'b' })];
+  fc.assert(
+    fc.property(
+      fc.subarray(pool, { minLength: 1 }),
+      fc.array(fc.tuple(groups, fc.constantFrom(...tools), fc.boolean()), { minLength: 8, maxLength: 16 }),
+      (texts, asked) => {
+        const policies = texts.map((text, i) => ({ id: `p${i}`, text }));
+        const set = setOf(policies, tools);
+        for (const [of, named, approved] of asked) {
+          const full = question({ person: person('p', ['developer'], of), tool: named, approved });
+          expect(decide(set, full).verdict).toBe(plainVerdict(policies, named, full));
+        }
+      },
+    ),
+    { numRuns: 40, seed: 20261122 },
+  );
+});
