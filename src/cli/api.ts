@@ -1,13 +1,14 @@
 /**
  * The admin API as the commands use it: one function per method, problems as CliFailure with the right exit code.
  * Follows no redirect (the token would travel with it) and sends a token over plain http to loopback addresses only.
+ * Where the API asks for a newer or stronger sign-in (RFC 9470), the person is asked once and the request repeated once.
  */
 import { systemClock } from '../lib/clock.ts';
 import { isLoopbackHost } from './config.ts';
 import { readCredentials } from './credentials.ts';
 import { CliFailure } from './failure.ts';
 import { oneLine } from './output.ts';
-import { accessToken, unreachable } from './sign-in.ts';
+import { accessToken, signInAgain, unreachable } from './sign-in.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -22,7 +23,7 @@ export interface Api {
   /** Text as sent, for receipts and checkpoints. */
   text(path: string): Promise<string>;
   post<T>(path: string, body: object): Promise<Answered<T>>;
-  /** `etag` null: the record must not exist yet. */
+  /** `etag` null: the record must not exist yet. `any`: what is put has no revision of its own. */
   put<T>(path: string, body: object, etag: string | null): Promise<Answered<T>>;
   remove<T>(path: string, body: object): Promise<Answered<T>>;
 }
@@ -73,6 +74,7 @@ export function openApi(url: string, env: Env): Api {
     path: string,
     body: object | undefined,
     headers: Record<string, string>,
+    again = false,
   ): Promise<Response> {
     const token = await accessToken(url, env, systemClock.now());
     if (!/^[\x21-\x7e]+$/.test(token))
@@ -93,8 +95,10 @@ export function openApi(url: string, env: Env): Api {
     } catch {
       throw unreachable(url);
     }
-    if (!response.ok) throw await refused(response, url);
-    return response;
+    if (response.ok) return response;
+    const wanted = again ? null : stepUpOf(response);
+    if (wanted !== null && (await signInAgain(url, env, wanted))) return send(method, path, body, headers, true);
+    throw await refused(response, url);
   }
   const json = async <T>(response: Response): Promise<Answered<T>> => ({
     body: (await response.json()) as T,
@@ -105,10 +109,23 @@ export function openApi(url: string, env: Env): Api {
     get: async (path) => json(await send('GET', path, undefined, {})),
     text: async (path) => (await send('GET', path, undefined, {})).text(),
     post: async (path, body) => json(await send('POST', path, body, {})),
-    put: async (path, body, etag) =>
-      json(await send('PUT', path, body, etag === null ? { 'if-none-match': '*' } : { 'if-match': etag })),
+    put: async (path, body, etag) => json(await send('PUT', path, body, precondition(etag))),
     remove: async (path, body) => json(await send('DELETE', path, body, {})),
   };
+}
+
+function precondition(etag: string | null): Record<string, string> {
+  if (etag === 'any') return {};
+  return etag === null ? { 'if-none-match': '*' } : { 'if-match': etag };
+}
+
+/** What another sign-in must be like, from the challenge (RFC 9470 section 3); null: it is about something else. */
+function stepUpOf(response: Response): { maxAgeSeconds: number | undefined; acrValues: readonly string[] } | null {
+  const challenge = response.headers.get('www-authenticate') ?? '';
+  if (response.status !== 401 || !/\berror="insufficient_user_authentication"/.test(challenge)) return null;
+  const maxAge = /\bmax_age="(\d{1,9})"/.exec(challenge)?.[1];
+  const acr = /\bacr_values="([^"]{1,2000})"/.exec(challenge)?.[1];
+  return { maxAgeSeconds: maxAge === undefined ? undefined : Number(maxAge), acrValues: acr?.split(' ') ?? [] };
 }
 
 async function refused(response: Response, url: string): Promise<CliFailure> {

@@ -41,6 +41,32 @@ export function change(parent: Command, usage: string, summary: string, example:
   );
 }
 
+export interface PageOptions extends RemoteOptions {
+  /** The options as a query, with further members that are given. */
+  readonly query: (more?: Readonly<Record<string, string | undefined>>) => string;
+}
+
+/** A list that may be long: a page of it, and where to go on. */
+export function paged(parent: Command, usage: string, summary: string, example: string): Command {
+  const command = remote(parent, usage, summary, example)
+    .option('--limit <number>', 'rows of one answer, at most 1000', wholeNumber, 100)
+    .option('--after <id>', 'go on after this one')
+    .option('--search <text>', 'part of a name or an identity');
+  const query: PageOptions['query'] = (more = {}) => {
+    const { limit, after, search } = command.opts<{ limit: number; after?: string; search?: string }>();
+    const given = Object.entries({ limit: String(limit), after, search, ...more });
+    return new URLSearchParams(given.filter((pair): pair is [string, string] => pair[1] !== undefined)).toString();
+  };
+  return command.hook('preAction', () => void command.setOptionValue('query', query));
+}
+
+/** A list in one option: `a, b`. */
+export const list = (text: string): string[] =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+
 export function group(parent: Command, name: string, summary: string, example: string): Command {
   return parent
     .command(name)

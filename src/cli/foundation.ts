@@ -61,7 +61,10 @@ export async function ensureFoundation(
   }
 
   const agents = new Set(
-    [...view.records('agent', org)].map(({ body }) => agentKey(String(body['issuer']), String(body['clientId']))),
+    [...view.records('agent', org)].flatMap(({ body }) => {
+      const agent = Agent.safeParse(body);
+      return agent.success ? [agentKey(agent.data.issuer, agent.data.clientId)] : [];
+    }),
   );
   for (const issuer of issuers) {
     for (const clientId of facts.adminClients) {

@@ -38,6 +38,10 @@ export function table(
   return [dim(lines[0] ?? ''), ...lines.slice(1)].join('\n');
 }
 
+/** A page of a list, and how to see the next one. */
+export const more = (text: string, next: string | null): string =>
+  next === null ? text : `${text}\n… and more: --after ${visible(next)}`;
+
 /** `name: value` lines, aligned. */
 export function fields(pairs: ReadonlyArray<readonly [string, string | number | null | undefined]>): string {
   const longest = Math.max(...pairs.map(([name]) => name.length));

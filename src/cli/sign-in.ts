@@ -1,5 +1,6 @@
 /**
- * Signing in to the admin API as a person: authorization code with PKCE on a loopback redirect (RFC 8252, RFC 7636, RFC 8707, RFC 9207).
+ * Signing in to the admin API as a person: authorization code with PKCE on a loopback redirect (RFC 8252, RFC 7636, RFC 8707, RFC 9207),
+ * or, without a browser on this machine, with a code typed in elsewhere (RFC 8628). Asks for what the API said is missing (RFC 9470).
  * The authorization server is found through the resource metadata of the API (RFC 9728), whose `resource` must be the API itself.
  * Opens no browser unless asked to; the refresh token never leaves the credentials file and its issuer.
  */
@@ -83,11 +84,17 @@ export interface SignInOptions {
   readonly clientId: string;
   readonly scope: string;
   readonly timeoutMs: number;
-  /** Shows the address to a person. */
-  readonly onUrl: (url: string) => void;
+  /** The person signs in anew when they last did so longer ago than this. */
+  readonly maxAgeSeconds?: number | undefined;
+  /** What the sign-in must reach, for example a second factor. */
+  readonly acrValues?: readonly string[] | undefined;
+  /** Shows the address to a person; with the code that they type in there, when the browser is on another machine. */
+  readonly onUrl: (url: string, userCode: string | null) => void;
+  /** The browser is on another machine (RFC 8628). */
+  readonly device: boolean;
 }
 
-/** Signs in and stores the result. Resolves once tokens are on disk. */
+/** Signs in and stores the result. Resolves once tokens are on disk. @throws CliFailure */
 export async function signIn(options: SignInOptions, env: Env): Promise<Login> {
   const { resource, issuers } = await discoverIssuers(options.adminUrl);
   const issuer = options.issuer ?? (issuers.length === 1 ? issuers[0] : undefined);
@@ -100,7 +107,53 @@ export async function signIn(options: SignInOptions, env: Env): Promise<Login> {
   if (!issuers.includes(issuer))
     throw new CliFailure('usage', `The API does not trust ${issuer}.`, `Use one of: ${issuers.join(', ')}.`);
   const server = await discover(issuer, options.clientId);
+  const tokens = await (options.device ? byDevice : byBrowser)(server, resource, options);
+  const login = asLogin(tokens, {
+    issuer,
+    clientId: options.clientId,
+    resource,
+    scope: options.scope,
+    refreshToken: null,
+  });
+  const stored = readCredentials(env);
+  writeCredentials(env, { current: options.adminUrl, logins: { ...stored.logins, [options.adminUrl]: login } });
+  return login;
+}
 
+type Tokens = oauth.TokenEndpointResponse & oauth.TokenEndpointResponseHelpers;
+
+/** What the sign-in itself must be like (RFC 9470 section 4). */
+const asked = ({ maxAgeSeconds, acrValues }: SignInOptions): Record<string, string> => ({
+  ...(maxAgeSeconds !== undefined && { max_age: String(maxAgeSeconds) }),
+  ...(acrValues !== undefined && acrValues.length > 0 && { acr_values: acrValues.join(' ') }),
+});
+
+const notCompleted = (cause: unknown): never => {
+  throw new CliFailure('signed_out', `Sign-in was not completed (${short(cause)}).`, 'Run `remit login` again.');
+};
+
+async function byDevice(server: oauth.Configuration, resource: string, options: SignInOptions): Promise<Tokens> {
+  if (server.serverMetadata().device_authorization_endpoint === undefined)
+    throw new CliFailure(
+      'failed',
+      'The authorization server lets nobody sign in with a code (it names no device_authorization_endpoint).',
+      'Run `remit login` without --device where there is a browser.',
+    );
+  const parameters = { scope: options.scope, resource, ...asked(options) };
+  const begun = await oauth.initiateDeviceAuthorization(server, parameters).catch(notCompleted);
+  // ATTACKER-CONTROLLED: the answer. A person types what it says into what it says.
+  const url = URL.parse(begun.verification_uri);
+  const safe =
+    url !== null && (url.protocol === 'https:' || (url.protocol === 'http:' && isLoopbackHost(url.hostname)));
+  if (!safe || !/^[\x21-\x7e]{1,64}$/.test(begun.user_code))
+    throw new CliFailure('failed', 'The authorization server names no page where the code can be typed in safely.');
+  options.onUrl(url.href, begun.user_code);
+  return oauth
+    .pollDeviceAuthorizationGrant(server, begun, { resource }, { signal: AbortSignal.timeout(options.timeoutMs) })
+    .catch(notCompleted);
+}
+
+async function byBrowser(server: oauth.Configuration, resource: string, options: SignInOptions): Promise<Tokens> {
   const verifier = oauth.randomPKCECodeVerifier();
   const state = oauth.randomState();
   const listener = await listenForCode(options.timeoutMs);
@@ -112,24 +165,13 @@ export async function signIn(options: SignInOptions, env: Env): Promise<Login> {
       state,
       code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
       code_challenge_method: 'S256',
+      ...asked(options),
     });
-    options.onUrl(url.href);
+    options.onUrl(url.href, null);
     const arrived = await listener.arrived;
-    const tokens = await oauth
+    return await oauth
       .authorizationCodeGrant(server, arrived, { pkceCodeVerifier: verifier, expectedState: state }, { resource })
-      .catch((cause: unknown) => {
-        throw new CliFailure('signed_out', `Sign-in was not completed (${short(cause)}).`, 'Run `remit login` again.');
-      });
-    const login = asLogin(tokens, {
-      issuer,
-      clientId: options.clientId,
-      resource,
-      scope: options.scope,
-      refreshToken: null,
-    });
-    const stored = readCredentials(env);
-    writeCredentials(env, { current: options.adminUrl, logins: { ...stored.logins, [options.adminUrl]: login } });
-    return login;
+      .catch(notCompleted);
   } finally {
     listener.close();
   }
@@ -176,8 +218,44 @@ export async function signOut(
   }
 }
 
+/**
+ * Signs in once more as the same person by the same client, because the API asked for it. False: nobody is there to ask, or the token
+ * came from REMIT_TOKEN. Who is there: a terminal, or what REMIT_SIGN_IN says (`browser`, `device`, `never`).
+ */
+export async function signInAgain(
+  adminUrl: string,
+  env: Env,
+  wanted: { readonly maxAgeSeconds: number | undefined; readonly acrValues: readonly string[] },
+): Promise<boolean> {
+  const how = env['REMIT_SIGN_IN'] ?? (process.stderr.isTTY ? 'browser' : 'never');
+  const login = readCredentials(env).logins[adminUrl];
+  if (!['browser', 'device'].includes(how) || login === undefined || (env['REMIT_TOKEN'] ?? '') !== '') return false;
+  await signIn(
+    {
+      adminUrl,
+      issuer: login.issuer,
+      clientId: login.clientId,
+      scope: login.scope,
+      timeoutMs: 300_000,
+      ...wanted,
+      device: how === 'device',
+      onUrl: (address, userCode) => {
+        process.stderr.write(`This needs a newer or stronger sign-in.\n${invitation(address, userCode)}`);
+      },
+    },
+    env,
+  );
+  return true;
+}
+
+/** What a person is told to do. */
+export const invitation = (address: string, userCode: string | null): string =>
+  userCode === null
+    ? `Open this address in a browser on this machine:\n\n  ${address}\n\n`
+    : `Open this address in a browser on any machine:\n\n  ${address}\n\nand type in this code, which you asked for yourself a moment ago:\n\n  ${userCode}\n\n`;
+
 function asLogin(
-  tokens: oauth.TokenEndpointResponse & oauth.TokenEndpointResponseHelpers,
+  tokens: Tokens,
   known: { issuer: string; clientId: string; resource: string; scope: string; refreshToken: string | null },
 ): Login {
   return {

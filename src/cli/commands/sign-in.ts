@@ -1,9 +1,10 @@
-/** `remit login`, `remit logout`. */
+/** `remit login`, `remit logout`, `remit whoami`, `remit claim`. */
 import type { Command } from 'commander';
 import { adminUrl, openApi } from '../api.ts';
-import { duration, remote, type RemoteOptions } from '../command.ts';
+import { duration, readNamedFile, remote, wholeNumber, type RemoteOptions } from '../command.ts';
+import { CliFailure } from '../failure.ts';
 import { fields, progress, show, time } from '../output.ts';
-import { CLIENT_ID, DEFAULT_SCOPE, openBrowser, signIn, signOut } from '../sign-in.ts';
+import { CLIENT_ID, DEFAULT_SCOPE, invitation, openBrowser, signIn, signOut } from '../sign-in.ts';
 
 interface Me {
   readonly person: string;
@@ -11,6 +12,18 @@ interface Me {
   readonly roles: readonly string[];
   readonly organisation: string;
   readonly expiresAt: number;
+  readonly signedInAt: number | null;
+}
+
+interface LoginOptions extends RemoteOptions {
+  readonly issuer?: string;
+  readonly clientId: string;
+  readonly scope: string;
+  readonly open: boolean;
+  readonly device: boolean;
+  readonly maxAge?: number;
+  readonly acrValues?: string;
+  readonly timeout: number;
 }
 
 export function signInCommands(program: Command): void {
@@ -19,41 +32,43 @@ export function signInCommands(program: Command): void {
     .option('--client-id <id>', 'OAuth client id of this command', CLIENT_ID)
     .option('--scope <scopes>', 'scopes to ask for, separated by spaces', DEFAULT_SCOPE)
     .option('--open', 'open the address in the default browser', false)
+    .option('--device', 'the browser is on another machine: type in a code there', false)
+    .option('--max-age <seconds>', 'sign in anew if you last did so longer ago than this', wholeNumber)
+    .option('--acr-values <list>', 'what the sign-in must reach, separated by spaces, for example a second factor')
     .option('--timeout <duration>', 'how long to wait for you', duration, 300_000)
-    .action(
-      async (
-        options: RemoteOptions & { issuer?: string; clientId: string; scope: string; open: boolean; timeout: number },
-      ) => {
-        const url = adminUrl(options.url, process.env);
-        await signIn(
-          {
-            adminUrl: url,
-            issuer: options.issuer,
-            clientId: options.clientId,
-            scope: options.scope,
-            timeoutMs: options.timeout,
-            onUrl: (address) => {
-              // Also with --json: without the address nobody can go on.
-              process.stderr.write(`Open this address in a browser on this machine:\n\n  ${address}\n\n`);
-              if (options.open) openBrowser(address);
-              progress(options, 'Waiting for you to sign in …');
-            },
+    .action(async (options: LoginOptions) => {
+      const url = adminUrl(options.url, process.env);
+      await signIn(
+        {
+          adminUrl: url,
+          issuer: options.issuer,
+          clientId: options.clientId,
+          scope: options.scope,
+          timeoutMs: options.timeout,
+          device: options.device,
+          maxAgeSeconds: options.maxAge,
+          acrValues: options.acrValues?.split(' ').filter((value) => value !== ''),
+          onUrl: (address, userCode) => {
+            // Also with --json: without the address nobody can go on.
+            process.stderr.write(invitation(address, userCode));
+            if (options.open) openBrowser(address);
+            progress(options, 'Waiting for you to sign in …');
           },
-          process.env,
-        );
-        const { REMIT_TOKEN: _, ...env } = process.env;
-        const { body } = await openApi(url, env).get<Me>('/me');
-        show(options, { url, ...body }, (me) =>
-          fields([
-            ['signed in', `${me.name} (${me.person})`],
-            ['gateway', url],
-            ['organisation', me.organisation],
-            ['roles', me.roles.join(', ') || 'none'],
-            ['token until', time(me.expiresAt)],
-          ]),
-        );
-      },
-    );
+        },
+        process.env,
+      );
+      const { REMIT_TOKEN: _, ...env } = process.env;
+      const { body } = await openApi(url, env).get<Me>('/me').catch(withoutStanding);
+      show(options, { url, ...body }, (me) =>
+        fields([
+          ['signed in', `${me.name} (${me.person})`],
+          ['gateway', url],
+          ['organisation', me.organisation],
+          ['roles', me.roles.join(', ') || 'none'],
+          ['token until', time(me.expiresAt)],
+        ]),
+      );
+    });
 
   remote(program, 'logout', 'Forget the sign-in and revoke its refresh token', 'remit logout').action(
     async (options: RemoteOptions) => {
@@ -74,8 +89,43 @@ export function signInCommands(program: Command): void {
         ['person', `${me.name} (${me.person})`],
         ['organisation', me.organisation],
         ['roles', me.roles.join(', ') || 'none'],
+        ['signed in at', time(me.signedInAt)],
         ['token until', time(me.expiresAt)],
       ]),
     );
   });
+
+  remote(
+    program,
+    'claim <code>',
+    'Become the first administrator of a new installation',
+    'remit claim - < /var/lib/remit/claim-code',
+  )
+    .addHelpText(
+      'after',
+      '\nThe gateway names the file with the code when it starts without people; `-` reads it from standard input.\nSign in first: remit login',
+    )
+    .option('--name <text>', 'your name, for people to read')
+    .action(async (code: string, options: RemoteOptions & { name?: string }) => {
+      const { body } = await openApi(adminUrl(options.url, process.env), process.env).post<{
+        id: string;
+        revision: number;
+      }>('/claim', {
+        code: (code === '-' ? readNamedFile('-') : code).trim(),
+        ...(options.name !== undefined && { name: options.name }),
+      });
+      show(options, body, ({ id, revision }) => `You are ${id}, the first administrator, at revision ${revision}.`);
+    });
+}
+
+/** The sign-in itself worked and is stored. */
+function withoutStanding(failure: unknown): never {
+  const details: { readonly code?: unknown } | undefined = failure instanceof CliFailure ? failure.details : undefined;
+  if (!(failure instanceof CliFailure) || details?.code !== 'no_standing') throw failure;
+  throw new CliFailure(
+    'failed',
+    `You are signed in, but ${failure.message.charAt(0).toLowerCase()}${failure.message.slice(1)}`,
+    'Ask an administrator. Of a new installation become the first with `remit claim`.',
+    failure.details,
+  );
 }
