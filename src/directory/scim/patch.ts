@@ -145,7 +145,7 @@ function memberStep(attribute: Attribute, op: Op, filter: string | null, value: 
   if (filter === null) {
     if (op !== 'remove') return { do: op, ids: memberIds(value) };
     // Entra removes by value, without a filter. No value at all: everybody.
-    return value === undefined ? { do: 'replace', ids: [] } : { do: 'remove', ids: memberIds(value) };
+    return value === undefined || value === null ? { do: 'replace', ids: [] } : { do: 'remove', ids: memberIds(value) };
   }
   if (op !== 'remove') return bad('invalidPath', `${op} of members takes no filter.`);
   const { values, test } = compileElementFilter(attribute, filter, blank());
