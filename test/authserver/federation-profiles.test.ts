@@ -18,7 +18,7 @@ import type { JsonObject } from '../../src/lib/json.ts';
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 let jwk: JsonObject;
 beforeAll(async () => {
-  jwk = { ...(await exportJWK(publicKey)), kid: 'k1', use: 'sig', alg: 'RS256' } as JsonObject;
+  jwk = { ...(await exportJWK(publicKey)), kid: 'k1', use: 'sig', alg: 'RS256' };
 });
 
 const settings = (change: Record<string, unknown>): OpenIdConnectProvider => {
@@ -433,7 +433,7 @@ describe('the mapping', () => {
           fc.oneof(fc.constantFrom('acme', 'globex', 't2', 'ada@globex.example'), fc.array(fc.string()), fc.boolean()),
         ),
         (noise) => {
-          const read = readSignIn(tenants, { ...noise, sub: 'a', tid: 't1' } as JsonObject);
+          const read = readSignIn(tenants, { ...noise, sub: 'a', tid: 't1' });
           expect(read.ok && read.value.organisation).toBe('acme');
         },
       ),

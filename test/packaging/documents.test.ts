@@ -61,7 +61,8 @@ function reader(): Command {
   const program = buildProgram();
   const quiet = (command: Command): void => {
     command.exitOverride().configureOutput({ writeOut: () => undefined, writeErr: () => undefined });
-    if (command.commands.length === 0) command.action(() => undefined);
+    // `remit authserver` runs by itself and has a subcommand besides.
+    if (command.commands.length === 0 || command.name() === 'authserver') command.action(() => undefined);
     command.commands.forEach(quiet);
   };
   quiet(program);
