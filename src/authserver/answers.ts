@@ -29,6 +29,14 @@ const REWORDED: Record<string, readonly [error: string, description: string]> = 
     'invalid_request',
     'send client_id, with the proof that this client is registered with, as application/x-www-form-urlencoded',
   ],
+  'Authorization Server policy requires PKCE to be used for this request': [
+    'invalid_request',
+    'send code_challenge and code_challenge_method=S256: PKCE is required (RFC 7636)',
+  ],
+  'requested response_mode is not allowed for this client or request': [
+    'invalid_request',
+    'ask with response_type=code and let the answer come in the query: other response types and modes are off',
+  ],
   'unsupported grant_type requested': [
     'unsupported_grant_type',
     'this server has no such grant; grant_types_supported in its metadata lists those it has',

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import { runSuite } from '../conformance/suite.ts';
 import { signInAndConsent } from '../support/browser.ts';
 import { startFixture } from './fixture.ts';
+import type { Fixture } from './fixture.ts';
 
 /** The suite listens for its callback on a port that it is told. */
 async function freePort(): Promise<number> {
@@ -15,25 +16,26 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+async function answer(authorizationUrl: URL, { user }: Fixture): Promise<void> {
+  const callback = await signInAndConsent({ authorizationUrl, ...user, decision: 'allow' });
+  await (await fetch(callback)).text();
+}
+
 test('passes every authorization server scenario of the official suite', { timeout: 60_000 }, async () => {
   const at = await startFixture();
   try {
     let heard = '';
     let visit: Promise<unknown> | undefined;
     const report = await runSuite({
-      args: [
-        'authorization',
-        ...['--url', at.server.issuer, '--client-id', 'mcp-client', '--resource', at.gateway.resource],
-        ...['--port', String(await freePort())],
-      ],
+      args: `authorization --url ${at.server.issuer} --client-id mcp-client --resource ${at.gateway.resource} --port ${await freePort()}`.split(
+        ' ',
+      ),
       timeoutMs: 50_000,
       onText: (text) => {
         heard += text;
         const found = /^(http\S+\/authorize\?\S+)$/m.exec(heard)?.[1];
         if (found === undefined || visit !== undefined) return;
-        visit = signInAndConsent({ authorizationUrl: found, ...at.user, decision: 'allow' })
-          .then((callback) => fetch(callback))
-          .then((response) => response.text());
+        visit = answer(new URL(found), at);
       },
     });
     await visit;
