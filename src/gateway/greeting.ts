@@ -131,7 +131,7 @@ export async function listItems(
   const { kind, member } = LISTS[message.method]!;
   const facing = facingOf(call, deps);
   const person = known(call, 'person');
-  const { clientId: agent, actChain } = known(call, 'caller');
+  const { clientId: agent, actChain, keyThumbprint } = known(call, 'caller');
   const scope = { list: `${call.endpoint.server ?? ''} ${member}`, who: `${person.id} ${agent}` };
   const { cursor } = message.params;
   const after = typeof cursor === 'string' ? deps.cursors.open(cursor, scope) : '';
@@ -150,6 +150,7 @@ export async function listItems(
     person.groups,
     agent,
     actChain,
+    keyThumbprint !== null,
     facing.version,
     rulesRevision,
     version,
