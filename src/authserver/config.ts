@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { Fault } from '../lib/fault.ts';
 import { EventSettings } from './events/settings.ts';
 import { IdentityProviders, OrganisationId } from './federation/settings.ts';
-import { GrantSettings } from './grants/settings.ts';
+import { GrantSettings, grantProblems } from './grants/settings.ts';
 
 const LOOPBACK_HOSTS: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost']);
 
@@ -209,6 +209,7 @@ const Checked = Config.superRefine((config, context) => {
   if (issuer.port === '0' && config.listen.port !== 0) {
     context.addIssue({ code: 'custom', path: ['issuer'], message: 'port 0 goes with listen.port 0 only' });
   }
+  for (const { path, message } of grantProblems(config)) context.addIssue({ code: 'custom', path, message });
   if (config.evaluationUsers && !isLoopbackHost(issuer.hostname)) {
     context.addIssue({
       code: 'custom',

@@ -34,6 +34,7 @@ import { fail, logEvents, oneExit } from './failure.ts';
 import { federation } from './federation/federation.ts';
 import { clientsOfGrants, registerGrants } from './grants/register.ts';
 import type { RegisteredGrants } from './grants/register.ts';
+import { relaxedGrants } from './grants/settings.ts';
 import { interactionRoutes } from './interactions.ts';
 import { openKeys } from './keys.ts';
 import { resourceDirectory } from './resources.ts';
@@ -201,6 +202,7 @@ export async function startAuthServer(
     if (settings.evaluationUsers) log.warn('evaluation sign-in is on: local users, not for production');
     if (settings.unsafeSilentNativeConsent)
       log.warn('unsafeSilentNativeConsent is on: native clients get tokens without a click');
+    for (const key of relaxedGrants(settings.grants)) log.warn(`${key} is on: a check of who gets a token is relaxed`);
     log.info({ issuer, port }, 'authorization server listening');
 
     let closing: Promise<void> | undefined;

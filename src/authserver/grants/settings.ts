@@ -179,3 +179,59 @@ export const GrantSettings = z
   })
   .prefault({});
 export type GrantSettings = z.output<typeof GrantSettings>;
+
+/** What the grants demand of the rest of the configuration. Paths from its root. */
+export function grantProblems(config: {
+  readonly grants: GrantSettings;
+  readonly preregisteredClients: readonly { readonly clientId: string; readonly grantTypes: readonly string[] }[];
+  readonly identityProviders: readonly { readonly id: string; readonly issuer?: string }[];
+}): readonly { readonly path: (string | number)[]; readonly message: string }[] {
+  const { clientCredentials, assertionIssuers, tokenExchange } = config.grants;
+  const mayUse = (client: string, grant: string): boolean =>
+    config.preregisteredClients.some(({ clientId, grantTypes }) => clientId === client && grantTypes.includes(grant));
+  const problems: { path: (string | number)[]; message: string }[] = [];
+  for (const [at, { client }] of clientCredentials.entries()) {
+    if (!mayUse(client, 'client_credentials'))
+      problems.push({
+        path: ['grants', 'clientCredentials', at, 'client'],
+        message: 'must be one of preregisteredClients with the grant type client_credentials',
+      });
+  }
+  const exchangeGrant = 'urn:ietf:params:oauth:grant-type:token-exchange';
+  for (const [at, { client }] of tokenExchange.rules.entries()) {
+    if (!mayUse(client, exchangeGrant))
+      problems.push({
+        path: ['grants', 'tokenExchange', 'rules', at, 'client'],
+        message: `must be one of preregisteredClients with the grant type ${exchangeGrant}`,
+      });
+  }
+  for (const [at, { id, issuer }] of assertionIssuers.identityProviders.entries()) {
+    // One id, one account: two providers under it would speak for each other's people.
+    const signIn = config.identityProviders.find((provider) => provider.id === id);
+    if (signIn?.issuer !== undefined && signIn.issuer !== issuer)
+      problems.push({
+        path: ['grants', 'assertionIssuers', 'identityProviders', at, 'issuer'],
+        message: `must be the issuer of the provider ${id} for sign-in, or the id must be another`,
+      });
+  }
+  for (const [at, { rules }] of assertionIssuers.workloads.entries()) {
+    for (const [rule, { principal }] of rules.entries()) {
+      if (config.preregisteredClients.some(({ clientId }) => clientId === principal))
+        problems.push({
+          path: ['grants', 'assertionIssuers', 'workloads', at, 'rules', rule, 'principal'],
+          message: 'is the id of a registered client; an agent comes in one way',
+        });
+    }
+  }
+  return problems;
+}
+
+/** Every check that these settings relax, by its key: for the warning at the start. */
+export function relaxedGrants({ assertionIssuers, unsafeTokenEndpointAudience }: GrantSettings): readonly string[] {
+  const ofProviders = assertionIssuers.identityProviders.flatMap((provider) =>
+    Object.entries(provider)
+      .filter(([key, value]) => key.startsWith('unsafe') && value === true)
+      .map(([key]) => `grants.assertionIssuers.identityProviders.${provider.id}.${key}`),
+  );
+  return [...(unsafeTokenEndpointAudience ? ['grants.unsafeTokenEndpointAudience'] : []), ...ofProviders];
+}
