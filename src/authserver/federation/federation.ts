@@ -37,17 +37,18 @@ export type FailedSignIn = 'access_denied' | 'temporarily_unavailable' | 'unmet_
 export interface Federation {
   readonly accounts: FederatedAccounts;
   readonly configured: boolean;
-  providersOf(organisation: string): readonly { readonly id: string; readonly title: string }[];
+  /** null: the request is for no resource (a person's own pages), so whoever any provider knows may sign in. */
+  providersOf(organisation: string | null): readonly { readonly id: string; readonly title: string }[];
   /** The address to send the browser to. `interaction` is what the browser's cookie names. */
   begin(
-    flow: { readonly interaction: string; readonly provider: string; readonly organisation: string },
+    flow: { readonly interaction: string; readonly provider: string; readonly organisation: string | null },
     asked: AskedSignIn,
     chooseAccount: boolean,
   ): Promise<Result<string, FailedSignIn>>;
   /** The answered sign-in of this interaction, once. The person is saved when it is good. */
   finish(
     interaction: string,
-    organisation: string,
+    organisation: string | null,
   ): Promise<Result<{ readonly person: FederatedPerson; readonly facts: SignInFacts }, FailedSignIn>>;
   /** `/federation/{provider}/callback`, `/acs`, `/metadata`. */
   readonly routes: Middleware;
@@ -100,11 +101,13 @@ export function federation(parts: {
     configured: providers.size > 0,
     providersOf: (organisation) =>
       parts.providers
-        .filter((provider) => organisationsOf(provider).includes(organisation))
+        .filter((provider) => organisation === null || organisationsOf(provider).includes(organisation))
         .map(({ id, title }) => ({ id, title })),
     begin: async ({ interaction, provider: id, organisation }, asked, chooseAccount) => {
       const provider = providers.get(id);
-      if (provider === undefined || !organisationsOf(provider.settings).includes(organisation)) {
+      const fits =
+        provider !== undefined && (organisation === null || organisationsOf(provider.settings).includes(organisation));
+      if (!fits) {
         note('federated sign-in refused', { provider: id, reason: 'no such provider for this organisation' });
         return err('access_denied');
       }
@@ -147,7 +150,8 @@ export function federation(parts: {
         return refuse(`not the sign-in that was asked for: ${problem}`, 'unmet_authentication_requirements');
       const person = readSignIn(settings, claims);
       if (!person.ok) return refuse(sayRefusal(person.error));
-      if (person.value.organisation !== organisation) return refuse('the person is of another organisation');
+      if (organisation !== null && person.value.organisation !== organisation)
+        return refuse('the person is of another organisation');
       accounts.save(person.value, facts);
       return ok({ person: person.value, facts });
     },
