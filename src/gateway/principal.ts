@@ -13,7 +13,7 @@ import { agentKey, commonCeiling } from '../inventory/agents.ts';
 import type { Ceiling, KnownAgent } from '../inventory/agents.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
-import type { PersonEntry, Snapshot } from './snapshot.ts';
+import type { IdentitySource, PersonEntry, Snapshot } from './snapshot.ts';
 import { lockOn } from './standing.ts';
 
 export interface Principal {
@@ -70,10 +70,19 @@ function barred(snapshot: Snapshot, caller: Caller, person: PersonEntry | null, 
   const voided = voids === null ? 'token' : voidOn(voids, person?.id ?? null, caller);
   if (voided) return { reason: 'token_void', by: voided };
   const connection = person?.provisioned?.connection;
-  const source = connection === undefined ? undefined : sources.get(connection);
-  if (source?.whenSilent !== 'refuse' || source.silenceAfterMs === null) return null;
-  const heard = source.contactAt !== null && now - source.contactAt <= source.silenceAfterMs;
-  return heard ? null : { reason: 'source_silent', source: connection! };
+  if (connection !== undefined && isClosed(sources.get(connection), now))
+    return { reason: 'source_silent', source: connection };
+  const streams = person === null ? undefined : snapshot.doors.get(caller.issuer);
+  if (streams !== undefined) {
+    for (const id of streams) if (isClosed(sources.get(id), now)) return { reason: 'source_silent', source: id };
+  }
+  return null;
+}
+
+/** A source whose silence closes the door, and that has been silent for too long. */
+function isClosed(source: IdentitySource | undefined, now: number): boolean {
+  if (source?.whenSilent !== 'refuse' || source.silenceAfterMs === null) return false;
+  return source.contactAt === null || now - source.contactAt > source.silenceAfterMs;
 }
 
 function workOut(snapshot: Snapshot, caller: Caller): Result<Principal, NoPrincipal> {

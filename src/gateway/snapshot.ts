@@ -104,6 +104,8 @@ export interface Snapshot {
   readonly voids: VoidIndex | null;
   /** Active ones, by record id. */
   readonly sources: ReadonlyMap<string, IdentitySource>;
+  /** Event streams whose silence closes the door, by the issuer of the tokens of the people they speak of. */
+  readonly doors: ReadonlyMap<string, readonly string[]>;
   readonly servers: ReadonlyMap<string, ServerEntry>;
   /** Null: a lock record cannot be read, so nobody can be known to be free of it; every call is refused. */
   readonly locks: LockIndex | null;
@@ -327,6 +329,7 @@ export function buildSnapshot(input: {
   }
 
   let sources = previous?.sources ?? new Map<string, IdentitySource>();
+  let doors = previous?.doors ?? new Map<string, readonly string[]>();
   if (stale('scim_connection', 'event_stream', 'contact')) {
     const contacts = new Map(read('contact', Contact).entries.map(({ id, value }) => [id, value.at]));
     const sourcesOf = <T extends ScimConnection | EventStream>(kind: IdentitySource['kind'], schema: Parser<T>) =>
@@ -337,6 +340,14 @@ export function buildSnapshot(input: {
           { kind, title, contactAt: contacts.get(id) ?? null, silenceAfterMs, whenSilent },
         ]);
     sources = new Map([...sourcesOf('scim_connection', ScimConnection), ...sourcesOf('event_stream', EventStream)]);
+    const closing = read('event_stream', EventStream).entries.filter(
+      ({ value }) => value.state === 'active' && value.whenSilent === 'refuse' && value.silenceAfterMs !== null,
+    );
+    const byIssuer = new Map<string, string[]>();
+    for (const { id, value } of closing)
+      for (const issuer of new Set(Object.values(value.issuers ?? { own: value.issuer })))
+        byIssuer.set(issuer, [...(byIssuer.get(issuer) ?? []), id]);
+    doors = byIssuer;
   }
 
   const organisation = stale('organisation')
@@ -420,6 +431,7 @@ export function buildSnapshot(input: {
     agents,
     voids,
     sources,
+    doors,
     servers,
     locks,
     policies,
