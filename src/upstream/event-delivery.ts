@@ -64,6 +64,8 @@ export function deliverEvents<E extends OutgoingEvent>(options: {
   readonly receiver: EventReceiver;
   readonly clock: Clock;
   readonly onRefused: (event: E, code: string) => void;
+  /** It is not taken now; once for each outage. */
+  readonly onLater: (code: string) => void;
   /** A failure that is not the receiver's: the source or the key. */
   readonly onFault: (fault: unknown) => void;
 }): EventDelivery {
@@ -104,6 +106,7 @@ export function deliverEvents<E extends OutgoingEvent>(options: {
         const answer = await push(receiver, await event.sign(), closed.signal);
         if (answer.kind === 'later') {
           problem = answer.code;
+          if (failures === 0) options.onLater(answer.code);
         } else {
           await source.settled(event, answer.kind);
           waitingSince = null;
@@ -140,6 +143,15 @@ export function deliverEvents<E extends OutgoingEvent>(options: {
   };
 }
 
+/** They do not know us as we are yet: somebody can put that right, and no event may be lost until then. */
+const CONFIGURATION: ReadonlySet<string> = new Set([
+  'authentication_failed',
+  'access_denied',
+  'invalid_key',
+  'invalid_issuer',
+  'invalid_audience',
+]);
+
 /** RFC 8935 section 2: 202 takes it, 400 refuses it for good, everything else is for later. */
 async function push(receiver: EventReceiver, set: string, signal: AbortSignal): Promise<Answer> {
   try {
@@ -159,10 +171,7 @@ async function push(receiver: EventReceiver, set: string, signal: AbortSignal): 
     if (status === 202) return { kind: 'taken' };
     if (status !== 400) return { kind: 'later', code: `status_${status}` };
     const code = errorCode(body);
-    // Our token or our key is not known there yet: somebody may put that right, and the event must not be lost until then.
-    return code === 'authentication_failed' || code === 'access_denied' || code === 'invalid_key'
-      ? { kind: 'later', code }
-      : { kind: 'refused', code };
+    return CONFIGURATION.has(code) ? { kind: 'later', code } : { kind: 'refused', code };
   } catch (fault) {
     return { kind: 'later', code: isFault(fault) ? fault.code : 'unexpected' };
   }

@@ -268,3 +268,50 @@ describe('what is told', () => {
     expect(sink.events().map(({ subject }) => (subject as Members)['id'])).toEqual(['mark']);
   });
 });
+
+describe('several organisations', () => {
+  test('a gateway ends nothing of another organisation’s people: not them, their grants, nor a client of theirs', async () => {
+    const other = await startTransmitter();
+    const both = await startFixture({
+      events: {
+        gateways: [
+          {
+            issuer: gateway.issuer.issuer,
+            organisation: 'globex',
+            jwksUri: gateway.issuer.jwksUri,
+            receive: { token: `file:${join(dir, 'to-auth')}` },
+          },
+          {
+            issuer: other.issuer.issuer,
+            jwksUri: other.issuer.jwksUri,
+            receive: { token: `file:${join(dir, 'to-gateway')}` },
+          },
+        ],
+      },
+    });
+    try {
+      const { refresh_token: token } = await both.tokens();
+      const subject = { sub_id: { format: 'iss_sub', iss: both.server.issuer, sub: both.user.sub } };
+      const tell = (from: EventTransmitter, bearer: string, type: string, more: Members): Promise<Reply> =>
+        push(`${both.server.issuer}/events`, from.event(type, {}, { aud: both.server.issuer, ...more }), {
+          authorization: `Bearer ${bearer}`,
+        });
+      const client = { sub_id: { format: 'opaque', id: 'mcp-client' } };
+      for (const [type, more] of [
+        [`${CAEP}session-revoked`, subject],
+        [`${RISC}account-disabled`, subject],
+        [`${OAUTH}tokens-revoked`, client],
+      ] as const)
+        expect((await tell(gateway, TO_AUTH, type, more)).status).toBe(202);
+      const used = await oidc.refreshTokenGrant(both.client, token!, { resource: both.gateway.resource });
+      expect(used.refresh_token).toBeTypeOf('string');
+      expect((await tell(other, TO_GATEWAY, `${OAUTH}tokens-revoked`, client)).status).toBe(202);
+      await expect(
+        oidc.refreshTokenGrant(both.client, used.refresh_token!, { resource: both.gateway.resource }),
+      ).rejects.toMatchObject({ error: 'invalid_grant' });
+    } finally {
+      await both.stop();
+      await other.close();
+    }
+  });
+});

@@ -75,6 +75,8 @@ export function transmitter(deps: TransmitterDeps): Transmitter {
               { peer: peer.issuer, code, event: event.name },
               'an authorization server refused a security event',
             ),
+          onLater: (code) =>
+            deps.log.warn({ peer: peer.issuer, code }, 'an authorization server does not take security events now'),
           onFault: (fault) => deps.log.error({ peer: peer.issuer, err: fault }, 'security events cannot be sent'),
         }),
       }));

@@ -9,6 +9,7 @@ import { sha256Hex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { EventSubject, SecurityEvent } from '../../lib/security-event.ts';
 import type { Endings } from '../endings.ts';
+import { forgetFederated } from '../federation/accounts.ts';
 import type { UserDirectory } from '../users.ts';
 import type { DisabledAccounts } from './accounts.ts';
 import type { GatewayEvents } from './settings.ts';
@@ -23,6 +24,8 @@ export interface InboxParts {
   readonly db: DatabaseSync;
   readonly clock: Clock;
   readonly endings: Pick<Endings, 'endPerson' | 'endClient' | 'endGrant' | 'endSession'>;
+  /** All gateways serve one organisation, so that nobody speaks of another's people. */
+  readonly oneOrganisation: boolean;
   readonly directory: UserDirectory;
   readonly disabled: DisabledAccounts;
   readonly fetchKeys: (url: string, allowedNetworks: readonly string[]) => Promise<unknown>;
@@ -47,6 +50,10 @@ export function eventInbox(parts: InboxParts): Inbox {
   const remember = db.prepare('INSERT OR IGNORE INTO event_seen (id, forget_at) VALUES (?, ?)');
   const forget = db.prepare('DELETE FROM event_seen WHERE forget_at <= ?');
   const grantsOf = db.prepare(`SELECT id FROM entity WHERE model = 'Grant' AND account_id = ? LIMIT 1000`);
+  const accountOf = db.prepare(
+    `SELECT account_id FROM entity WHERE (model = 'Grant' AND id = ?1) OR (model = 'Session' AND uid = ?1)`,
+  );
+  const grantsOfClient = db.prepare(`SELECT id FROM entity WHERE model = 'Grant' AND client_id = ? LIMIT 100000`);
   const verifiers = new Map<string, EventVerifier>();
 
   function verifierOf({ issuer: gateway, jwksUri, allowedNetworks }: GatewayEvents): EventVerifier {
@@ -68,9 +75,28 @@ export function eventInbox(parts: InboxParts): Inbox {
   async function ours(gateway: GatewayEvents, subject: EventSubject | null): Promise<string | null> {
     const who = subject?.format === 'complex' ? subject.user : subject;
     if (who?.format !== 'iss_sub' || who.issuer !== issuer) return null;
-    const person = await parts.directory.find(who.subject);
-    const theirs = person === null || (person.organisation ?? 'default') === gateway.organisation;
-    return theirs ? who.subject : null;
+    return (await isTheirs(gateway, who.subject)) ? who.subject : null;
+  }
+
+  async function isTheirs(gateway: GatewayEvents, sub: string): Promise<boolean> {
+    if (parts.oneOrganisation) return true;
+    const person = await parts.directory.find(sub);
+    return person === null || (person.organisation ?? 'default') === gateway.organisation;
+  }
+
+  /** Of a grant or a browser session; what is gone already is nobody's any more. */
+  async function ofTheirs(gateway: GatewayEvents, id: string): Promise<boolean> {
+    const account = accountOf.get(id)?.['account_id'];
+    return typeof account !== 'string' || isTheirs(gateway, account);
+  }
+
+  /** A client may be known to several organisations: a gateway ends what it has from the people of its own. */
+  async function endClient(gateway: GatewayEvents, clientId: string): Promise<void> {
+    if (parts.oneOrganisation) return endings.endClient(clientId, 'event');
+    for (const row of grantsOfClient.all(clientId)) {
+      const grant = String(row['id']);
+      if (await ofTheirs(gateway, grant)) endings.endGrant(grant, 'event');
+    }
   }
 
   function endPerson(sub: string): void {
@@ -85,6 +111,7 @@ export function eventInbox(parts: InboxParts): Inbox {
       case 'session-revoked': {
         const session = subject?.format === 'complex' ? subject.session : subject;
         if (session?.format === 'opaque') {
+          if (!(await ofTheirs(gateway, session.id))) return false;
           endings.endSession(session.id, 'event');
           return true;
         }
@@ -92,14 +119,14 @@ export function eventInbox(parts: InboxParts): Inbox {
       }
       case 'token-revoked': {
         const grant = members['grant_id'];
-        if (typeof grant !== 'string' || grant.length > 200) return false;
+        if (typeof grant !== 'string' || grant.length > 200 || !(await ofTheirs(gateway, grant))) return false;
         endings.endGrant(grant, 'event');
         return true;
       }
       case 'tokens-revoked':
       case 'client-disabled':
         if (subject?.format === 'opaque') {
-          endings.endClient(subject.id, 'event');
+          await endClient(gateway, subject.id);
           return true;
         }
         break;
@@ -110,6 +137,7 @@ export function eventInbox(parts: InboxParts): Inbox {
         if (sub === null) return false;
         parts.disabled.set(sub, name !== 'account-enabled', gateway.issuer);
         if (name !== 'account-enabled') endPerson(sub);
+        if (name === 'account-purged') forgetFederated(db, sub);
         return true;
       }
       case 'credential-change':

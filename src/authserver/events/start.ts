@@ -60,6 +60,7 @@ export function startEvents(shared: SharedParts): RunningEvents {
       },
       clock,
       onRefused: (_event, code) => note('a gateway refused a security event', { gateway, code }),
+      onLater: (code) => note('a gateway does not take security events now', { gateway, code }),
       onFault: (fault) => note('security events cannot be sent', { gateway, fault: String(fault) }),
     });
     deliveries.set(gateway, delivery);
@@ -78,6 +79,7 @@ export function startEvents(shared: SharedParts): RunningEvents {
     db,
     clock,
     endings,
+    oneOrganisation: new Set(gateways.map(({ organisation }) => organisation)).size === 1,
     directory: shared.directory,
     disabled: disabledAccounts(db, clock),
     fetchKeys: (url, allowedNetworks) =>
