@@ -10,7 +10,7 @@ const range = (area: string, from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, i) => `${area}-${String(from + i).padStart(2, '0')}`);
 
 const CLAIMED = [
-  ...range('AN', 1, 7),
+  ...range('AN', 1, 8),
   'AN-12',
   'AN-14',
   'AN-15',
@@ -22,6 +22,7 @@ const CLAIMED = [
   'AZ-13',
   'CI-01',
   'ID-02',
+  'ID-04',
   'ID-06',
   'ID-08',
   'NH-02',
