@@ -15,6 +15,7 @@ import {
   subjectTokenProblem,
 } from '../../src/authserver/grants/token-exchange.ts';
 import type { SubjectFacts } from '../../src/authserver/grants/token-exchange.ts';
+import { createTokenVerifier } from '../../src/identity/access-token.ts';
 import { REDIRECT, post } from './fixture.ts';
 import { ACCESS_TOKEN, ID_JAG, JWT_BEARER, TOKEN_EXCHANGE, compact, startRig } from './grants-rig.ts';
 import type { Answer, Fields, KeyHolder, Rig } from './grants-rig.ts';
@@ -109,6 +110,29 @@ describe('an exchanged token', () => {
     const { depth: _, ...rest } = SUBJECT_TOKEN_CHECKS;
     expect(subjectTokenProblem(facts)).toBe('depth');
     expect(subjectTokenProblem(facts, rest)).toBe(null);
+  });
+
+  test('ID-06: is read by a gateway as it is meant: everybody in the chain, and one hand more is refused there too', async () => {
+    const verifier = createTokenVerifier({
+      issuers: [{ issuer: rig.at.server.issuer }],
+      fetchJwks: async (url) => (await fetch(url)).json(),
+    });
+    const verify = (answer: Answer) => verifier.verify(String(answer.body['access_token']), rig.at.gateway.resource);
+    const second = await exchange(person);
+    expect(await verify(second)).toMatchObject({
+      ok: true,
+      value: { clientId: 'writer', alone: false, actChain: ['writer', 'mcp-client'], subject: rig.at.user.sub },
+    });
+    const third = await exchange(String(second.body['access_token']), rig.clients.third);
+    expect(await verify(third)).toMatchObject({ ok: true, value: { actChain: ['third', 'writer', 'mcp-client'] } });
+    const further = signed({
+      client_id: 'fourth',
+      act: { sub: 'fourth', act: { sub: 'third', act: { sub: 'writer', act: { sub: 'mcp-client' } } } },
+    });
+    expect(await verifier.verify(further, rig.at.gateway.resource)).toMatchObject({
+      ok: false,
+      error: { kind: 'claim_invalid', claim: 'act' },
+    });
   });
 
   test('ID-06: ends with the first grant, and cannot be made any more', async () => {

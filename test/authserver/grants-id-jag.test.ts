@@ -3,12 +3,16 @@
  * and this minute. Each mutation goes to a real server; its twin asks the same table of checks without the one that held it back.
  */
 import { createHash, generateKeyPairSync, randomUUID } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { IDENTITY_ASSERTION_CHECKS, identityAssertionProblem } from '../../src/authserver/grants/identity-assertion.ts';
 import type { AssertionFacts } from '../../src/authserver/grants/identity-assertion.ts';
 import { GrantSettings } from '../../src/authserver/grants/settings.ts';
 import { manualClock } from '../../src/lib/clock.ts';
+import { RISC, push, startTransmitter } from '../admin/events/transmitter.ts';
 import { startIssuer } from '../support/issuer.ts';
 import type { Members } from '../support/issuer.ts';
 import { ID_JAG, JWT_BEARER, SECRET, basic, compact, startRig } from './grants-rig.ts';
@@ -430,6 +434,76 @@ describe('what else decides', () => {
   });
 });
 
+describe('who else may send it, and for whom', () => {
+  test('ID-02: a client that is its metadata document counts when it signs with the key that stands there', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const clientId = 'https://app.example/client.json';
+    const document = {
+      client_id: clientId,
+      client_name: 'App',
+      redirect_uris: ['https://app.example/callback'],
+      grant_types: ['authorization_code', JWT_BEARER],
+      token_endpoint_auth_method: 'private_key_jwt',
+      jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: clientId }] },
+    };
+    const own = await startRig(
+      undefined,
+      { fetchDocument: async () => Response.json(document) },
+      { clientIdMetadata: { allowedHosts: ['app.example'] } },
+    );
+    try {
+      const client = { clientId, key: privateKey, publicKey };
+      const sending = (fields: Fields): Promise<Answer> =>
+        own.token({ grant_type: JWT_BEARER, assertion: own.idJag({ client_id: clientId }), ...fields });
+      expect((await sending(own.by(client))).claims()).toMatchObject({ client_id: clientId, sub: 'acme|ada-1815' });
+      expect((await sending(own.by(client, {}, {}, own.clients.desk.key))).status).toBe(401);
+      expect((await sending({ client_id: clientId })).status).toBe(401);
+      const alone = { grant_type: 'client_credentials', resource: own.at.gateway.resource, ...own.by(client) };
+      expect((await own.token(alone)).body).toMatchObject({ error: 'unauthorized_client' });
+    } finally {
+      await own.stop();
+    }
+  });
+
+  test('ID-02: somebody whom a gateway reported inactive gets nothing by an assertion, however new', async () => {
+    const transmitter = await startTransmitter();
+    const bearer = 'token-for-the-authorization-server-00000';
+    const folder = mkdtempSync(join(tmpdir(), 'remit-grants-'));
+    writeFileSync(join(folder, 'token'), bearer, { mode: 0o600 });
+    const gateways = [
+      {
+        issuer: transmitter.issuer.issuer,
+        jwksUri: transmitter.issuer.jwksUri,
+        receive: { token: `file:${join(folder, 'token')}` },
+      },
+    ];
+    const own = await startRig(undefined, {}, { events: { gateways } });
+    try {
+      const { issuer } = own.at.server;
+      const tell = (event: string): Promise<{ status: number }> =>
+        push(
+          `${issuer}/events`,
+          transmitter.event(
+            `${RISC}${event}`,
+            {},
+            { aud: issuer, sub_id: { format: 'iss_sub', iss: issuer, sub: 'acme|ada-1815' } },
+          ),
+          { authorization: `Bearer ${bearer}` },
+        );
+      expect((await send(own.idJag(), {}, own)).status).toBe(200);
+      expect(await tell('account-disabled')).toMatchObject({ status: 202 });
+      const later = { iat: seconds() + 5, exp: seconds() + 100 };
+      expectRefused(await send(own.idJag(later), {}, own), 'account_disabled', 'invalid_grant', own);
+      expect((await tell('account-enabled')).status).toBe(202);
+      expect((await send(own.idJag(later), {}, own)).status).toBe(200);
+    } finally {
+      await own.stop();
+      await transmitter.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('bound to a key (RFC 9449)', () => {
   const holder = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const jwk = holder.publicKey.export({ format: 'jwk' });
@@ -491,6 +565,13 @@ describe('settings', () => {
         scopesWithinRequest: false,
       },
       async (own, sending) => {
+        const warned = own.at.log.filter((line) => line.includes('a check of who gets a token is relaxed'));
+        expect(warned.map((line) => /unsafe\w+/.exec(line)?.[0] ?? '').toSorted()).toEqual([
+          'unsafeAcceptAgain',
+          'unsafeIgnoreTrailingSlash',
+          'unsafePublicClients',
+          'unsafeResourceFromRequest',
+        ]);
         const slashed = own.idJag({ aud: `${own.at.server.issuer}/` });
         expect((await sending(slashed)).status).toBe(200);
         expect((await sending(slashed)).status).toBe(200);

@@ -71,6 +71,7 @@ export async function startRig(
     platform: string,
   ) => Partial<NonNullable<AuthServerConfig['grants']>> = () => ({}),
   parts: AuthServerParts = {},
+  change: Partial<AuthServerConfig> = {},
 ): Promise<Rig> {
   const idp = await startIssuer();
   const platform = await startIssuer({ algorithm: 'RS256' });
@@ -174,6 +175,7 @@ export async function startRig(
         },
         ...grants(gateway.resource, other.resource, idp.issuer, platform.issuer),
       },
+      ...change,
     }),
     { env: { AGENT_SECRET: SECRET }, ...parts },
   );

@@ -5,6 +5,7 @@
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parseAuthServerConfig } from '../../src/authserver/config.ts';
 import { GrantSettings } from '../../src/authserver/grants/settings.ts';
 import { WORKLOAD_CHECKS, ruleMatches, workloadProblem } from '../../src/authserver/grants/workload.ts';
 import type { WorkloadFacts } from '../../src/authserver/grants/workload.ts';
@@ -353,6 +354,31 @@ describe('settings are refused that', () => {
     expect(problems(idp({ issuer: 'http://idp.example' }))).toMatch(/https/);
     expect(problems(idp({ algorithms: ['HS256'] }))).not.toBe('');
     expect(problems(idp({ maxLifetimeSeconds: 3_600 }))).not.toBe('');
+  });
+  test('AN-14: name clients that are not registered for it, or a registered client as a workload', () => {
+    const client = {
+      clientId: 'svc',
+      name: 'svc',
+      grantTypes: ['client_credentials'],
+      authentication: { method: 'private_key_jwt', jwksUri: 'https://svc.example/jwks' },
+    };
+    const start = (grants: unknown): void =>
+      void parseAuthServerConfig({
+        issuer: 'http://127.0.0.1:0',
+        listen: { port: 0 },
+        dataDir: '/nowhere',
+        preregisteredClients: [client],
+        grants,
+      });
+    expect(() => start({ clientCredentials: [{ client: 'svc', may }] })).not.toThrow();
+    expect(() => start({ clientCredentials: [{ client: 'other', may }] })).toThrow(
+      /clientCredentials.0.client: must be one of/,
+    );
+    expect(() => start({ tokenExchange: { rules: [{ client: 'svc', from: ['x'], to: may }] } })).toThrow(
+      /token-exchange/,
+    );
+    const workloads = [{ issuer: 'https://w.example', rules: [{ ...rule, principal: 'svc' }] }];
+    expect(() => start({ assertionIssuers: { workloads } })).toThrow(/an agent comes in one way/);
   });
   test('name things twice, or two tenants of one issuer alike', () => {
     const twice = (more: object): unknown => ({
