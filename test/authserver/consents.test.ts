@@ -5,6 +5,7 @@ import { flowCookies } from '../../src/authserver/cookies.ts';
 import type { Revoked } from '../../src/authserver/endings.ts';
 import { browser, cookieJar, hiddenFields } from '../support/browser.ts';
 import type { CookieJar, Page } from '../support/browser.ts';
+import { oidcSettings, startFederated, walk } from './federation-fixture.ts';
 import { post, REDIRECT, startFixture } from './fixture.ts';
 import type { Fixture } from './fixture.ts';
 
@@ -135,6 +136,18 @@ describe('/consents', () => {
   });
 });
 
+test('/consents of somebody who signs in at an identity provider asks that provider, whatever their organisation', async () => {
+  const federated = await startFederated((issuer) => [oidcSettings(issuer, { organisation: 'globex' })]);
+  try {
+    await federated.idp.visitor({ sub: 'ada-1', claims: { name: 'Ada of Globex' } });
+    const stop = await walk(`${federated.server.issuer}/consents`, cookieJar());
+    expect(stop.page?.status).toBe(200);
+    expect(stop.page?.text).toContain('Signed in as Ada of Globex');
+  } finally {
+    await federated.stop();
+  }
+});
+
 describe('AN-11: the confused deputy', () => {
   const jar = cookieJar();
 
@@ -205,6 +218,13 @@ describe('AN-11: the cookies of a flow', () => {
   };
   const rows: [string, boolean, string, string, string | undefined][] = [
     ['the own one', true, `/interaction/${FLOW}`, `__Host-remit_interaction-${FLOW}=v`, 'remit_interaction=v'],
+    [
+      'below its page',
+      true,
+      `/interaction/${FLOW}/federation/okta`,
+      `__Host-remit_interaction-${FLOW}=v`,
+      'remit_interaction=v',
+    ],
     ['its signature', true, `/authorize/${FLOW}?x=1`, `__Host-remit_resume-${FLOW}.sig=s`, 'remit_resume.sig=s'],
     ['of another flow', true, `/interaction/${FLOW}`, `__Host-remit_interaction-${'b'.repeat(43)}=v`, undefined],
     [

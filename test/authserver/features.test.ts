@@ -3,6 +3,8 @@ import { SignJWT, decodeJwt, exportJWK, generateKeyPair } from 'jose';
 import type { CryptoKey, JWK } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { parseAuthServerConfig } from '../../src/authserver/config.ts';
+import type { AuthServerConfig } from '../../src/authserver/config.ts';
 import type { Revoked } from '../../src/authserver/endings.ts';
 import { browser, cookieJar, signInAndConsent } from '../support/browser.ts';
 import { post, REDIRECT, startFixture } from './fixture.ts';
@@ -262,6 +264,81 @@ describe('AN-14: a client with a secret', () => {
 
   test('the secret stands in no log line and not in the database', () => {
     expect(at.log.join('')).not.toContain(SECRET);
+  });
+});
+
+describe('AN-14: the configuration of a client', () => {
+  const base = { issuer: 'https://as.example', listen: { port: 0 }, dataDir: '/tmp/x' };
+  const client = { clientId: 'c', name: 'C', owner: 'team', grantTypes: ['client_credentials'] };
+  const secret = { method: 'client_secret_basic', secret: 'env:X', secretExpiresAt: '2999-01-01T00:00:00Z' };
+  const { secretExpiresAt: _, ...endless } = secret;
+  const { owner: __, ...ownerless } = client;
+  const rows: [string, unknown, string][] = [
+    [
+      'a secret without an end',
+      { ...client, authentication: endless },
+      'authentication.secretExpiresAt: must be a time',
+    ],
+    [
+      'a secret without an owner',
+      { ...ownerless, authentication: secret },
+      'owner: a client with a secret needs an owner',
+    ],
+    [
+      'a literal secret',
+      { ...client, authentication: { ...secret, secret: 'hunter2' } },
+      'a literal secret is refused',
+    ],
+    [
+      'a public client that acts alone',
+      { ...client, authentication: { method: 'none' } },
+      'needs a client that authenticates',
+    ],
+    ['no keys', { ...client, authentication: { method: 'private_key_jwt' } }, 'either jwks or jwksUri'],
+    [
+      'a private key',
+      { ...client, authentication: { method: 'private_key_jwt', jwks: { keys: [{ kty: 'EC', d: 'x' }] } } },
+      'must be the public half',
+    ],
+    [
+      'keys over http',
+      { ...client, authentication: { method: 'private_key_jwt', jwksUri: 'http://x.example/jwks' } },
+      'jwksUri',
+    ],
+    ['a flow without a redirect address', { clientId: 'c', name: 'C' }, 'needs a redirect address'],
+    ['the id of a registered client', { ...client, clientId: 'registered-x', authentication: secret }, 'is reserved'],
+  ];
+  test.for(rows)('refuses %s and names the key', ([, preregistered, says]) => {
+    expect(() => parseAuthServerConfig({ ...base, preregisteredClients: [preregistered] })).toThrow(
+      expect.objectContaining({
+        code: 'config_invalid',
+        message: expect.stringMatching(/authserver\.preregisteredClients\.0\./) as unknown,
+      }),
+    );
+    expect(() => parseAuthServerConfig({ ...base, preregisteredClients: [preregistered] })).toThrow(says);
+  });
+
+  test('a secret that could be guessed stops the start, and is not quoted', async () => {
+    const config = { preregisteredClients: [{ ...client, authentication: secret }] } as Partial<AuthServerConfig>;
+    const failed = await startFixture(config, { env: { X: 'short-secret' } }).catch((error: Error) => error);
+    expect(failed).toMatchObject({ code: 'config_invalid' });
+    expect(String(failed)).toContain('at least 32 printable ASCII characters');
+    expect(String(failed)).not.toContain('short-secret');
+  });
+});
+
+describe('a recent sign-in (RFC 9470)', () => {
+  test('asked for by max_age alone, without OpenID, is asked of the person; the token says when it was', async () => {
+    const jar = cookieJar();
+    await at.tokens({ jar });
+    const pages: string[] = [];
+    const onPage = (page: { text: string }): void => void pages.push(page.text);
+    await at.tokens({ jar, onPage });
+    expect(pages.some((text) => text.includes('name="password"'))).toBe(false);
+    const { access_token: token } = await at.tokens({ jar, onPage, params: { max_age: '0' } });
+    expect(pages.some((text) => text.includes('name="password"'))).toBe(true);
+    const { auth_time: time, iat } = decodeJwt(token);
+    expect(Number(iat) - Number(time)).toBeLessThan(10);
   });
 });
 
