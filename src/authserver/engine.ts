@@ -33,10 +33,6 @@ import { grantScopes, OWN_SCOPES, resourceError, settleScopes, wordsOf } from '.
 import { personClaims } from './token-claims.ts';
 import type { UserDirectory } from './users.ts';
 
-export { clientFacts } from './client-facts.ts';
-export type { ClientFacts } from './client-facts.ts';
-export { grantScopes } from './scopes.ts';
-
 export interface EngineParts {
   readonly issuer: string;
   readonly settings: AuthServerSettings;
