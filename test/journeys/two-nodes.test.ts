@@ -14,6 +14,8 @@ import type { RunningGateway } from '../../src/cli/serve.ts';
 import { openPostgresLedger } from '../../src/store/postgres/ledger.ts';
 import { verifyLog } from '../../src/verify/log.ts';
 import { parseVkey } from '../../src/verify/note.ts';
+import type { JsonObject } from '../../src/lib/json.ts';
+import { OAUTH, push, startTransmitter } from '../admin/events/transmitter.ts';
 import { startIssuer } from '../support/issuer.ts';
 import type { TestIssuer } from '../support/issuer.ts';
 import { startPostgres } from '../support/postgres.ts';
@@ -72,6 +74,47 @@ test('both nodes decide by one foundation, written once', () => {
   expect([...a.gateway.snapshot().people.all()]).toEqual([...b.gateway.snapshot().people.all()]);
   expect(a.gateway.notReady()).toEqual([]);
   expect(b.gateway.notReady()).toEqual([]);
+});
+
+test('AN-08, R3: an event that one node acknowledged is in force on the other within the freshness limit, and counts once for both', async () => {
+  const [a, b] = nodes as [RunningGateway, RunningGateway];
+  const sender = await startTransmitter();
+  try {
+    const body = sender.stream() as unknown as JsonObject;
+    const { revision: added } = await a.state.commit({
+      actor: 'test',
+      reason: 'test',
+      writes: [{ kind: 'event_stream', org: 'default', id: 'idp', body }],
+    });
+    await Promise.all([a.view.advanceTo(added), b.view.advanceTo(added)]);
+    const grant = sender.event(`${OAUTH}token-revoked`, { grant_id: 'g1' });
+    const key = `grant ${sender.issuer.issuer} g1`;
+    expect((await push(`${a.adminUrl}/events/idp`, grant)).status).toBe(202);
+    const acknowledgedAt = Date.now();
+    expect(a.gateway.snapshot().voids?.get(key)).toBeGreaterThan(0);
+    // The same token at the other node: known there, too, whether it has followed yet or not.
+    expect((await push(`${b.adminUrl}/events/idp`, grant)).status).toBe(202);
+    await expect
+      .poll(() => b.gateway.snapshot().voids?.get(key) ?? 0, { timeout: 2_000, interval: 5 })
+      .toBeGreaterThan(0);
+    expect(Date.now() - acknowledgedAt).toBeLessThan(2_000);
+    const { records } = await a.state.load();
+    expect(
+      records.filter(
+        ({ kind, body }) => kind === 'void' && JSON.stringify(body).includes(`${sender.issuer.issuer} g1`),
+      ),
+    ).toHaveLength(1);
+    // At both in the same moment: one of them writes, the other sees that it is written.
+    const twice = sender.event(`${OAUTH}token-revoked`, { grant_id: 'g2' });
+    const answers = await Promise.all([a, b].map((node) => push(`${node.adminUrl}/events/idp`, twice)));
+    expect(answers.map(({ status }) => status)).toEqual([202, 202]);
+    const voids = (await a.state.load()).records.filter(
+      ({ kind, body }) => kind === 'void' && JSON.stringify(body).includes(`${sender.issuer.issuer} g2`),
+    );
+    expect(voids).toHaveLength(1);
+  } finally {
+    await sender.close();
+  }
 });
 
 test('R3: a lock that one node acknowledged is in force on the other within the freshness limit', async () => {
