@@ -201,7 +201,7 @@ function firstConfig(base: number, tokens: EventTokens): string {
       host: '127.0.0.1',
       port: base + 1,
       publicUrl: at(1),
-      signIn: { unsafeNoSecondFactor: true, unsafeIssuedAtAsSignIn: true },
+      signIn: { unsafeNoSecondFactor: true },
     },
     issuers: [{ issuer: at(2), algorithms: ['ES256'], allowedNetworks: ['127.0.0.1/32'] }],
     governance: { newAgents: 'active' },

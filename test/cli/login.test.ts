@@ -9,13 +9,16 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAuthServer, type RunningAuthServer } from '../../src/authserver/server.ts';
 import { credentialsFile, readCredentials, writeCredentials } from '../../src/cli/credentials.ts';
 import { startPlane, type Plane } from '../admin/plane.ts';
-import { signInAndConsent } from '../support/browser.ts';
+import { browser, cookieJar, signInAndConsent, type Page } from '../support/browser.ts';
+import { STRICT_SIGN_IN } from '../support/sign-in.ts';
 import { remit, type Ran } from './remit.ts';
 
 let plane: Plane;
 let auth: RunningAuthServer;
 let user: { readonly username: string; readonly password: string; readonly sub: string };
 let dir: string;
+/** How far the admin plane's clock is ahead: how long ago everybody signed in. */
+let aheadMs = 0;
 let env: { readonly XDG_CONFIG_HOME: string };
 
 beforeAll(async () => {
@@ -35,7 +38,12 @@ beforeAll(async () => {
   );
   const [created] = await auth.createEvaluationUsers([{ username: 'sven', name: 'Sven', email: 'sven@example.com' }]);
   user = created!;
-  plane = await startPlane({ facts: { port }, trust: { issuer: auth.issuer, subjects: { sven: user.sub } } });
+  plane = await startPlane({
+    // People of this authorization server have a password.
+    facts: { port, signIn: { ...STRICT_SIGN_IN, unsafeNoSecondFactor: true } },
+    trust: { issuer: auth.issuer, subjects: { sven: user.sub } },
+    wrap: (ctx) => ({ ...ctx, clock: { now: () => Date.now() + aheadMs } }),
+  });
 });
 afterAll(async () => {
   await plane.close();
@@ -113,6 +121,90 @@ test('later commands need no URL and no token, and refresh silently', async () =
     after.expiresAt > Date.now(),
   ]).toEqual([false, false, true]);
 });
+
+test(
+  'ID-07: a command that needs a newer sign-in asks for one, once, and goes on by itself',
+  { timeout: 60_000 },
+  async () => {
+    const put = plane.put('lock', 'old-lock', {
+      subject: { kind: 'agent', value: 'a' },
+      reason: 'x',
+      by: 'sven',
+      until: null,
+    });
+    await plane.seed([put]);
+    aheadMs = 20 * 60_000;
+    const lift = ['lock', 'lift', 'old-lock', '--reason', 'over', '--json'];
+    try {
+      const alone = await remit(lift, { env });
+      expect([alone.code, alone.err]).toEqual([3, expect.stringContaining('remit login --max-age 900')]);
+      const before = readCredentials(env).logins[plane.url]!;
+      const asked: URL[] = [];
+      let acted: Promise<void> | undefined;
+      const ran = await remit(lift, {
+        env: { ...env, REMIT_SIGN_IN: 'browser' },
+        onErr: (soFar) => {
+          const address = /^ {2}(http\S+)$/m.exec(soFar)?.[1];
+          if (address === undefined || acted !== undefined) return;
+          asked.push(new URL(address));
+          // The person signs in now, so the plane's clock stands where theirs does.
+          aheadMs = 0;
+          acted = signIn(address);
+        },
+      });
+      await acted;
+      expect([ran.code, ran.err]).toEqual([0, expect.stringContaining('This needs a newer or stronger sign-in.')]);
+      expect(asked.map((url) => url.searchParams.get('max_age'))).toEqual(['900']);
+      expect(plane.snapshot().locks?.size).toBe(0);
+      const after = readCredentials(env).logins[plane.url]!;
+      expect([after.accessToken === before.accessToken, after.scope]).toEqual([false, before.scope]);
+    } finally {
+      aheadMs = 0;
+    }
+  },
+);
+
+test(
+  'login by a code on another machine: the code is shown, never a token, and the sign-in is stored',
+  { timeout: 60_000 },
+  async () => {
+    const page = (result: { page: Page } | { leftFor: URL }): Page => {
+      if ('leftFor' in result) throw new Error(`left for ${result.leftFor.href}`);
+      return result.page;
+    };
+    let acted: Promise<void> | undefined;
+    const act = async (address: string, userCode: string, decision: string): Promise<void> => {
+      const visit = browser(cookieJar());
+      let seen = page(await visit.open(address));
+      seen = page(await visit.submit(seen, { user_code: userCode }));
+      seen = page(await visit.submit(seen, { confirm: 'yes' }));
+      const { username, password } = user;
+      seen = page(await visit.submit(seen, { username, password, decision: 'continue' }));
+      await visit.submit(seen, { decision });
+    };
+    const login = (decision: string) => {
+      acted = undefined;
+      return remit(['login', '--device', '--url', plane.url, '--json', '--timeout', '40s'], {
+        env,
+        onErr: (soFar) => {
+          const [, address, code] = /^ {2}(http\S+)$[^]*^ {2}([A-Z-]{9})$/m.exec(soFar) ?? [];
+          if (address !== undefined && code !== undefined) acted ??= act(address, code, decision);
+        },
+      });
+    };
+    const before = readCredentials(env).logins[plane.url]!;
+    const ran = await login('allow');
+    await acted;
+    expect([ran.code, ran.json()]).toEqual([0, expect.objectContaining({ person: 'sven' })]);
+    const after = readCredentials(env).logins[plane.url]!;
+    expect(after.accessToken).not.toBe(before.accessToken);
+    for (const secret of [after.accessToken, after.refreshToken ?? 'none'])
+      expect(`${ran.out}${ran.err}`.includes(secret)).toBe(false);
+    const denied = await login('deny');
+    expect([denied.code, denied.err]).toEqual([3, expect.stringContaining('access_denied')]);
+    expect(readCredentials(env).logins[plane.url]).toEqual(after);
+  },
+);
 
 test('a refusal in the browser is code 3 and stores nothing new', async () => {
   const before = readFileSync(credentialsFile(env), 'utf8');

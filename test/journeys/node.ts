@@ -102,7 +102,7 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
       port: base + 1,
       clients: ['remit-cli', 'journey', 'mcp-client'],
       // People of these journeys have a password.
-      signIn: { unsafeNoSecondFactor: true, unsafeIssuedAtAsSignIn: true },
+      signIn: { unsafeNoSecondFactor: true },
     },
     limits: { callsPerMinutePerPerson: 100_000 },
     // The watchdog of freshness is not what these tests are about, and the machine may be busy.

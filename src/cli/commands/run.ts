@@ -5,7 +5,7 @@ import { local, wholeNumber, type LocalOptions } from '../command.ts';
 import type { UnknownCall } from '../../audit/recover.ts';
 import { loadConfig, type Config } from '../config.ts';
 import { configFailure } from '../failure.ts';
-import { fields, oneLine, progress, show, table } from '../output.ts';
+import { fields, oneLine, progress, show, table, time } from '../output.ts';
 import type { RunningUp } from '../up.ts';
 import { previewCommand } from './authserver-preview.ts';
 import { connectLines } from './connect.ts';
@@ -44,8 +44,8 @@ export function runCommands(program: Command): void {
       const config = configOrFail(options.config);
       const { runGateway } = await import('../serve.ts');
       const running = await runGateway(config);
-      const { mcpUrl, adminUrl, verifierKey, unknown } = running;
-      show(options, { mcpUrl, adminUrl, verifierKey, unknown }, (it) =>
+      const { mcpUrl, adminUrl, verifierKey, unknown, claimFile } = running;
+      show(options, { mcpUrl, adminUrl, verifierKey, unknown, claimFile }, (it) =>
         [
           ...describeUnknown(it.unknown),
           fields([
@@ -53,6 +53,11 @@ export function runCommands(program: Command): void {
             ['admin', it.adminUrl],
             ['log key', it.verifierKey],
           ]),
+          ...(it.claimFile === null
+            ? []
+            : [
+                `\nNobody administers this installation yet. Until ${time(it.claimFile.until)} UTC:\n  remit login --url ${it.adminUrl}\n  remit claim - < ${it.claimFile.path}`,
+              ]),
         ].join('\n'),
       );
       await untilStopped(options, running, running.failed);
