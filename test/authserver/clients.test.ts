@@ -5,6 +5,7 @@ import * as fc from 'fast-check';
 import { SignJWT, exportJWK, generateKeyPair } from 'jose';
 import * as oidc from 'openid-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
 import {
   WELL_KNOWN_CLIENTS,
   documentHostRefusal,
@@ -12,7 +13,7 @@ import {
   metadataProblem,
   originMayRead,
 } from '../../src/authserver/clients.ts';
-import { redirectUriProblem } from '../../src/authserver/config.ts';
+import { parseAuthServerConfig, redirectUriProblem } from '../../src/authserver/config.ts';
 import { atMostPerMinute, fetchPublicDocument } from '../../src/authserver/documents.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import { cookieJar } from '../support/browser.ts';
@@ -24,6 +25,18 @@ test('docs/guides/clients.md lists exactly the clients that are known from the s
   const table = /^## Client ids$([\s\S]*?)^## /m.exec(guide)?.[1] ?? '';
   const listed = [...table.matchAll(/^\| `([^`]+)` \|/gm)].map(([, id]) => id);
   expect(listed).toEqual(WELL_KNOWN_CLIENTS.map(({ clientId }) => clientId));
+});
+
+test('the example of the guide is a configuration, and its keys are those of a client', () => {
+  const guide = readFileSync(join(import.meta.dirname, '../../docs/guides/authserver.md'), 'utf8');
+  const section = /^## Clients$([\s\S]*?)^## /m.exec(guide)?.[1] ?? '';
+  const example = /```yaml\n([\s\S]*?)```/.exec(section)?.[1] ?? '';
+  const { authserver } = parse(example) as { authserver: unknown };
+  const settings = parseAuthServerConfig(authserver);
+  expect(settings.preregisteredClients).toHaveLength(3);
+  for (const key of settings.preregisteredClients.flatMap((client) => Object.keys(client)))
+    expect(section).toContain(`\`${key}`);
+  for (const key of Object.keys(settings.registration)) expect(section).toContain(key);
 });
 
 const ID = 'https://claude.ai/oauth/client.json';
