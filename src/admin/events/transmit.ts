@@ -170,14 +170,33 @@ function endingsFor(deps: TransmitterDeps, peer: EventPeer, issuer: string): Eve
     const person = Person.safeParse(body).data;
     const subjects = person === undefined ? [] : subjectsIn(person, peer.issuer);
     if (person === undefined || subjects.length === 0) return [];
-    const history = await state.history('person', org, id);
-    const before = history.findLast((change) => change.revision < revision);
-    const [was, is] = [before?.body?.['state'] ?? 'active', person.state];
+    const was = await stateBefore(id, revision);
+    const is = person.state;
+    if (is === 'inactive') inactive.add(id);
+    else inactive.delete(id);
     if (was === is) return [];
     const name = is === 'inactive' ? 'account-disabled' : 'account-enabled';
     return subjects.map((sub) =>
       toldOf(name, `${about} ${sub}`, at, { sub_id: issSub(peer.issuer, sub) }, { event_timestamp: at / 1_000 }),
     );
+  }
+
+  /**
+   * While a directory is loaded, tens of thousands change: for what happens from now on, who is inactive is kept here, and only for what
+   * was behind the cursor the history is asked. INVARIANT: `certainAfter` is read after the set was filled, so the set is not newer.
+   */
+  const inactive = new Set<string>();
+  let certainAfter: number | null = null;
+  async function stateBefore(id: string, revision: number): Promise<Person['state']> {
+    if (certainAfter === null) {
+      for (const record of deps.follower.records.list('person', org))
+        if (record.body['state'] === 'inactive') inactive.add(record.id);
+      certainAfter = await state.head();
+    }
+    if (revision > certainAfter) return inactive.has(id) ? 'inactive' : 'active';
+    const history = await state.history('person', org, id);
+    const before = history.findLast((change) => change.revision < revision);
+    return before?.body?.['state'] === 'inactive' ? 'inactive' : 'active';
   }
 
   /** Nobody was told of anything yet: what holds now, in the place of its history. */

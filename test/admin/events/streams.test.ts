@@ -37,9 +37,13 @@ test('an administrator adds a stream, makes a token, and with it the transmitter
   expect(JSON.stringify(await plane.entries())).not.toContain(token);
 
   const tell = () =>
-    push(`${plane.url}/events/okta`, sender.event(`${CAEP}session-revoked`, {}, issSub(plane.issuer.issuer, 'nobody')), {
-      authorization: `Bearer ${token}`,
-    });
+    push(
+      `${plane.url}/events/okta`,
+      sender.event(`${CAEP}session-revoked`, {}, issSub(plane.issuer.issuer, 'nobody')),
+      {
+        authorization: `Bearer ${token}`,
+      },
+    );
   expect((await tell()).status).toBe(202);
   const { streams } = (await plane.as('aiko', 'GET', '/event-streams')).body as { streams?: readonly object[] };
   expect(streams).toMatchObject([{ id: 'okta', silent: false, contactAt: expect.any(Number) }]);

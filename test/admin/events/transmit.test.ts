@@ -167,6 +167,27 @@ describe('what is told', () => {
     expect(sink.told().sort()).toEqual(['account-disabled dana', 'session-revoked dana']);
   });
 
+  test('who became inactive and active again while nobody was told is told in that order', async () => {
+    const before = start();
+    await settled(before);
+    await before.close();
+    await plane.seed([person('dana', { state: 'inactive' })]);
+    await plane.seed([person('dana', { state: 'active' })]);
+    await plane.seed([person('omar', { state: 'inactive' })]);
+    start();
+    await until('the three', () => sink.tokens.length === 3);
+    await plane.seed([person('omar', { state: 'active' })]);
+    await plane.seed([person('dana', { state: 'active', name: 'Dana' }), person('petra', { state: 'inactive' })]);
+    await until('the five', () => sink.tokens.length === 5);
+    expect(sink.told()).toEqual([
+      'account-disabled dana',
+      'account-enabled dana',
+      'account-disabled omar',
+      'account-enabled omar',
+      'account-disabled petra',
+    ]);
+  });
+
   test('at the first start: who is inactive now, and the voids that still count', async () => {
     await plane.seed([
       person('dana', { state: 'inactive' }),
