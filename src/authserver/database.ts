@@ -62,7 +62,6 @@ const STEPS = [
      auth_time INTEGER,             -- seconds; NULL: the provider does not say
      signed_in_at INTEGER NOT NULL  -- seconds
    ) STRICT, WITHOUT ROWID;
-   CREATE INDEX federated_session ON federated_account (provider, upstream_session) WHERE upstream_session IS NOT NULL;
    CREATE TABLE federation_flow (
      interaction TEXT PRIMARY KEY,  -- counts only with the browser's signed cookie
      state TEXT NOT NULL UNIQUE,    -- SHA-256

@@ -107,6 +107,8 @@ async function signIn(parts: InteractionParts, ctx: Context, interaction: Intera
     parts.note('sign-in refused', { clientId: client.clientId });
     return show(true, username);
   }
+  // Somebody whom a gateway reported inactive: the page must not tell that from a wrong password.
+  if ((await parts.directory.find(person.sub)) === null) return show(true, username);
   if (askedOf(interaction.params).acr.length > 0)
     return deny(parts, ctx, TOLD.unmet_authentication_requirements, 'unmet_authentication_requirements');
   parts.note('signed in', { sub: person.sub, clientId: client.clientId });
@@ -138,6 +140,11 @@ async function comeBack(
   const done = await parts.federation.finish(interaction.uid, organisationAsked(parts, interaction));
   if (!done.ok) return signInFailed(parts, ctx, interaction, client, done.error);
   const { person, facts } = done.value;
+  // INVARIANT: whoever the engine does not find is asked to sign in again, and the provider would send them back at once.
+  if ((await parts.directory.find(person.account)) === null) {
+    parts.note('sign-in refused', { sub: person.account, clientId: client.clientId, reason: 'the person is inactive' });
+    return signInFailed(parts, ctx, interaction, client, 'access_denied');
+  }
   parts.note('signed in', { sub: person.account, clientId: client.clientId, organisation: person.organisation });
   return accept(parts, ctx, interaction, {
     accountId: person.account,
@@ -191,9 +198,10 @@ function signInFailed(
   );
 }
 
-/** The organisation of the server that the token is to be for; the person must be of it. */
-function organisationAsked(parts: InteractionParts, interaction: Interaction): string {
-  return organisationOfResource(parts.settings.trustedGateways, String(interaction.params['resource'])) ?? '';
+/** The organisation of the server that the token is to be for; the person must be of it. null: for no resource. The engine lets that pass for the list of consents only, and gives no token for it. */
+function organisationAsked(parts: InteractionParts, interaction: Interaction): string | null {
+  const { resource } = interaction.params;
+  return typeof resource === 'string' ? (organisationOfResource(parts.settings.trustedGateways, resource) ?? '') : null;
 }
 
 async function consent(parts: InteractionParts, ctx: Context, interaction: Interaction, client: Client): Promise<void> {

@@ -140,7 +140,7 @@ describe.skipIf(CHROMIUM === undefined)(
       ['on a phone', { viewport: { width: 360, height: 640 } }],
       ['in the dark', { colorScheme: 'dark' }],
     ] as const)('%s nothing overflows and every choice is large enough for a finger', async ([, options]) => {
-      const { page } = await start(options as BrowserContextOptions);
+      const { page } = await start(options);
       const wide = await page.evaluate(`document.documentElement.scrollWidth <= document.documentElement.clientWidth`);
       expect(wide).toBe(true);
       for (const link of await page.getByRole('link').all()) {

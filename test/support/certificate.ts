@@ -8,6 +8,8 @@ import { isIP } from 'node:net';
 export interface TestCertificate {
   readonly cert: string;
   readonly key: string;
+  /** PEM. */
+  readonly publicKey: string;
 }
 
 /** RSA where a standard of its time knows nothing else. */
@@ -38,6 +40,7 @@ export function selfSigned(name: string, kind: 'ec' | 'rsa' = 'ec'): TestCertifi
   return {
     cert: `-----BEGIN CERTIFICATE-----\n${(bytes.toString('base64').match(/.{1,64}/g) ?? []).join('\n')}\n-----END CERTIFICATE-----\n`,
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
   };
 }
 

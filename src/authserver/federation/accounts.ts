@@ -13,10 +13,6 @@ import type { SignInFacts } from './step-up.ts';
 
 export interface FederatedAccounts extends UserDirectory {
   save(person: FederatedPerson, facts: SignInFacts): void;
-  /** Deletes what is known; the next sign-in starts anew. True: there was something. */
-  forget(sub: string): boolean;
-  /** The person whose session at the provider has this name; null: nobody's last sign-in. */
-  bySession(provider: string, upstreamSession: string): string | null;
 }
 
 export function federatedAccounts(
@@ -32,8 +28,6 @@ export function federatedAccounts(
        auth_time = excluded.auth_time, signed_in_at = excluded.signed_in_at`,
   );
   const select = db.prepare('SELECT * FROM federated_account WHERE sub = ?');
-  const remove = db.prepare('DELETE FROM federated_account WHERE sub = ?');
-  const selectSession = db.prepare('SELECT sub FROM federated_account WHERE provider = ? AND upstream_session = ?');
 
   return {
     find: async (sub): Promise<SignedInPerson | null> => {
@@ -71,10 +65,10 @@ export function federatedAccounts(
         Math.floor(clock.now() / 1_000),
       );
     },
-    forget: (sub) => remove.run(sub).changes === 1,
-    bySession: (provider, upstreamSession) => {
-      const row = selectSession.get(provider, upstreamSession);
-      return row === undefined ? null : String(row['sub']);
-    },
   };
+}
+
+/** Somebody was purged where they belong: what is known of them goes. Does not end what runs (endings.ts). */
+export function forgetFederated(db: DatabaseSync, sub: string): void {
+  db.prepare('DELETE FROM federated_account WHERE sub = ?').run(sub);
 }
