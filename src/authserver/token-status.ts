@@ -31,9 +31,6 @@ interface OwnToken {
   readonly claims: JWTPayload;
 }
 
-/** Claims that say how a token came about, for us and the gateway; a resource server learns the rest. */
-const INTERNAL = new Set(['typ']);
-
 export function tokenStatus(provider: Provider, parts: TokenStatusParts): Middleware {
   const mayRead = new Map(parts.clients.map((client) => [client.clientId, new Set(client.introspects)]));
   // INVARIANT: the engine throws this after it has authenticated the client, and for no other reason.
@@ -60,8 +57,7 @@ export function tokenStatus(provider: Provider, parts: TokenStatusParts): Middle
     if (own === null || parts.endings.isVoid(own)) return { active: false };
     const allowed = own.clientId === client.clientId || mayRead.get(client.clientId)?.has(own.audience) === true;
     if (!allowed) return { active: false };
-    const claims = Object.fromEntries(Object.entries(own.claims).filter(([name]) => !INTERNAL.has(name)));
-    return { ...claims, active: true, token_type: own.claims['cnf'] === undefined ? 'Bearer' : 'DPoP' };
+    return { ...own.claims, active: true, token_type: own.claims['cnf'] === undefined ? 'Bearer' : 'DPoP' };
   };
 
   const revoke = async (client: Client, token: string): Promise<void> => {

@@ -1,8 +1,12 @@
 /** What a person allowed: listed and taken back by themselves; and the confused-deputy sequence, step by step. */
+import { get as httpGet } from 'node:http';
+import { join } from 'node:path';
 import { decodeJwt } from 'jose';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { flowCookies } from '../../src/authserver/cookies.ts';
 import type { Revoked } from '../../src/authserver/endings.ts';
+import { startAuthServer } from '../../src/authserver/server.ts';
 import { browser, cookieJar, hiddenFields } from '../support/browser.ts';
 import type { CookieJar, Page } from '../support/browser.ts';
 import { oidcSettings, startFederated, walk } from './federation-fixture.ts';
@@ -202,6 +206,61 @@ describe('AN-11: the confused deputy', () => {
       if (!('leftFor' in end)) throw new Error('no end');
       expect(end.leftFor.href.startsWith(REDIRECT)).toBe(true);
       expect(end.leftFor.searchParams.get('state')).toBe(urls[n]?.state);
+    }
+  });
+});
+
+describe('AN-11: a flow that a neighbour host plants into the browser', () => {
+  const get = (
+    port: number,
+    path: string,
+    cookie = '',
+  ): Promise<{ status: number; cookies: string[]; location: string }> =>
+    new Promise((resolve, reject) => {
+      const headers = { host: 'as.example', cookie, accept: 'text/html' };
+      httpGet({ host: '127.0.0.1', port, path, headers }, (response) => {
+        response.resume();
+        const { 'set-cookie': cookies = [], location = '' } = response.headers;
+        resolve({
+          status: response.statusCode ?? 0,
+          cookies: cookies.map((line) => line.split(';', 1)[0] ?? ''),
+          location,
+        });
+      }).on('error', reject);
+    });
+
+  test('is not shown: the names it can set are not those of a flow. Under the names it cannot set, it would be', async () => {
+    const nobody = { authenticate: async () => null, find: async () => null };
+    const secure = await startAuthServer(
+      {
+        issuer: 'https://as.example',
+        listen: { host: '127.0.0.1', port: 0 },
+        dataDir: join(at.dataDir, 'planted'),
+        trustedGateways: [{ origin: at.gateway.origin }],
+      },
+      { log: pino({ level: 'silent' }), directory: nobody },
+    );
+    const document = at.gateway.document;
+    try {
+      at.gateway.document = { ...document, authorization_servers: ['https://as.example'] };
+      const { search } = (await at.authorizationUrl()).url;
+      const started = await get(secure.port, `/authorize${search}`);
+      expect([started.status, started.cookies.length]).toEqual([303, 4]);
+      expect(started.cookies.every((pair) => pair.startsWith('__Host-'))).toBe(true);
+      const { pathname } = new URL(started.location, 'https://as.example');
+      const uid = pathname.split('/').at(-1) ?? '';
+      const engines = started.cookies.map((pair) => pair.replace('__Host-', '').replace(`-${uid}`, ''));
+      const planted = [
+        started.cookies.map((pair) => pair.replace('__Host-', '')),
+        started.cookies.map((pair) => pair.replace('__Host-', '__Secure-')),
+        engines,
+      ];
+      for (const pairs of planted) expect((await get(secure.port, pathname, pairs.join('; '))).status).toBe(400);
+      // The twin: the same values are a flow as soon as the browser vouches for who set them.
+      expect((await get(secure.port, pathname, started.cookies.join('; '))).status).toBe(200);
+    } finally {
+      at.gateway.document = document;
+      await secure.close();
     }
   });
 });
