@@ -144,6 +144,19 @@ describe('an exchanged token', () => {
     expectRefused(await exchange(String(answer.body['access_token']), rig.clients.third), 'ended');
   });
 
+  test('ID-06: keeps what we said of the person, and ends with any agent of its chain', async () => {
+    const token = signed({
+      groups: ['g-1'],
+      amr: ['hwk'],
+      client_id: 'writer',
+      act: { sub: 'writer', act: { sub: 'gone' } },
+    });
+    const answer = await exchange(token, rig.clients.third);
+    expect(answer.claims()).toMatchObject({ groups: ['g-1'], amr: ['hwk'] });
+    rig.at.server.endings.endClient('gone', 'administrator');
+    expectRefused(await exchange(token, rig.clients.third), 'ended');
+  });
+
   test('ID-06: cannot be made of a token of somebody who left, or that was revoked', async () => {
     const { body } = await rig.token({
       grant_type: JWT_BEARER,

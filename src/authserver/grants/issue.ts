@@ -36,6 +36,8 @@ export async function issueToken(
   provider: Provider,
   ctx: KoaContextWithOIDC,
   issuance: Issuance,
+  /** Of the decision, in seconds: the token ends as was decided, however long signing takes. */
+  now: number,
 ): Promise<{ readonly tokenId: string }> {
   const { resource, accountId, grantId, sessionId, proof } = issuance;
   const server = new provider.ResourceServer(resource.resource, {
@@ -50,6 +52,7 @@ export async function issueToken(
     client: issuance.client as NonNullable<KoaContextWithOIDC['oidc']['client']>,
     scope: issuance.scopes.join(' '),
     expiresIn: issuance.lifetimeSeconds,
+    exp: now + issuance.lifetimeSeconds,
   };
   const token =
     accountId === null

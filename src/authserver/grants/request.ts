@@ -75,7 +75,7 @@ export function grantHandler(
       parts.note('token request refused', { grant, clientId: request.clientId, ...request.seen, error, reason });
       throw asError(decision.error);
     }
-    const { tokenId } = await issueToken(parts.provider, ctx, { ...decision.value, grant, proof });
+    const { tokenId } = await issueToken(parts.provider, ctx, { ...decision.value, grant, proof }, request.now);
     parts.note('token granted', {
       grant,
       clientId: decision.value.client.clientId,

@@ -18,6 +18,11 @@ import { isName, isTime, readScopes, readSignedText, signatureHolds, textOf } fr
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
 export const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 
+/** Claims of a token and not of its person. */
+const OF_ONE_TOKEN: ReadonlySet<string> = new Set(
+  'iss sub aud exp iat nbf jti client_id scope act may_act cnf grant_id authorization_details'.split(' '),
+);
+
 /** Any chain that could have come from us is shorter. */
 const MAX_CHAIN = 10;
 
@@ -116,7 +121,7 @@ export function tokenExchange(parts: GrantParts) {
     const scopes = settleAll(askedScopes(request), may, resource.value);
     if (!scopes.ok) return scopes;
 
-    const { grant_id: grantId, sid, org, acr, amr, auth_time: authTime } = claims;
+    const { grant_id: grantId, sid } = claims;
     return ok({
       accountId: textOf(claims['sub']),
       client: request.ctx.oidc.client!,
@@ -126,12 +131,9 @@ export function tokenExchange(parts: GrantParts) {
       grantId: textOf(grantId),
       sessionId: isName(sid) ? sid : null,
       claims: {
+        // What we said of the person holds on: organisation, sign-in, forwarded groups.
+        ...Object.fromEntries(Object.entries(claims).filter(([name]) => !OF_ONE_TOKEN.has(name))),
         act: chainWith(request.clientId, claims),
-        ...(isName(sid) && { sid }),
-        ...(org !== undefined && { org }),
-        ...(acr !== undefined && { acr }),
-        ...(amr !== undefined && { amr }),
-        ...(authTime !== undefined && { auth_time: authTime }),
       },
     } satisfies Omit<Issuance, 'grant' | 'proof'>);
   });
@@ -174,14 +176,15 @@ async function readSubject(
   const { clientId, now } = request;
   const problem = subjectTokenProblem({ type, claims, issuer, clientId, now, maxDepth, proof });
   if (problem !== null) return wrong(problem);
-  const voided = parts.endings.isVoid({
+  const subject = {
     jti: textOf(claims['jti']),
     iat: Number(claims['iat']),
     sub: textOf(claims['sub']),
-    clientId: textOf(claims['client_id']),
     grantId: textOf(claims['grant_id']),
     sid: isName(claims['sid']) ? claims['sid'] : null,
-  });
-  if (voided) return wrong('ended');
+  };
+  // Whoever had it before counts too: an agent that was ended takes along what it handed on.
+  const holders = [textOf(claims['client_id']), ...(actors(claims['act']) ?? [])];
+  if (holders.some((holder) => parts.endings.isVoid({ ...subject, clientId: holder }))) return wrong('ended');
   return parts.disabled.has(textOf(claims['sub'])) ? wrong('account_disabled') : ok(claims);
 }
