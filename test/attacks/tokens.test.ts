@@ -7,6 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Caller } from '../../src/identity/caller.ts';
 import type { TokenVerifier } from '../../src/identity/access-token.ts';
 import { learn } from '../../src/gateway/guard.ts';
+import { agentKey } from '../../src/inventory/agents.ts';
+import type { Agent } from '../../src/inventory/agents.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { methodRules } from '../../src/protocol/methods.ts';
 import { callerLike } from '../support/caller.ts';
@@ -339,7 +341,22 @@ describe('AN-07: the issuer may be generous, the gateway is not', () => {
   });
 
   test('AN-07: 15 minutes for a person and an hour for a client by itself are the limit', async () => {
-    const machine = (seconds: number): string => rig.token('dana', { client: 'dana@corp', ...lasting(seconds) });
+    const { issuer } = rig.issuer;
+    const agent: Agent = {
+      issuer,
+      clientId: 'ci',
+      title: 'ci',
+      kind: 'autonomous',
+      state: 'active',
+      owner: 'dana',
+      roles: ['operator'],
+      ceiling: {},
+    };
+    await rig.commit([{ kind: 'agent', org: 'default', id: 'agent-ci', key: agentKey(issuer, 'ci'), body: agent }]);
+    const machine = (seconds: number): string => {
+      const { claims } = lasting(seconds);
+      return rig.token('dana', { client: 'ci', claims: { ...claims, sub: 'ci' } });
+    };
     expect((await asks('modern', rig.token('dana', lasting(900)))).status).toBe(200);
     expect((await asks('modern', machine(hour))).status).toBe(200);
     expect((await asks('modern', machine(hour + 1))).status).toBe(401);
