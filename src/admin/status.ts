@@ -17,7 +17,10 @@ export const status = handler({
         head: await ctx.state.head().catch(() => null),
         fresh: ctx.follower.isFresh(ctx.facts.freshnessLimitMs),
         notReady: ctx.notReady(),
-        alarms: eventAlarms(ctx),
+        alarms: [
+          ...eventAlarms(ctx),
+          ...new Set(ctx.breakGlass.uses.map(({ person }) => `break_glass_used:${person}`)),
+        ],
         sources: sourcesStatus(ctx),
         events: ctx.events?.peers() ?? [],
         breakGlass: ctx.breakGlass.uses,

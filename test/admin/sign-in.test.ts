@@ -191,6 +191,20 @@ describe('ID-09', () => {
     const reply = await send(plane, plane.tokenOf('ada', { client_id: 'claude' }), 'GET', '/me');
     expect(code(reply)).toEqual([403, 'client_not_allowed']);
     expect(reply.body.error?.['remedy']).toContain('admin.clients');
+    const open = await startPlane({ facts: { clients: ['claude'] } });
+    try {
+      // The vulnerable twin: with the client on the list the same token reads the directory.
+      await open.seed([
+        {
+          ...agent('claude'),
+          body: { ...agent('claude').body, issuer: open.issuer.issuer },
+          key: agentKey(open.issuer.issuer, 'claude'),
+        },
+      ]);
+      expect((await send(open, open.tokenOf('ada', { client_id: 'claude' }), 'GET', '/people')).status).toBe(200);
+    } finally {
+      await open.close();
+    }
     expect(code(await send(plane, plane.tokenOf('ada', { client_id: 'unheard-of' }), 'GET', '/me'))).toEqual([
       403,
       'no_standing',
@@ -232,6 +246,7 @@ describe('break glass', () => {
       plane.logged.filter(({ level, message }) => level === 'error' && message === 'a break-glass account is in use'),
     ).toHaveLength(2);
     const status = await plane.as('ada', 'GET', '/status');
+    expect(status.body['alarms']).toEqual([`break_glass_used:${id}`]);
     expect(status.body['breakGlass']).toEqual([
       expect.objectContaining({ person: id }),
       expect.objectContaining({ person: id }),

@@ -1,7 +1,7 @@
 /** `remit status`: how one node stands, and which checks are relaxed on it. */
 import type { Command } from 'commander';
 import { apiOf, remote, type RemoteOptions } from '../command.ts';
-import { fields, red, show, visible } from '../output.ts';
+import { fields, red, show, time, visible } from '../output.ts';
 
 interface Status {
   readonly version: string;
@@ -12,6 +12,8 @@ interface Status {
   readonly head: number | null;
   readonly fresh: boolean;
   readonly notReady: readonly string[];
+  readonly alarms: readonly string[];
+  readonly breakGlass: readonly { readonly person: string; readonly name: string; readonly at: number }[];
   readonly unsafe: readonly string[];
   readonly problems: readonly string[];
   readonly audit: object;
@@ -32,6 +34,10 @@ export function statusCommand(program: Command): void {
             ['audit log', JSON.stringify(it.audit)],
             ['posture', JSON.stringify(it.posture)],
           ]),
+          ...it.alarms.map((alarm) => red(`alarm: ${visible(alarm)}`)),
+          ...it.breakGlass.map(({ person, name, at }) =>
+            red(`break glass: ${visible(name)} (${visible(person)}) came in at ${time(at)}`),
+          ),
           ...it.unsafe.map((key) => red(`unsafe: ${visible(key)} relaxes a check`)),
           ...it.problems.map((problem) => red(`left out: ${visible(problem)}`)),
         ].join('\n'),
