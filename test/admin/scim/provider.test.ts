@@ -11,12 +11,19 @@ const ERROR = 'urn:ietf:params:scim:api:messages:2.0:Error';
 let plane: Plane;
 let idp: Idp;
 let failing: Error | null = null;
+/** So many commits meet another node's. */
+let conflicts = 0;
 const wrap = (ctx: AdminContext): AdminContext => ({
   ...ctx,
   state: {
     ...ctx.state,
-    commit: (request) =>
-      failing !== null && request.reason !== 'contact' ? Promise.reject(failing) : ctx.state.commit(request),
+    commit(request) {
+      if (request.reason === 'contact') return ctx.state.commit(request);
+      if (failing !== null) return Promise.reject(failing);
+      if (conflicts === 0) return ctx.state.commit(request);
+      conflicts--;
+      return Promise.reject(new StoreFault('store_conflict', 'somebody was quicker'));
+    },
   },
 });
 beforeAll(async () => {
@@ -548,20 +555,15 @@ describe('a change', () => {
 
   test('that meets another node’s is done anew on what stands then', async () => {
     const id = await newUser(idp, 'race');
-    let met = 0;
-    failing = new StoreFault('store_conflict', 'somebody was quicker');
-    // The first commit of the change meets a conflict; the second one does not.
-    const timer = setInterval(() => {
-      if (plane.logged.some(({ message }) => message === 'change not committed')) {
-        met++;
-        failing = null;
-        clearInterval(timer);
-      }
-    }, 0);
+    conflicts = 1;
     const reply = await idp('PATCH', `/Users/${id}`, patch({ op: 'replace', path: 'title', value: 'x' }));
-    clearInterval(timer);
-    failing = null;
-    expect([reply.status, met]).toEqual([200, 1]);
+    expect([reply.status, conflicts, reply.body['title']]).toEqual([200, 0, 'x']);
+    // One that never ends is told, and nothing is changed.
+    conflicts = 100;
+    const refused = await idp('PATCH', `/Users/${id}`, patch({ op: 'replace', path: 'title', value: 'y' }));
+    conflicts = 0;
+    expect([refused.status, refused.body['scimType']]).toEqual([409, 'uniqueness']);
+    expect((await idp('GET', `/Users/${id}`)).body['title']).toBe('x');
   });
 
   test('of thousands of members is one commit; more than fit in one are refused whole', async () => {
