@@ -45,7 +45,12 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const person = { sub: 'person_1', name: 'Ada', email: 'ada@example.com' };
-  const settings = parseAuthServerConfig({ issuer, listen: { port: 0 }, dataDir: folder });
+  const settings = parseAuthServerConfig({
+    issuer,
+    listen: { port: 0 },
+    dataDir: folder,
+    trustedGateways: [{ origin: 'https://gateway.example' }],
+  });
   const provider = createEngine({
     issuer,
     settings,
