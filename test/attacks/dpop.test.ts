@@ -2,8 +2,11 @@
  * AN-13 over the whole gateway: at a server whose record says `tokens: dpop`, a stolen token opens nothing. The oracle is the sink.
  * Twin: the same script against the same server without that word in its record.
  */
+import { Client, DpopSession, StreamableHTTPClientTransport, withDpop } from '@modelcontextprotocol/client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createTokenVerifier } from '../../src/identity/access-token.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
+import { guardedJson } from '../../src/upstream/dial.ts';
 import { holder } from '../support/proofs.ts';
 import type { Holder, ProofOptions } from '../support/proofs.ts';
 import { LEGACY, initialize, modernHeaders, modernMessage, startRig } from '../support/rig.ts';
@@ -221,4 +224,54 @@ describe('a server that takes only sender-constrained tokens', () => {
     const token = bound('open');
     expect((await call('open', withProof(token, proofFor(token, { url: urlOf('open') })))).status).toBe(200);
   });
+});
+
+describe('the clients of the SDK', () => {
+  /** With nonces every proof must carry one of the node. */
+  async function served(nonces: boolean, mode: 'auto' | 'legacy'): Promise<void> {
+    const own = await startRig({
+      servers: { notes: { record: { tokens: 'dpop' } } },
+      wrap: (deps) => ({
+        ...deps,
+        verifier: createTokenVerifier({
+          issuers: deps.issuers.map((issuer) => ({ issuer })),
+          fetchJwks: (url) =>
+            guardedJson(url, { rule: { allowedNetworks: ['127.0.0.1/32'], requireHttps: false }, timeoutMs: 5_000 }),
+          proofs: { nonces },
+        }),
+      }),
+    });
+    const client = new Client({ name: 'sdk', version: '1' }, { versionNegotiation: { mode } });
+    try {
+      const session = await DpopSession.create();
+      const token = own.token('dana', { claims: { cnf: { jkt: session.thumbprint } } });
+      const statuses: number[] = [];
+      const counting: typeof fetch = async (input, init) => {
+        const response = await fetch(input, init);
+        statuses.push(response.status);
+        return response;
+      };
+      const transport = new StreamableHTTPClientTransport(new URL(own.resource('notes')), {
+        fetch: withDpop(session, () => Promise.resolve(token))(counting),
+      });
+      await client.connect(transport);
+      for (const text of ['one', 'two'])
+        expect(await client.callTool({ name: 'read_note', arguments: { text } })).not.toHaveProperty('isError', true);
+      expect(own.sink().calls()).toHaveLength(2);
+      // The first request learns the nonce; the session keeps it.
+      expect(statuses.filter((status) => status === 401).length > 0).toBe(nonces);
+    } finally {
+      await client.close();
+      await own.stop();
+    }
+  }
+
+  test.each([
+    ['modern', false, 'auto'],
+    ['modern', true, 'auto'],
+    ['legacy', false, 'legacy'],
+    ['legacy', true, 'legacy'],
+  ] as const)('AN-13: a %s client with a key is served, nonces demanded: %s', (_era, nonces, mode) =>
+    served(nonces, mode),
+  );
 });
