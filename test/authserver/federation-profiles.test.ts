@@ -498,6 +498,11 @@ describe('settings are refused', () => {
     ['a symmetric algorithm', { algorithms: ['HS256'] }, 'Invalid option'],
     ['more than a minute of skew', { clockSkewSeconds: 61 }, 'Too big'],
     ['an id with a bar', { id: 'a|b' }, 'use lower-case letters, digits and dashes; at most 40'],
+    [
+      'a forwarded claim of ours',
+      { forward: ['act'] },
+      'is a claim that our tokens make themselves; it cannot be forwarded',
+    ],
     ['an unknown key', { unsafeSkip: true }, 'Unrecognized key'],
   ] as const)('%s', ([, change, message]) => {
     const parsed = IdentityProviders.safeParse([{ ...good, ...change }]);

@@ -41,6 +41,17 @@ const SecretReference = z.strictObject({
 
 const claimName = z.string().min(1).max(200);
 
+/** What our own tokens say by these names is ours to say. */
+const OWN_CLAIMS: ReadonlySet<string> = new Set(
+  'iss sub aud exp iat nbf jti client_id scope act may_act cnf org grant_id sid auth_time acr amr authorization_details'.split(
+    ' ',
+  ),
+);
+const forwardable = claimName.refine(
+  (name) => !OWN_CLAIMS.has(name) && name !== '__proto__',
+  'is a claim that our tokens make themselves; it cannot be forwarded',
+);
+
 const common = {
   id: ProviderId,
   /** What the button says. */
@@ -61,7 +72,7 @@ const common = {
   /** The claim that names the person. Left out: `sub`, with the profile entra `oid`; SAML: the NameID. Must never be given to somebody else. */
   subjectClaim: claimName.optional(),
   /** Claims that go on into our tokens, for mappings of the gateway. Nothing else does. */
-  forward: z.array(claimName).max(10).default([]),
+  forward: z.array(forwardable).max(10).default([]),
   /** How far the clocks may be apart. */
   clockSkewSeconds: z.number().int().min(0).max(60).default(30),
 } as const;
