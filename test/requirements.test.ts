@@ -23,6 +23,7 @@ const CLAIMED = [
   'ID-01',
   'ID-02',
   'ID-04',
+  'ID-05',
   'ID-06',
   ...range('ID', 7, 9),
   'NH-01',
