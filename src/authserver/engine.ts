@@ -3,18 +3,13 @@
  * resource, one audience per token, ES256 only, PKCE S256 for everybody, refresh rotation with reuse detection, nothing
  * enabled that is not listed here. Does not render pages and does not listen. RFC 6749, 7636, 8707, 9068, 9207, 9700.
  */
-import { Provider, errors, interactionPolicy } from 'oidc-provider';
+import { Provider, errors } from 'oidc-provider';
 import type { Client, ClientMetadata, Configuration, KoaContextWithOIDC, ResourceServer } from 'oidc-provider';
 import type { AuthStorage } from './adapter.ts';
 import { clientFacts } from './client-facts.ts';
 import type { ClientPolicy, TokenClaims } from './client-facts.ts';
-import {
-  documentHostRefusal,
-  isNativeByRedirect,
-  metadataProblem,
-  originMayRead,
-  REGISTERED_PREFIX,
-} from './clients.ts';
+import { PUBLIC_GRANT_TYPES, clientMetadata } from './client-metadata.ts';
+import { documentHostRefusal, originMayRead } from './clients.ts';
 import type { AuthServerSettings } from './config.ts';
 import { CONSENTS_CLIENT } from './consents-page.ts';
 import type { Consents } from './consents.ts';
@@ -22,14 +17,16 @@ import { FLOW_COOKIES } from './cookies.ts';
 import { DEVICE_AUTHORIZATION_PATH, DEVICE_PATH } from './device.ts';
 import type { DeviceFlow } from './device.ts';
 import type { FetchDocument } from './documents.ts';
+import { existingGrant } from './existing-grant.ts';
 import { clientAssertionCheck } from './grants/client-assertion.ts';
 import { claimsOfGrant } from './grants/issue.ts';
 import type { AuthServerKeys } from './keys.ts';
 import { truthfulMetadata } from './metadata.ts';
+import { promptPolicy } from './prompt-policy.ts';
 import { REGISTRATION_PATH } from './registration.ts';
 import type { Registration } from './registration.ts';
 import type { ResourceDirectory } from './resources.ts';
-import { grantScopes, OWN_SCOPES, resourceError, settleScopes, wordsOf } from './scopes.ts';
+import { OWN_SCOPES, resourceError, settleScopes, wordsOf } from './scopes.ts';
 import { personClaims } from './token-claims.ts';
 import type { UserDirectory } from './users.ts';
 
@@ -67,24 +64,12 @@ const ASKING_ROUTES: ReadonlySet<string> = new Set([
   'device_authorization',
 ]);
 
-/** What a client gets that says nothing, and the most that a document may ask for. */
-const PUBLIC_GRANT_TYPES = ['authorization_code', 'refresh_token'];
-
-/** Grants that a client may have which nobody here registered. Acting alone is for clients that an administrator named. */
-function mayAskFor(metadata: ClientMetadata): readonly string[] {
-  return metadata.token_endpoint_auth_method === 'private_key_jwt'
-    ? [...PUBLIC_GRANT_TYPES, 'urn:ietf:params:oauth:grant-type:jwt-bearer']
-    : PUBLIC_GRANT_TYPES;
-}
-
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-
 export function createEngine(parts: EngineParts): Provider {
   const { settings, issuer } = parts;
   const { lifetimes } = settings;
   const secure = issuer.startsWith('https:');
   const nowSeconds = (): number => Math.floor(Date.now() / 1_000);
-  const configured = new Set(parts.clients.map((client) => client.client_id));
+  const settleMetadata = clientMetadata(parts.clients, parts.registration);
 
   const assertPolicy = (client: Client): void => {
     const verdict = parts.clientPolicy(clientFacts(client));
@@ -120,21 +105,6 @@ export function createEngine(parts: EngineParts): Provider {
     };
   };
 
-  const policy = interactionPolicy.base();
-  policy.get('login')?.checks.add(
-    new interactionPolicy.Check('person_gone', 'the signed-in person is gone', (ctx) => {
-      return ctx.oidc.session?.accountId !== undefined && ctx.oidc.account === undefined;
-    }),
-  );
-  policy.get('login')?.checks.add(
-    new interactionPolicy.Check('acr_not_met', 'another kind of sign-in was asked for', ({ oidc }) => {
-      const asked = wordsOf(oidc.params?.['acr_values']);
-      // Asked once: if the sign-in cannot be of that kind, the token says which it was, and who demands more refuses.
-      return asked.length > 0 && oidc.result?.login === undefined && !asked.includes(oidc.session?.acr ?? '');
-    }),
-  );
-  if (settings.unsafeSilentNativeConsent) policy.get('consent')?.checks.remove('native_client_prompt');
-
   const claimsOfPerson = personClaims(parts.directory, parts.tokenClaims, settings.trustedGateways);
 
   const configuration: Configuration = {
@@ -152,27 +122,7 @@ export function createEngine(parts: EngineParts): Provider {
     // The engine calls this for every client, whatever its source, before it checks the metadata itself.
     extraClientMetadata: {
       properties: ['remit_checked'],
-      validator: (_ctx, _key, _value, metadata) => {
-        // Anything but `query` needs a script or leaves the code in the browser.
-        metadata.response_modes = ['query'];
-        metadata.id_token_signed_response_alg = 'ES256';
-        delete metadata.scope;
-        // A fetch that nothing here needs.
-        delete metadata.sector_identifier_uri;
-        if (configured.has(metadata.client_id)) return;
-        const problem = metadataProblem(metadata);
-        if (problem !== null) throw new errors.InvalidClientMetadata(problem);
-        if (metadata.client_id.startsWith(REGISTERED_PREFIX)) {
-          const refused = parts.registration.problem(metadata);
-          if (refused !== null) throw new errors.InvalidClientMetadata(refused);
-          // The engine makes one for a client that did not say how it authenticates.
-          delete metadata.client_secret;
-          delete metadata.client_secret_expires_at;
-        }
-        metadata.application_type = isNativeByRedirect(metadata.redirect_uris ?? []) ? 'native' : 'web';
-        // Documents are written for every server; what this one has not is left out, not held against the client.
-        metadata.grant_types = (metadata.grant_types ?? []).filter((grant) => mayAskFor(metadata).includes(grant));
-      },
+      validator: (_ctx, _key, _value, metadata) => settleMetadata(metadata),
     },
     allowOmittingSingleRegisteredRedirectUri: false,
     acceptQueryParamAccessTokens: false,
@@ -256,32 +206,13 @@ export function createEngine(parts: EngineParts): Provider {
       const person = await parts.directory.find(sub);
       return person === null ? undefined : { accountId: sub, claims: async () => ({ sub }) };
     },
-    interactions: { policy, url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: promptPolicy(settings.unsafeSilentNativeConsent),
+      url: (_ctx, interaction) => `/interaction/${interaction.uid}`,
+    },
     issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
     jwks: { keys: [parts.keys.signingKey()] },
-    loadExistingGrant: async (ctx) => {
-      const { result, account, client, params } = ctx.oidc;
-      const given = result?.consent?.grantId;
-      if (given !== undefined) return ctx.oidc.provider.Grant.find(given);
-      if (client?.clientId === CONSENTS_CLIENT && account !== undefined) {
-        const grant = new ctx.oidc.provider.Grant({ accountId: account.accountId, clientId: client.clientId });
-        grant.addOIDCScope('openid');
-        await grant.save();
-        return grant;
-      }
-      // Whoever asks by a code is somewhere else: nothing that the person allowed before says that it is theirs.
-      if (ctx.oidc.route !== 'authorization' && ctx.oidc.route !== 'resume') return undefined;
-      const silent = client?.applicationType !== 'native' || settings.unsafeSilentNativeConsent;
-      const resource = textOf(params?.['resource']);
-      if (!silent || account === undefined || client === undefined || resource === undefined) return undefined;
-      const asked = wordsOf(params?.['scope']);
-      const before = parts.consents.allowed({ accountId: account.accountId, clientId: client.clientId, resource });
-      if (asked.length === 0 || !asked.every((scope) => before.has(scope))) return undefined;
-      const grant = new ctx.oidc.provider.Grant({ accountId: account.accountId, clientId: client.clientId });
-      grantScopes(grant, resource, asked);
-      await grant.save();
-      return grant;
-    },
+    loadExistingGrant: existingGrant(parts.consents, settings.unsafeSilentNativeConsent),
     pkce: { required: () => true },
     renderError: (ctx, out, error) => parts.renderError(ctx, out, error),
     responseTypes: ['code'],
