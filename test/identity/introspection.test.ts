@@ -20,6 +20,8 @@ interface Endpoint {
   reply: (form: URLSearchParams) => { status?: number; type?: string; body: unknown } | 'hang';
   /** Ends when it is called: answers wait for it. */
   gate: Promise<void>;
+  /** How long is waited for it, ms. */
+  patienceMs: number;
 }
 
 const closers: (() => void)[] = [];
@@ -27,7 +29,13 @@ afterAll(() => closers.forEach((close) => close()));
 
 async function endpoint(): Promise<Endpoint> {
   const asked: { authorization: string; form: URLSearchParams }[] = [];
-  const it: Endpoint = { url: '', asked, reply: () => ({ body: { active: false } }), gate: Promise.resolve() };
+  const it: Endpoint = {
+    url: '',
+    asked,
+    reply: () => ({ body: { active: false } }),
+    gate: Promise.resolve(),
+    patienceMs: 20_000,
+  };
   const server = createServer((request, response) => {
     void (async () => {
       const form = new URLSearchParams(await textOf(request));
@@ -73,7 +81,7 @@ function verifierOf(
     async postForm(url, request) {
       const { status, headers, body } = await guardedRequest(url, {
         ...request,
-        timeoutMs: 300,
+        timeoutMs: at.patienceMs,
         method: 'POST',
         rule: { allowedNetworks: ['127.0.0.1/32'], requireHttps: false },
       });
@@ -152,6 +160,7 @@ describe('an opaque token', () => {
     ['it does not answer', 'hang'],
   ])('is nobody, and that is our trouble, when %s', async (_title, answer) => {
     at.reply = () => answer;
+    if (answer === 'hang') at.patienceMs = 200;
     expect(await problemOf(verifier, 'opaque-1')).toEqual({ kind: 'keys_unavailable' });
     expect(verifier.cached('opaque-1', RESOURCE)).toBeUndefined();
   });
