@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { layeredMap } from '../lib/layered-map.ts';
 import type { LayeredMap } from '../lib/layered-map.ts';
 
-/** `value`: person = directory id; client = client id; grant, session, token = issuer, space, id. */
+/** `value`: person = directory id, or issuer, space, subject of an identity that a record gave up; client = client id; grant, session, token = issuer, space, id. */
 export const VOID_KINDS = ['person', 'client', 'grant', 'session', 'token'] as const;
 
 export const Void = z.strictObject({
@@ -43,6 +43,7 @@ export function withVoids(index: VoidIndex, voids: Iterable<Void>): VoidIndex {
 /** What of a token a void can fall on. */
 export interface Voidable {
   readonly issuer: string;
+  readonly subject: string;
   readonly clientId: string;
   readonly grantId: string | null;
   readonly sessionId: string | null;
@@ -54,10 +55,12 @@ export interface Voidable {
 /** The first kind of void that falls on this token; null when it is good. `iat` has whole seconds: the second of the void counts as before it. */
 export function voidOn(index: VoidIndex, person: string | null, token: Voidable): (typeof VOID_KINDS)[number] | null {
   if (index.size === 0) return null;
-  const { issuer, grantId, sessionId, tokenId } = token;
+  const { issuer, subject, grantId, sessionId, tokenId } = token;
   const at = token.issuedAt * 1_000;
   const fallsOn = (key: string): boolean => (index.get(key) ?? -1) >= at;
   if (person !== null && fallsOn(`person ${person}`)) return 'person';
+  // Whoever has the identity now: tokens of a record that is gone, or has another identity, are not theirs.
+  if (fallsOn(`person ${issuer} ${subject}`)) return 'person';
   if (fallsOn(`client ${token.clientId}`)) return 'client';
   if (grantId !== null && fallsOn(`grant ${issuer} ${grantId}`)) return 'grant';
   if (sessionId !== null && fallsOn(`session ${issuer} ${sessionId}`)) return 'session';

@@ -13,11 +13,18 @@ const voided = (kind: (typeof VOID_KINDS)[number], value: string, before = AT): 
 });
 const ISSUER = 'https://issuer.example';
 const token = (iatMs: number) =>
-  callerLike({ issuedAt: Math.floor(iatMs / 1_000), grantId: 'g1', sessionId: 's1', clientId: 'agent-1', tokenId: 'j1' });
+  callerLike({
+    issuedAt: Math.floor(iatMs / 1_000),
+    grantId: 'g1',
+    sessionId: 's1',
+    clientId: 'agent-1',
+    tokenId: 'j1',
+  });
 
 describe('R5: a token issued up to the moment of its void is refused, a later one is not', () => {
   test.each([
     ['person', 'dana'],
+    ['person', `${ISSUER} user-1`],
     ['client', 'agent-1'],
     ['grant', `${ISSUER} g1`],
     ['session', `${ISSUER} s1`],
@@ -32,6 +39,7 @@ describe('R5: a token issued up to the moment of its void is refused, a later on
 
   test.each([
     ['another person', 'person', 'dora'],
+    ['another identity', 'person', `${ISSUER} user-2`],
     ['another issuer’s grant', 'grant', 'https://other.example g1'],
     ['a session that begins alike', 'session', `${ISSUER} s`],
     ['a grant in place of a session', 'session', `${ISSUER} g1`],

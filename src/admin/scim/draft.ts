@@ -226,16 +226,9 @@ export function openDraft(input: {
       if (before?.state === 'active' && after?.state !== 'active') deactivated.push(id);
       if (before !== null && (after === null || (before.state === 'active' && after.state !== 'active')))
         end(id, reason);
-      // Tokens name somebody by identity. Who gets an identity that another record had must not get that one's tokens with it:
-      // the identity keeps a void of its own, and a record that takes the identity up takes the void over.
+      // Tokens name somebody by identity. Whoever gets this one next, or makes it a record anew, must not get these tokens with it.
       const has = keysOf(after);
       for (const key of keysOf(before)) if (!has.includes(key)) end(key, 'the identity was given up');
-    }
-    for (const [id, { before, after }] of people) {
-      const had = keysOf(before);
-      const others = keysOf(after).filter((key) => !had.includes(key));
-      if (others.some((key) => ended.has(key) || view.voids?.get(`person ${key}`) !== undefined))
-        end(id, 'the identity had another holder before');
     }
     for (const [id, { before, revision, after }] of groups) {
       if (before === null && after === null) continue;
