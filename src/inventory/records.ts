@@ -14,6 +14,96 @@ export const SecretRef = z.strictObject({
 });
 export type SecretRef = z.infer<typeof SecretRef>;
 
+const Issuer = z.url({ protocol: /^https?$/ }).max(2_048);
+const ClientId = z.string().min(1).max(2_048);
+
+/** Who the gateway is at an authorization server, with something to prove it. */
+const WithSecret = {
+  id: ClientId,
+  secret: SecretRef,
+};
+const ClientCredentials = z.discriminatedUnion('method', [
+  z.strictObject({ method: z.literal('client_secret_basic'), ...WithSecret }),
+  z.strictObject({ method: z.literal('client_secret_post'), ...WithSecret }),
+  z.strictObject({
+    method: z.literal('private_key_jwt'),
+    id: ClientId,
+    /** PKCS #8 in PEM, or one private JWK. */
+    key: SecretRef,
+    algorithm: z.enum(['ES256', 'ES384', 'RS256', 'PS256', 'EdDSA']).default('ES256'),
+    keyId: z.string().min(1).max(200).exactOptional(),
+  }),
+]);
+
+const ofEveryGrant = {
+  /** Never more than these is asked for. Empty: what the server asks for. */
+  scopes: z
+    .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,200}$/, 'must be one scope'))
+    .max(64)
+    .default([]),
+  /** Only tokens bound to a key of the gateway (RFC 9449). */
+  dpop: z.boolean().default(false),
+  /** For servers of 2025-03-26 without metadata: takes the server's own origin for its authorization server. */
+  unsafeOriginIsAuthorizationServer: z.boolean().default(false),
+};
+
+/**
+ * How the gateway gets tokens for a server. What could be shown to a wrong authorization server is bound to its `issuer`:
+ * a server that names another one gets nothing until its record says so.
+ */
+export const UpstreamAuth = z.discriminatedUnion('grant', [
+  z.strictObject({
+    grant: z.literal('client_credentials'),
+    issuer: Issuer,
+    client: ClientCredentials,
+    ...ofEveryGrant,
+  }),
+  z.strictObject({
+    grant: z.literal('workload_identity'),
+    issuer: Issuer,
+    /** A JWT of the platform; read anew for every token. */
+    assertion: SecretRef,
+    ...ofEveryGrant,
+  }),
+  z.strictObject({
+    grant: z.literal('enterprise_managed'),
+    issuer: Issuer,
+    client: ClientCredentials,
+    identityProvider: z.strictObject({
+      issuer: Issuer,
+      client: ClientCredentials,
+      subject: z.strictObject({
+        token: SecretRef,
+        type: z.enum(['id_token', 'refresh_token', 'saml2']).default('id_token'),
+      }),
+    }),
+    ...ofEveryGrant,
+  }),
+  /** One account for everybody, which an operator connects once. */
+  z
+    .strictObject({
+      grant: z.literal('authorization_code'),
+      issuer: Issuer.exactOptional(),
+      client: z.discriminatedUnion('method', [
+        ...ClientCredentials.options,
+        z.strictObject({ method: z.literal('none'), id: ClientId }),
+        /** Our metadata document (draft-ietf-oauth-client-id-metadata-document), whose address is the client id. */
+        z.strictObject({
+          method: z.literal('metadata_document'),
+          url: z.url({ protocol: /^https$/ }).max(2_048),
+        }),
+        /** RFC 7591: a client of its own at whichever authorization server it is. */
+        z.strictObject({ method: z.literal('register'), name: z.string().min(1).max(100).default('Remit') }),
+      ]),
+      ...ofEveryGrant,
+    })
+    .refine(({ issuer, client }) => issuer !== undefined || !('id' in client), {
+      path: ['issuer'],
+      message: 'a client that is registered at one authorization server needs its issuer',
+    }),
+]);
+export type UpstreamAuth = z.infer<typeof UpstreamAuth>;
+
 export const HttpUpstream = z.strictObject({
   transport: z.literal('http'),
   url: z.url({ protocol: /^https?$/ }),
@@ -21,6 +111,7 @@ export const HttpUpstream = z.strictObject({
   /** Destinations outside the public internet that this server may resolve to, as CIDR. Empty: public addresses only, https only. */
   allowedNetworks: z.array(z.string()).default([]),
   headers: z.array(z.strictObject({ name: z.string().min(1), value: SecretRef })).default([]),
+  auth: UpstreamAuth.exactOptional(),
 });
 
 /** HTTP+SSE of 2024-11-05: a stream to read, and an address to post to that the stream names. Always legacy. */

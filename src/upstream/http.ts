@@ -19,6 +19,7 @@ import { credentialFinder, repeated } from './credentials.ts';
 import { HttpStatusFault, UNREAD, sessionOf, transportFault, violation } from './http-rules.ts';
 import { type StreamPosition, atStart, mediaOf, streamTaker } from './http-stream.ts';
 import { type FromServer, readFromServer } from './messages.ts';
+import type { Account } from './oauth/account.ts';
 import { type Answer, type RoundTrip, roundTrip } from './round-trip.ts';
 import { type HearEnd, type Hearing, type Loose, NOBODY, type Wire, type WireRequest, givenUp } from './wire.ts';
 
@@ -30,6 +31,8 @@ export interface HttpOptions {
   readonly headers: ReadonlyArray<readonly [name: string, value: string]>;
   /** Largest message, bytes. */
   readonly maxBytes: number;
+  /** Gives every request its token. Null: `headers` hold what the server takes. */
+  readonly account: Account | null;
 }
 
 interface Part extends Place {
@@ -54,7 +57,7 @@ const VAIN_ATTEMPTS = 5;
 const RETRY_MS = 1_000;
 
 export function httpWire(options: HttpOptions): Wire {
-  const { url, dispatcher, maxBytes } = options;
+  const { url, dispatcher, maxBytes, account } = options;
   const target = { origin: url.origin, path: url.pathname + url.search };
   /** What is under way and must end with this wire. */
   const live = bag<Part>();
@@ -63,7 +66,8 @@ export function httpWire(options: HttpOptions): Wire {
     ...Object.fromEntries(options.headers),
     accept: 'application/json, text/event-stream',
   };
-  const ownCredential = credentialFinder(options.headers.map(([, value]) => value));
+  const fixedCredential = credentialFinder(options.headers.map(([, value]) => value));
+  const ownCredential = (body: Uint8Array): boolean => fixedCredential(body) || account?.repeats(body) === true;
   let nextId = 1;
   let era: Era | null = null;
   let version: string | null = null;
@@ -154,15 +158,41 @@ export function httpWire(options: HttpOptions): Wire {
     }
   }
 
+  /**
+   * Sends with a token of ours where the server takes one. A request that was refused for its token was not processed,
+   * so it is sent again with a new one, at most `MAX_REFUSALS` times. `given`: gives up while a token is being asked for.
+   */
+  async function withPass(
+    method: 'POST' | 'GET',
+    start: (pass: Readonly<Record<string, string>>) => RoundTrip,
+    given?: (trip: RoundTrip) => void,
+  ): Promise<Answer> {
+    if (account === null) return start(NO_PASS).answer;
+    for (let refusals = 0; ; refusals++) {
+      const asking = account.pass(method, url.href);
+      const pass = await new Promise<Awaited<typeof asking>>((resolve, reject) => {
+        given?.({ answer: NEVER, abort: reject });
+        asking.then(resolve, reject);
+      });
+      const answer = await start(pass.headers).answer;
+      const again = await account.judge(pass, url.href, answer.status, answer.headers);
+      if (!again || over || refusals >= MAX_REFUSALS) return answer;
+    }
+  }
+
   /** A message without an answer: best effort, bounded. */
   async function post(message: JsonObject, headers: Record<string, string>): Promise<number | null> {
     if (over) return null;
-    const trip = send('POST', headers, message, null);
-    const timer = setTimeout(() => trip.abort(GIVEN_UP), 10_000);
-    const part: Part = { at: -1, abort: trip.abort };
+    let trip: RoundTrip | null = null;
+    const part: Part = { at: -1, abort: (reason) => trip?.abort(reason) };
+    const timer = setTimeout(() => part.abort(GIVEN_UP), 10_000);
     live.add(part);
     try {
-      return (await trip.answer).status;
+      const { status } = await withPass(
+        'POST',
+        (pass) => (trip = send('POST', { ...headers, ...pass }, message, null)),
+      );
+      return status;
     } catch {
       return null;
     } finally {
@@ -180,11 +210,15 @@ export function httpWire(options: HttpOptions): Wire {
     const listen = method === 'subscriptions/listen';
     const exchange: Exchange = { id, listen, hearing, position: atStart(), reply: null, anonymous: false };
     const sentSession = era === 'legacy' && method !== 'initialize' ? session : null;
-    const trip = send('POST', headersFor(method, headers), { jsonrpc: '2.0', id, method, params }, exchange);
-    started(trip);
+    const message = { jsonrpc: '2.0', id, method, params };
+    const start = (pass: Readonly<Record<string, string>>): RoundTrip => {
+      const trip = send('POST', { ...headersFor(method, headers), ...pass }, message, exchange);
+      started(trip);
+      return trip;
+    };
     let polled = true;
     try {
-      const answer = await trip.answer;
+      const answer = await withPass('POST', start, started);
       const { status } = answer;
       if (UNREAD(status)) throw new HttpStatusFault(status);
       if (status >= 300) {
@@ -232,10 +266,13 @@ export function httpWire(options: HttpOptions): Wire {
       started({ answer: NEVER, abort: (reason) => pause.abort(reason) });
       await sleep(pauseMs, undefined, { signal: pause.signal });
       const headers = { ...headersFor(null, []), accept: 'text/event-stream', 'Last-Event-ID': position.lastId ?? '' };
-      const trip = send('GET', headers, null, exchange);
-      started(trip);
+      const start = (pass: Readonly<Record<string, string>>): RoundTrip => {
+        const trip = send('GET', { ...headers, ...pass }, null, exchange);
+        started(trip);
+        return trip;
+      };
       try {
-        const { status, body } = await trip.answer;
+        const { status, body } = await withPass('GET', start, started);
         if (exchange.reply !== null) return exchange.reply;
         // The server does not resume: the answer is lost, and the call is not sent again.
         if (status !== 200 || body !== null) break;
@@ -325,14 +362,18 @@ export function httpWire(options: HttpOptions): Wire {
     const position = heard;
     const resuming = position.lastId === null ? {} : { 'Last-Event-ID': position.lastId };
     const headers = { ...headersFor(null, []), accept: 'text/event-stream', ...resuming };
-    const trip = send('GET', headers, null, null, opened);
-    const part: Part = { at: -1, abort: trip.abort };
-    const onAbort = (): void => trip.abort(GIVEN_UP);
-    if (signal.aborted || over) onAbort();
+    let trip: RoundTrip | null = null;
+    const part: Part = { at: -1, abort: (reason) => trip?.abort(reason) };
+    const onAbort = (): void => part.abort(GIVEN_UP);
+    const start = (pass: Readonly<Record<string, string>>): RoundTrip => {
+      trip = send('GET', { ...headers, ...pass }, null, null, opened);
+      if (signal.aborted || over) onAbort();
+      return trip;
+    };
     signal.addEventListener('abort', onAbort, { once: true });
     live.add(part);
     try {
-      const { status, body } = await trip.answer;
+      const { status, body } = await withPass('GET', start);
       if (NO_STREAM.has(status)) return 'unsupported';
       if (status !== 200) throw new HttpStatusFault(status);
       if (body !== null) throw violation('the answer is no event stream');
@@ -352,10 +393,16 @@ export function httpWire(options: HttpOptions): Wire {
     for (const part of live) part.abort(GIVEN_UP);
     finish({ reason });
     if (ending !== null) {
-      const trip = send('DELETE', { ...headersFor(null, []), 'Mcp-Session-Id': ending }, null, null);
+      const headers = { ...headersFor(null, []), 'Mcp-Session-Id': ending };
       // C13: tell the server, but do not wait for it beyond reason.
-      const timer = setTimeout(() => trip.abort(GIVEN_UP), 2_000);
-      await trip.answer.catch(() => undefined);
+      const said = async (): Promise<void> => {
+        const pass = await account?.pass('DELETE', url.href);
+        const trip = send('DELETE', { ...headers, ...pass?.headers }, null, null);
+        timer = setTimeout(() => trip.abort(GIVEN_UP), 2_000);
+        await trip.answer;
+      };
+      let timer: NodeJS.Timeout | undefined;
+      await Promise.race([said().catch(() => undefined), sleep(2_500, undefined, { ref: false })]);
       clearTimeout(timer);
     }
     await dispatcher.destroy();
@@ -386,6 +433,9 @@ const sessionLost = (): UpstreamFault =>
 
 /** 405 by the specification, the others by servers that do not expect the question. */
 const NO_STREAM: ReadonlySet<number> = new Set([400, 405, 406, 501]);
+const NO_PASS = {};
+/** A nonce that was missing, a token that had ended, a scope that was not enough. */
+const MAX_REFUSALS = 3;
 const JSON_BODY = [['content-type', 'application/json']] as const;
 const GIVEN_UP = new Error('given up');
 const NEVER = new Promise<never>(() => {});

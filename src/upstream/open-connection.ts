@@ -13,6 +13,7 @@ import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
 import { headerProblem } from './http-rules.ts';
 import { type HttpOptions, httpWire } from './http.ts';
 import { type LinkedConnection, connectionOver } from './link.ts';
+import type { ServerAccounts } from './oauth/accounts.ts';
 import { sseWire } from './sse.ts';
 import { stdioWire } from './stdio.ts';
 import type {
@@ -31,6 +32,8 @@ export interface OpenOptions {
   readonly startProcess: StartProcess;
   readonly resolveSecret: (reference: SecretReference) => Promise<string>;
   readonly log: UpstreamLog;
+  /** Where servers with `auth` have their tokens from. */
+  readonly accounts: ServerAccounts;
   /** Default: the guarded dialler. */
   readonly dispatcherFor?: (rule: DialRule) => Dispatcher;
   /** Longest time for process start, era question and handshake together, ms. */
@@ -73,7 +76,7 @@ export async function openConnection(
           : remembered;
       identity = await agreeIn(era, await start(), capabilities, signal, options.openTimeoutMs ?? 30_000);
     } else {
-      const http = await httpTo(upstream, options);
+      const http = await httpTo(serverId, upstream, options);
       if (upstream.transport === 'sse') way = 'sse';
       let agreed: UpstreamIdentity | 'sse' = 'sse';
       if (way === null) agreed = await agreeByAsking(add(httpWire(http())), capabilities, signal, timeoutMs);
@@ -107,23 +110,35 @@ export async function openConnection(
 }
 
 /** Secrets resolved once; every wire gets a dispatcher of its own, which it destroys. */
-async function httpTo(target: HttpTarget | SseTarget, options: OpenOptions): Promise<() => HttpOptions> {
+async function httpTo(
+  serverId: string,
+  target: HttpTarget | SseTarget,
+  options: OpenOptions,
+): Promise<() => HttpOptions> {
   const url = dialUrl(target.url);
   const headers: Array<readonly [string, string]> = [];
   for (const { name, value } of target.headers) {
     const text = await options.resolveSecret(value);
-    const problem = headerProblem(name, text);
+    const problem =
+      target.auth !== undefined && OF_THE_ACCOUNT.has(name.toLowerCase())
+        ? `the header ${name} belongs to the tokens that the server gets by its auth`
+        : headerProblem(name, text);
     if (problem !== null) throw new Fault('upstream_header', problem);
     headers.push([name, text]);
   }
   const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
+  const { auth } = target;
+  const account = auth === undefined ? null : options.accounts.of(serverId, { ...target, auth });
   return () => ({
     url,
+    account,
     dispatcher: (options.dispatcherFor ?? guardedDispatcher)(rule),
     headers,
     maxBytes: options.maxMessageBytes ?? 4 * 1024 * 1024,
   });
 }
+
+const OF_THE_ACCOUNT: ReadonlySet<string> = new Set(['authorization', 'dpop']);
 
 async function resolvedEnvironment(
   target: StdioTarget,

@@ -23,10 +23,13 @@ import {
   retired,
 } from './lane-book.ts';
 import type { LinkedConnection } from './link.ts';
+import { type ServerAccounts, serverAccounts } from './oauth/accounts.ts';
 import { type OpenOptions, openConnection, openingFault } from './open-connection.ts';
 import type { Lane, ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
 
-export interface PoolOptions extends OpenOptions {
+export interface PoolOptions extends Omit<OpenOptions, 'accounts'> {
+  /** Default: accounts of this pool alone, whose links end with it. */
+  readonly accounts?: ServerAccounts;
   /** Default: 10 min idle, lanes live 1 h, 100 lanes per server. */
   readonly keep?: Partial<KeepRules>;
   /** How often that is looked at, ms. */
@@ -39,7 +42,8 @@ const LONGEST_PAUSE_MS = 30_000;
 const HELD_MS = 10_000;
 const NOTHING: JsonObject = {};
 
-export function upstreamPool(options: PoolOptions): UpstreamPool {
+export function upstreamPool(given: PoolOptions): UpstreamPool {
+  const options: OpenOptions & PoolOptions = { ...given, accounts: given.accounts ?? serverAccounts(given) };
   const { clock, log } = options;
   const keep: KeepRules = { ...KEEP, ...options.keep };
   const sites = new Map<string, Site>();

@@ -21,8 +21,9 @@ const ENDED = new Error('the stream is over');
 
 /** Opens the stream and waits for its `endpoint`. @throws UpstreamFault */
 export async function sseWire(options: HttpOptions, signal: AbortSignal, timeoutMs: number): Promise<Wire> {
-  const { url, dispatcher, maxBytes } = options;
+  const { url, dispatcher, maxBytes, account } = options;
   const fixed = Object.fromEntries(options.headers);
+  const fixedCredential = credentialFinder(options.headers.map(([, value]) => value));
   const posts = new Set<RoundTrip>();
   let version: string | null = null;
   let endpoint: string | null = null;
@@ -52,12 +53,23 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
       ...(versioned && { 'MCP-Protocol-Version': version as string }),
     };
     // What a server writes as the body of a 202 says nothing.
-    const request = dispatch('POST', endpoint ?? '', headers, JSON.stringify(message));
-    const trip = roundTrip(dispatcher, request, maxBytes, () => () => true);
-    const timer = setTimeout(() => trip.abort(ENDED), POST_TIMEOUT_MS);
-    posts.add(trip);
+    const body = JSON.stringify(message);
+    const to = url.origin + endpoint;
+    let trip: RoundTrip | null = null;
+    const timer = setTimeout(() => trip?.abort(ENDED), POST_TIMEOUT_MS);
+    const once = async (): Promise<{ status: number; again: boolean }> => {
+      const pass = account === null ? null : await account.pass('POST', to);
+      if (trip !== null) posts.delete(trip);
+      const request = dispatch('POST', endpoint ?? '', { ...headers, ...pass?.headers }, body);
+      posts.add((trip = roundTrip(dispatcher, request, maxBytes, () => () => true)));
+      const answer = await trip.answer;
+      const again = pass !== null && (await account!.judge(pass, to, answer.status, answer.headers));
+      return { status: answer.status, again };
+    };
     try {
-      const { status } = await trip.answer;
+      let { status, again } = await once();
+      // Refused for its token, so not processed.
+      if (again && end === null) ({ status } = await once());
       if (status >= 300) throw new HttpStatusFault(status);
     } catch (error) {
       const fault = transportFault(error);
@@ -66,7 +78,7 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
       if (fault instanceof HttpStatusFault && fault.status === 404) over('the server forgot the stream');
     } finally {
       clearTimeout(timer);
-      posts.delete(trip);
+      if (trip !== null) posts.delete(trip);
     }
   }
 
@@ -80,14 +92,17 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
     void dispatcher.destroy();
   }
 
-  const headers = { ...fixed, accept: 'text/event-stream' };
+  const pass = account === null ? null : await account.pass('GET', url.href);
+  const headers = { ...fixed, ...pass?.headers, accept: 'text/event-stream' };
   const request = dispatch('GET', url.pathname + url.search, headers, null);
   const stream = roundTrip(dispatcher, request, maxBytes, (status, received) => {
+    // A token that is refused here is gone when the connection is tried again.
+    if (pass !== null) void account!.judge(pass, url.href, status, received).catch(() => undefined);
     if (status !== 200) throw new HttpStatusFault(status);
     if (mediaOf(received) !== 'text/event-stream') throw violation('the answer is no event stream');
     return streamTaker({
       maxBytes,
-      ownCredential: credentialFinder(options.headers.map(([, value]) => value)),
+      ownCredential: (bytes) => fixedCredential(bytes) || account?.repeats(bytes) === true,
       position: atStart(),
       onMessage: (message) => {
         const problem = take(message);

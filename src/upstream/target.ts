@@ -6,6 +6,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { JsonObject } from '../lib/json.ts';
 import type { Connection, Era } from './connection.ts';
+import type { AuthTarget } from './oauth/auth-target.ts';
 
 export type SecretReference = { readonly secret: string };
 
@@ -16,6 +17,8 @@ export interface HttpTarget {
   /** Networks outside the public internet that it may resolve to, as CIDR. Empty: public addresses and https only. */
   readonly allowedNetworks: readonly string[];
   readonly headers: ReadonlyArray<{ readonly name: string; readonly value: SecretReference }>;
+  /** How we get tokens for it. Left out: it takes none, or `headers` hold what it takes. */
+  readonly auth?: AuthTarget;
 }
 
 /** HTTP+SSE of 2024-11-05. */

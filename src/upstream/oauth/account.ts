@@ -1,0 +1,269 @@
+/**
+ * The gateway's account at one server: which token its next request carries, and what a refusal means. Promises: one
+ * request for a token at a time, renewed before it ends, dropped once it is refused; tokens live in memory only; a token
+ * endpoint that refused is left alone for a while; a server that names another authorization server gets nothing of the old one's.
+ * Longer than a page because it is one closure over one token.
+ * Not done here: sending, and the consent of an operator (`consent.ts`).
+ */
+import type { Clock } from '../../lib/clock.ts';
+import type { UpstreamFault } from '../connection.ts';
+import { credentialFinder } from '../credentials.ts';
+import { guardedRequest } from '../dial.ts';
+import type { HttpTarget, SseTarget } from '../target.ts';
+import type { AuthTarget } from './auth-target.ts';
+import { type Challenge, readChallenge } from './challenge.ts';
+import { type ResolveSecret, configuredIdentity, secretIdentity } from './client.ts';
+import { type Site, discover } from './discovery.ts';
+import { type ProofKey, proofKey } from './dpop.ts';
+import { asAuthFault, authFault, oauthError } from './faults.ts';
+import { type GrantContext, endpointOf, ownToken } from './grants.ts';
+import { type Link, type LinkStore, readLink } from './link.ts';
+import { type Token, requestToken } from './token-endpoint.ts';
+
+export type AccountTarget = Pick<HttpTarget | SseTarget, 'url' | 'allowedNetworks'> & { readonly auth: AuthTarget };
+
+export interface AccountOptions {
+  readonly serverId: string;
+  readonly target: AccountTarget;
+  readonly clock: Clock;
+  readonly resolveSecret: ResolveSecret;
+  readonly links: LinkStore;
+}
+
+type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>;
+
+/** What one request carries. */
+export interface Pass {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly token: Token;
+}
+
+export interface Account {
+  /** @throws UpstreamFault `upstream_auth` and what stands between us and the authorization server */
+  pass(method: string, url: string): Promise<Pass>;
+  /** What came back. True: the request was refused unread, and may be sent once more with a new pass. */
+  judge(pass: Pass, url: string, status: number, headers: ReceivedHeaders): Promise<boolean>;
+  /** Whether this repeats a token of ours (AN-12). */
+  repeats(body: Uint8Array): boolean;
+  /** For `consent.ts`: everything one request for consent is made of. */
+  context(): Promise<GrantContext>;
+  /** An operator's consent has come. */
+  linked(link: Link, token: Token): Promise<void>;
+}
+
+const MARGIN_MS = 30_000;
+const SITE_HOLDS_MS = 3_600_000;
+const REFUSAL_HOLDS_MS = 30_000;
+const UNREACHABLE_HOLDS_MS = 2_000;
+/** Growing demands of a server that are met within `STEPS_MS`. */
+const MAX_STEPS = 3;
+const STEPS_MS = 600_000;
+const OFFLINE = 'offline_access';
+
+export function serverAccount({ serverId, target, clock, resolveSecret, links }: AccountOptions): Account {
+  const { auth } = target;
+  const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
+  let site: { readonly found: Site; readonly until: number } | null = null;
+  let challenge: Challenge | null | undefined;
+  let key: ProofKey | null = null;
+  let token: Token | null = null;
+  /** Tokens that a server may still repeat. */
+  let repeats: (body: Uint8Array) => boolean = () => false;
+  /** Whether a request with the current token was ever let through. */
+  let proven = false;
+  let flight: Promise<Token> | null = null;
+  let refusal: { readonly fault: UpstreamFault; readonly until: number } | null = null;
+  /** What was asked for last, and what a server demanded on top. */
+  let asked: readonly string[] = [];
+  let demanded: readonly string[] = [];
+  let steps: number[] = [];
+
+  /** What a request without a token is answered with, which says where to go (RFC 9728 section 5.1). Nothing of a caller is in it. */
+  async function probe(): Promise<Challenge | null> {
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: {} });
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'MCP-Protocol-Version': '2026-07-28',
+      'Mcp-Method': 'server/discover',
+    };
+    try {
+      const answer = await guardedRequest(target.url, { rule, method: 'POST', headers, body });
+      return answer.status === 401 ? readChallenge(answer.headers['www-authenticate']) : null;
+    } catch {
+      // Discovery asks at the well-known places, and says what is wrong.
+      return null;
+    }
+  }
+
+  async function located(): Promise<Site> {
+    if (site !== null && clock.now() < site.until) return site.found;
+    if (challenge === undefined) challenge = await probe();
+    const found = await discover({
+      url: target.url,
+      rule,
+      challenge,
+      issuer: auth.issuer ?? null,
+      originIsAuthorizationServer: auth.unsafeOriginIsAuthorizationServer,
+    });
+    site = { found, until: clock.now() + SITE_HOLDS_MS };
+    return found;
+  }
+
+  /** The scopes of the record and never more; without any, what the server asks for. */
+  function wanted({ scopes, server }: Site): readonly string[] {
+    if (auth.scopes.length > 0) return auth.scopes;
+    const offered = server.scopes_supported ?? [];
+    const base = challenge?.scopes ?? scopes ?? [];
+    const all = [...new Set([...demanded, ...base])].filter((scope) => scope !== OFFLINE || offered.includes(OFFLINE));
+    const renewable = auth.grant === 'authorization_code' && offered.includes(OFFLINE) && !all.includes(OFFLINE);
+    return renewable ? [...all, OFFLINE] : all;
+  }
+
+  async function context(): Promise<GrantContext> {
+    const found = await located();
+    if (auth.dpop) key ??= await proofKey(clock, auth.grant === 'authorization_code' ? 'new' : undefined);
+    return { site: found, rule, clock, key, resolveSecret, scopes: wanted(found) };
+  }
+
+  async function obtain(): Promise<Token> {
+    if (auth.grant === 'authorization_code') return renewed(auth);
+    const asking = await context();
+    asked = asking.scopes;
+    return ownToken(auth, asking);
+  }
+
+  /** A new token by what an operator once agreed to. */
+  async function renewed({ client }: Extract<AuthTarget, { grant: 'authorization_code' }>): Promise<Token> {
+    const link = await readLink(links, serverId);
+    if (link === null) throw unlinked(serverId, 'nobody has connected it to an account yet');
+    if (link.key !== null && auth.dpop) key ??= await proofKey(clock, link.key);
+    const found = await located();
+    // The old one's credentials stay where they are: with nobody.
+    if (found.server.issuer !== link.issuer || found.resource !== link.resource)
+      throw unlinked(serverId, 'it has moved to another authorization server');
+    if ('id' in client && client.id !== link.client.id) throw unlinked(serverId, 'its client is another one now');
+    if (link.refreshToken === null) throw unlinked(serverId, 'its token has ended and cannot be renewed');
+    const asking = { ...(await context()), scopes: link.scopes };
+    const identity =
+      'secret' in client || 'key' in client
+        ? await configuredIdentity(client, found.server, resolveSecret)
+        : secretIdentity(
+            link.client.id,
+            link.client.registered?.method ?? 'none',
+            link.client.registered?.secret ?? '',
+          );
+    asked = link.scopes;
+    try {
+      const renewal = await requestToken(endpointOf(asking, identity), 'refresh_token', {
+        refresh_token: link.refreshToken,
+        resource: found.resource,
+      });
+      // CRASH: a rotated refresh token that was not kept means that an operator has to connect the server again.
+      if (renewal.refreshToken !== null && renewal.refreshToken !== link.refreshToken)
+        await links.write(serverId, JSON.stringify({ ...link, refreshToken: renewal.refreshToken }));
+      return renewal;
+    } catch (error) {
+      if (oauthError(error) !== 'invalid_grant') throw asAuthFault(error, 'the renewal of the token');
+      await links.write(serverId, null);
+      throw unlinked(serverId, 'its account was disconnected at the authorization server');
+    }
+  }
+
+  function take(next: Token): void {
+    const known = token === null ? [] : [token.value];
+    token = next;
+    proven = false;
+    refusal = null;
+    repeats = credentialFinder([...known, next.value, ...(next.refreshToken === null ? [] : [next.refreshToken])]);
+  }
+
+  const isFresh = ({ issuedAt, expiresAt }: Token): boolean =>
+    expiresAt === null || clock.now() < expiresAt - Math.min(MARGIN_MS, (expiresAt - issuedAt) / 5);
+
+  async function fly(): Promise<Token> {
+    try {
+      const next = await obtain();
+      take(next);
+      return next;
+    } catch (error) {
+      const fault = asAuthFault(error, 'the token');
+      const holdsMs = fault.code === 'upstream_auth' ? REFUSAL_HOLDS_MS : UNREACHABLE_HOLDS_MS;
+      refusal = { fault, until: clock.now() + holdsMs };
+      throw fault;
+    } finally {
+      flight = null;
+    }
+  }
+
+  /** Single flight. */
+  function current(): Promise<Token> | Token {
+    if (token !== null && isFresh(token)) return token;
+    if (refusal !== null && clock.now() < refusal.until) throw refusal.fault;
+    flight ??= fly();
+    return flight;
+  }
+
+  /** A token that never worked is not asked for again and again. */
+  function refused(): boolean {
+    if (proven) return true;
+    const fault = authFault('the server refuses the tokens that its authorization server gives us');
+    refusal = { fault, until: clock.now() + REFUSAL_HOLDS_MS };
+    return false;
+  }
+
+  /** RFC 6750 section 3.1, `insufficient_scope`. True: there is a token now with what was missing. */
+  async function stepUp(missing: readonly string[]): Promise<boolean> {
+    const more = missing.filter((scope) => !asked.includes(scope));
+    if (more.length === 0 || auth.scopes.length > 0) return false;
+    steps = steps.filter((at) => clock.now() - at < STEPS_MS);
+    if (steps.length >= MAX_STEPS) return false;
+    steps.push(clock.now());
+    demanded = [...new Set([...asked, ...missing])];
+    // More than an operator agreed to takes an operator: `consent.ts` asks for what is demanded by then.
+    if (auth.grant === 'authorization_code') return false;
+    token = null;
+    await current();
+    return true;
+  }
+
+  return {
+    context,
+    repeats: (body) => repeats(body),
+    pass: async (method, url) => {
+      const using = await current();
+      const { value, type } = using;
+      if (type === 'bearer' || key === null) return { token: using, headers: { authorization: `Bearer ${value}` } };
+      return {
+        token: using,
+        headers: { authorization: `DPoP ${value}`, dpop: await key.proof(method, url, value) },
+      };
+    },
+    judge: async ({ token: used }, url, status, headers) => {
+      const isNewNonce = key?.takeNonce(url, headers['dpop-nonce']) ?? false;
+      if (status !== 401 && status !== 403) {
+        if (used === token && status < 500) proven = true;
+        return false;
+      }
+      const said = readChallenge(headers['www-authenticate']);
+      if (status === 403) return said?.error === 'insufficient_scope' && stepUp(said.scopes ?? []);
+      if (said?.error === 'use_dpop_nonce') return isNewNonce;
+      if (used !== token) return true; // somebody else has seen to it
+      const goOn = refused();
+      token = null;
+      site = null;
+      if (said !== null) challenge = said;
+      return goOn;
+    },
+    linked: async (link, next) => {
+      await links.write(serverId, JSON.stringify(link));
+      take(next);
+      asked = link.scopes;
+      demanded = [];
+      steps = [];
+    },
+  };
+}
+
+const unlinked = (serverId: string, why: string): UpstreamFault =>
+  authFault(`${why}; an operator connects it with: remit server connect ${serverId}`);
