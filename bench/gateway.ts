@@ -79,7 +79,7 @@ const running = await runGateway(config.value, {
         org,
         id,
         key: personKey(issuer.issuer, id),
-        body: { ...Person.parse(person) } as JsonObject,
+        body: { ...Person.parse(person) },
       };
     });
     const registered = servers.map(({ id, body }): Write => ({ kind: 'server', org, id, body }));

@@ -1,7 +1,8 @@
 /**
  * `npm run build`: compiles src/ to dist/ for publication. Development needs no build: Node runs the sources.
  * Starts from an empty dist/, so that nothing of an older version is published. Ends with code 1 and no dist/ when the types are wrong.
- * samples/ and docs/ are published as they stand; no file but TypeScript lies in src/, and this fails if that changes.
+ * samples/ and docs/ are published as they stand; no file but TypeScript lies in src/, and this fails if that changes. Declarations
+ * (`.d.ts` in src/) are for the compiler alone: they say what types of a dependency leave out, and are not published.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, readFileSync, readdirSync, rmSync } from 'node:fs';

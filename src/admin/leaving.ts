@@ -6,7 +6,6 @@
 import { cancelApproval } from '../approvals/machine.ts';
 import type { Void } from '../directory/voids.ts';
 import { newId } from '../lib/ids.ts';
-import type { JsonObject } from '../lib/json.ts';
 import type { Write } from '../store/state.ts';
 import type { AdminContext } from './context.ts';
 
@@ -39,7 +38,7 @@ export function endingWrites(ctx: Leaving, endings: readonly Ending[]): Write[] 
       kind: 'void',
       org: ctx.org,
       id: newId('void', ctx.clock),
-      body: body as JsonObject,
+      body,
       expectedRevision: null,
     };
   });
@@ -52,7 +51,7 @@ export function endingWrites(ctx: Leaving, endings: readonly Ending[]): Write[] 
         kind: 'approval',
         org: ctx.org,
         id,
-        body: cancelled.value as JsonObject,
+        body: cancelled.value,
         expectedRevision: revision,
       });
   }

@@ -2,7 +2,7 @@
 import type { StateView } from '../gateway/gateway.ts';
 import type { Clock } from '../lib/clock.ts';
 import { followState } from '../store/follower.ts';
-import type { Follower, RecordName, Records, StateStore, StoredRecord } from '../store/state.ts';
+import type { Follower, RecordName, Records, StateStore } from '../store/state.ts';
 
 export interface LocalView extends StateView {
   readonly follower: Follower;

@@ -397,7 +397,7 @@ async function prepare(
       org,
       id: username,
       key: personKey(auth.issuer, subject),
-      body: person as unknown as JsonObject,
+      body: person,
       expectedRevision: null,
     });
   }

@@ -11,7 +11,6 @@ import type { Agent } from '../inventory/agents.ts';
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
 import { newId } from '../lib/ids.ts';
-import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err } from '../lib/result.ts';
 import type { StateStore, Write } from '../store/state.ts';
@@ -78,7 +77,7 @@ export function newcomers(deps: {
       firstSeenAt: clock.now(),
     };
     const written = await commit(
-      { kind: 'agent', org, id, key, body: agent as JsonObject, expectedRevision: null },
+      { kind: 'agent', org, id, key, body: agent, expectedRevision: null },
       'first call of an agent',
     );
     if (written) deps.onNew('agent', id, { state, client });
@@ -93,7 +92,7 @@ export function newcomers(deps: {
     const person: Person = { issuer, subject, name: subject.slice(0, 200), state: 'active', roles: [] };
     const key = personKey(issuer, subject);
     const written = await commit(
-      { kind: 'person', org, id, key, body: person as JsonObject, expectedRevision: null },
+      { kind: 'person', org, id, key, body: person, expectedRevision: null },
       'first call of a person',
     );
     if (written) deps.onNew('person', id, { state: 'active', client });

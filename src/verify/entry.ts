@@ -96,7 +96,8 @@ const OUTCOME_OPTIONAL: Members = { credential: orNull(isText), sent: isSent };
 
 const HEAD: Members = { v: (value) => value === 1, kind: isText, time: isTime, node: isText, org: isText };
 const PARTS: Readonly<Record<string, { readonly must: Members; readonly may: Members }>> = {
-  actor: { must: ACTOR, may: {} },
+  // Who answers for an agent that acted alone; left out where a person did.
+  actor: { must: ACTOR, may: { owner: isText } },
   call: { must: CALL, may: {} },
   decision: { must: DECISION, may: {} },
   outcome: { must: OUTCOME, may: OUTCOME_OPTIONAL },

@@ -31,17 +31,17 @@ const passed = (answer: Answer): boolean => answer.result !== undefined && answe
 
 /** Calls without a pause, on several connections at once, until told to stop. */
 function work(on: Rig, token: string, hands = 8): { stop(): Promise<number> } {
-  let going = true;
+  const shift = { over: false };
   let made = 0;
   const hand = async (): Promise<void> => {
-    while (going) {
+    while (!shift.over) {
       await on.call('notes', 'write_note', { text: `n${made++}` }, { token });
     }
   };
   const all = Promise.all(Array.from({ length: hands }, hand));
   return {
     async stop() {
-      going = false;
+      shift.over = true;
       await all;
       return made;
     },

@@ -99,7 +99,7 @@ describe('on the wire', () => {
     const waiting = rig.gateway.snapshot().agents.get(key);
     expect(waiting).toMatchObject({ state: 'pending', kind: 'autonomous', roles: [] });
     const { id, ...record } = waiting!;
-    await put(rig, 'agent', id, { ...record, state: 'active', owner: 'omar', roles: ['developer'] } as JsonObject, key);
+    await put(rig, 'agent', id, { ...record, state: 'active', owner: 'omar', roles: ['developer'] }, key);
     await rig.call('notes', 'read_note', ARGS, { token });
     expect(sent(rig)).toBe(before + 1);
     const [entry] = (await rig.entries('call')).slice(-1);

@@ -5,7 +5,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { AuditEntry } from '../../src/audit/entry.ts';
 import { learn } from '../../src/gateway/guard.ts';
-import { personKey } from '../../src/directory/records.ts';
 import { ERAS, startRig, tableWith } from '../support/rig.ts';
 import type { Answer, Rig } from '../support/rig.ts';
 

@@ -3,7 +3,14 @@ import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { shortText } from '../../src/authserver/html.ts';
-import { consentPage, errorPage, formTarget, pageHeaders, signInFailedPage, signInPage } from '../../src/authserver/pages.ts';
+import {
+  consentPage,
+  errorPage,
+  formTarget,
+  pageHeaders,
+  signInFailedPage,
+  signInPage,
+} from '../../src/authserver/pages.ts';
 import type { ConsentView } from '../../src/authserver/pages.ts';
 
 const consent = (text: string): ConsentView => ({

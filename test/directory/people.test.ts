@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { peopleIndex } from '../../src/directory/people.ts';
 import type { KnownPerson } from '../../src/directory/people.ts';
@@ -42,7 +42,9 @@ test('grown step by step it says the same as built at once', () => {
       let grown = peopleIndex([]);
       const live = new Map<string, KnownPerson>();
       for (const step of steps) {
-        const changes = new Map(step.map(({ id, subject, also, gone }) => [id, gone ? null : person(id, subject, also)]));
+        const changes = new Map(
+          step.map(({ id, subject, also, gone }) => [id, gone ? null : person(id, subject, also)]),
+        );
         grown = grown.with(changes);
         for (const [id, one] of changes) {
           if (one) live.set(id, one);

@@ -32,7 +32,14 @@ describe('ID-06: what several agents in a chain may is what each of them may', (
 });
 
 test('an agent can have no role that decides or administers', () => {
-  const agent = { issuer: 'https://i.example', clientId: 'c', title: 'c', kind: 'autonomous', state: 'active', ceiling: {} };
+  const agent = {
+    issuer: 'https://i.example',
+    clientId: 'c',
+    title: 'c',
+    kind: 'autonomous',
+    state: 'active',
+    ceiling: {},
+  };
   expect(Agent.safeParse({ ...agent, roles: ['developer', 'operator'] }).success).toBe(true);
   for (const role of ['approver', 'security_reviewer', 'auditor', 'administrator'])
     expect(Agent.safeParse({ ...agent, roles: [role] }).success).toBe(false);

@@ -289,7 +289,7 @@ export async function startRig(options: RigOptions = {}) {
     const personWrite = (id: string, roles: readonly Role[], more: Partial<Person> = {}): Write => {
       const subject = `${id}@corp`;
       const body = Person.parse({ issuer: issuer.issuer, subject, name: id, state: 'active', roles, ...more });
-      return { kind: 'person', org: ORG, id, key: personKey(issuer.issuer, subject), body: body as JsonObject };
+      return { kind: 'person', org: ORG, id, key: personKey(issuer.issuer, subject), body };
     };
     await commit(Object.entries(options.people ?? PEOPLE).map(([id, roles]) => personWrite(id, roles)));
 

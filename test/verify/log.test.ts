@@ -536,6 +536,19 @@ describe('a history that was signed and makes no sense', () => {
     expect(report).toMatchObject({ verified: true, findings: [{ severity: 'warning', code: 'entry_unknown_member' }] });
   });
 
+  test('who answers for an agent that acted alone is a member like any other', async () => {
+    const opened = await openLog(memoryLedger());
+    const { audit } = opened;
+    const alone = { ...actor, person: 'agent/agent_1', owner: 'person_ada' };
+    await audit.record(
+      callEntry(audit.stamp(), { actor: alone, call: callFacts('c'), decision: allow, outcome: fine }),
+    );
+    await audit.checkpointNow();
+    const dir = tempDir();
+    await exportLog({ ledger: opened.ledger, log: ORG, dir, vkeys });
+    expect(await verify(dir)).toMatchObject({ verified: true, findings: [] });
+  });
+
   test('an outcome without its intent, a second outcome, and an outcome amended after a lock are told apart', async () => {
     const opened = await openLog(memoryLedger());
     const { audit } = opened;
