@@ -1,6 +1,7 @@
 /**
  * `npm run conformance`: the official suite, directly against our everything server and through a real gateway in front of it, check by check.
- * Through the gateway no check may be lower than direct, and the tasks scenarios, which only the gateway serves, must pass.
+ * Through the gateway no check may be lower than direct; the tasks scenarios, which only the gateway serves, and those of the gateway as
+ * an OAuth client, which nobody else is here, must pass.
  * Exit code 1 for every check that is, unless `test/conformance/expected-failures.json` names it with a reason; an entry there that is not
  * needed fails too. Writes `test/conformance/results.json` after a full run.
  * Options: --run TEXT, --only SCENARIO, --verbose, --out FILE. Long because it is one table and one fixed sequence.
@@ -8,6 +9,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { AUTH_SCRIPTS } from '../test/conformance/drive-auth.ts';
 import { DRIVEN } from '../test/conformance/drive.ts';
 import { type Everything, startEverything } from '../test/conformance/everything.ts';
 import { type ConformanceNode, overHttp, startNode } from '../test/conformance/node.ts';
@@ -42,6 +44,7 @@ const SERVER_RUNS: readonly ServerRun[] = [
   { name: '2026-07-28 over a legacy server', revision: '2026-07-28', behind: 'legacy' },
 ];
 const CLIENT_RUN = 'client scenarios';
+const AUTH_RUN = 'gateway as OAuth client';
 
 interface Comparison {
   readonly run: string;
@@ -94,10 +97,11 @@ async function runServer(url: string, revision: Revision, token?: string): Promi
   });
 }
 
-async function runClient(way: 'direct' | 'through', scenario: string, revision: Revision): Promise<Report> {
+async function runClient(way: 'direct' | 'through', scenario: string, revision: string | null): Promise<Report> {
   const command = `${process.execPath} ${DRIVER} ${way}`;
+  const at = revision === null ? [] : ['--spec-version', revision];
   return inTurn({
-    args: ['client', '--command', command, '--scenario', scenario, '--spec-version', revision, '--timeout', '60000'],
+    args: ['client', '--command', command, '--scenario', scenario, ...at, '--timeout', '60000'],
     timeoutMs: 90_000,
     ...onText,
   });
@@ -122,8 +126,9 @@ function compare(run: string, direct: Report, through: Report): Comparison[] {
   return comparisons;
 }
 
-/** Lower than direct; for tasks, which the server does not have and the gateway must, anything but success. */
-function isRegression({ scenario, direct, through }: Comparison): boolean {
+/** Lower than direct; for tasks, which the server does not have and the gateway must, and for sign-in at servers, anything but success. */
+function isRegression({ run, scenario, direct, through }: Comparison): boolean {
+  if (run === AUTH_RUN) return through?.status !== 'SUCCESS';
   if (through?.status === 'FAILURE' && scenario.startsWith('tasks-')) return true;
   if (direct === undefined) return through?.status === 'FAILURE';
   return direct.status !== 'FAILURE' && isLower(through?.status, direct.status);
@@ -155,6 +160,17 @@ async function clientRuns(): Promise<readonly Comparison[]> {
       const [direct, through] = await Promise.all(runs);
       return compare(`${CLIENT_RUN} ${revision}`, direct!, through!);
     }),
+  );
+  return compared.flat();
+}
+
+/** The gateway signs in at servers by itself: there is nobody to compare it with. */
+async function authRuns(): Promise<readonly Comparison[]> {
+  const cases = Object.entries(AUTH_SCRIPTS).filter(([scenario]) => (options.only ?? scenario) === scenario);
+  const compared = await Promise.all(
+    cases.map(async ([scenario, { revision }]) =>
+      compare(AUTH_RUN, new Map(), await runClient('through', scenario, revision === 'extension' ? null : revision)),
+    ),
   );
   return compared.flat();
 }
@@ -245,6 +261,7 @@ async function main(): Promise<boolean> {
   const parts = [
     ...(SERVER_RUNS.some(({ name }) => wanted(name)) ? [allServerRuns()] : []),
     ...(wanted(CLIENT_RUN) ? [clientRuns()] : []),
+    ...(wanted(AUTH_RUN) ? [authRuns()] : []),
   ];
   const comparisons = (await Promise.all(parts)).flat();
   table(comparisons);

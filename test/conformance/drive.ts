@@ -5,7 +5,8 @@
  */
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
-import { overHttp, startNode } from './node.ts';
+import { AUTH_SCRIPTS, driveAuth } from './drive-auth.ts';
+import { type ConformanceNode, overHttp, startNode } from './node.ts';
 
 interface Script {
   readonly capabilities?: ClientCapabilities;
@@ -103,11 +104,11 @@ const SCRIPTS: Readonly<Record<string, Script>> = {
 
 export const DRIVEN = Object.keys(SCRIPTS);
 
-async function drive(way: string, url: string): Promise<void> {
-  const script = SCRIPTS[process.env['MCP_CONFORMANCE_SCENARIO'] ?? ''];
-  if (!script) throw new Error(`no script for ${process.env['MCP_CONFORMANCE_SCENARIO']}`);
-  const modern = process.env['MCP_CONFORMANCE_PROTOCOL_VERSION'] === '2026-07-28';
-  const node = way === 'through' ? await startNode({ it: overHttp(url, modern ? 'modern' : 'legacy') }) : null;
+const { MCP_CONFORMANCE_SCENARIO: scenario = '', MCP_CONFORMANCE_PROTOCOL_VERSION: revision } = process.env;
+const modern = revision === '2026-07-28';
+
+/** A normal client at `url`, through `node` if there is one. */
+async function withClient(url: string, node: ConformanceNode | null, script: Script): Promise<void> {
   const client = new Client(
     { name: 'drive', version: '1.0.0' },
     { capabilities: script.capabilities ?? {}, ...(modern && { versionNegotiation: { mode: 'auto' as const } }) },
@@ -120,6 +121,36 @@ async function drive(way: string, url: string): Promise<void> {
     await script.run(client);
   } finally {
     await client.close().catch(() => undefined);
+  }
+}
+
+const callsOne: Script = {
+  run: async (client) => {
+    const [tool] = (await client.listTools()).tools;
+    if (!tool) throw new Error('there is no tool');
+    const { isError } = await call(client, tool.name);
+    if (isError === true) throw new Error('the tool failed');
+  },
+};
+
+async function drive(way: string, url: string): Promise<void> {
+  if (AUTH_SCRIPTS[scenario]) {
+    const node = await startNode({});
+    try {
+      await driveAuth(scenario, url, context as Record<string, string>, node, modern, () =>
+        withClient(url, node, callsOne),
+      );
+    } finally {
+      await node.stop();
+    }
+    return;
+  }
+  const script = SCRIPTS[scenario];
+  if (!script) throw new Error(`no script for ${scenario}`);
+  const node = way === 'through' ? await startNode({ it: overHttp(url, modern ? 'modern' : 'legacy') }) : null;
+  try {
+    await withClient(url, node, script);
+  } finally {
     await node?.stop();
   }
 }

@@ -3,6 +3,8 @@ import { setTimeout } from 'node:timers/promises';
 import type { z } from 'zod';
 import { ASKS, EXTENSIONS, Server } from '../../src/inventory/records.ts';
 import { ToolRecord, itemKey } from '../../src/integrity/records.ts';
+import type { AccountTarget } from '../../src/upstream/oauth/account.ts';
+import type { ServerAccounts } from '../../src/upstream/oauth/accounts.ts';
 import { ORG, startRig } from '../support/rig.ts';
 
 const SCOPE = 'conformance:use';
@@ -21,28 +23,45 @@ export interface ConformanceNode {
   token(server: string, person?: 'dana' | 'dora'): string;
   /** Items that no review lets through, with the reason. */
   readonly refused: readonly string[];
+  /** As `startNode` does with the servers it is given. @throws when it cannot be looked at */
+  add(id: string, parts: ServerParts, ready?: Ready): Promise<void>;
+  readonly accounts: ServerAccounts;
   stop(): Promise<void>;
 }
+
+/** What an operator does before a server is looked at. */
+export type Ready = (target: AccountTarget) => Promise<void>;
 
 export async function startNode(servers: Readonly<Record<string, ServerParts>>): Promise<ConformanceNode> {
   const rig = await startRig({ servers: {}, limits: { callTimeoutMs: 120_000 } });
   const refused: string[] = [];
-  try {
-    await rig.policy('conformance', 'permit (principal, action, resource);');
-    for (const [id, parts] of Object.entries(servers)) {
-      await rig.commit([{ kind: 'server', org: ORG, id, body: record(id, parts) }]);
-      await looked(() => rig.look(id));
-      for (const stored of rig.view.records('tool', ORG)) {
-        const item = ToolRecord.parse(stored.body);
-        if (item.server !== id || !item.observed || item.approved) continue;
-        const key = itemKey(item.kind, item.name);
-        try {
-          await rig.approveTool(id, key, 'read', SCOPE);
-        } catch (error) {
-          refused.push(`${key}: ${String(error)}`);
-        }
+
+  async function add(id: string, parts: ServerParts, ready?: Ready): Promise<void> {
+    const server = record(id, parts);
+    await rig.commit([{ kind: 'server', org: ORG, id, body: server }]);
+    const { upstream } = server;
+    await looked(async () => {
+      if (ready !== undefined && upstream.transport === 'http' && upstream.auth !== undefined) {
+        await ready({ ...upstream, auth: upstream.auth });
+        await rig.pool.close(id, 'it is connected to its account');
+      }
+      await rig.look(id);
+    });
+    for (const stored of rig.view.records('tool', ORG)) {
+      const item = ToolRecord.parse(stored.body);
+      if (item.server !== id || !item.observed || item.approved) continue;
+      const key = itemKey(item.kind, item.name);
+      try {
+        await rig.approveTool(id, key, 'read', SCOPE);
+      } catch (error) {
+        refused.push(`${key}: ${String(error)}`);
       }
     }
+  }
+
+  try {
+    await rig.policy('conformance', 'permit (principal, action, resource);');
+    for (const [id, parts] of Object.entries(servers)) await add(id, parts);
   } catch (error) {
     await rig.stop();
     throw error;
@@ -53,6 +72,8 @@ export async function startNode(servers: Readonly<Record<string, ServerParts>>):
     token: (server, person = 'dana') =>
       rig.token(person, { server, scopes: [SCOPE], claims: { exp: Math.floor(Date.now() / 1000) + 890 } }),
     refused,
+    add,
+    accounts: rig.pool.accounts,
     stop: rig.stop,
   };
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 
 const MANIFEST = createRequire(import.meta.url).resolve('@modelcontextprotocol/conformance/package.json');
 export const SUITE_VERSION = (JSON.parse(readFileSync(MANIFEST, 'utf8')) as { version: string }).version;
@@ -79,8 +79,9 @@ export async function runSuite({ args, bearer, timeoutMs, onText }: SuiteRun): P
 
 function readReport(folder: string): Map<string, Map<string, Finding>> {
   const report = new Map<string, Map<string, Finding>>();
-  for (const name of readdirSync(folder).sort()) {
-    // The folder of a scenario is `[server-]<scenario>-<time>`.
+  const folders = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const name of folders.map(({ parentPath, name: own }) => relative(folder, join(parentPath, own))).sort()) {
+    // The folder of a scenario is `[server-]<scenario>-<time>`; a scenario may have a folder in its name.
     const scenario = /^(?:server-)?(.+?)-\d{4}-\d\d-\d\dT[\d-]+Z$/.exec(name)?.[1];
     if (scenario === undefined) continue;
     const checks = JSON.parse(readFileSync(join(folder, name, 'checks.json'), 'utf8')) as readonly RawCheck[];

@@ -17,7 +17,8 @@ import { type Identity, configuredIdentity, isSecretMethod, registrableMethod, s
 import { asAuthFault, authFault } from './faults.ts';
 import { type GrantContext, aimed, endpointOf } from './grants.ts';
 import type { Link } from './link.ts';
-import { registerClient, requestToken } from './token-endpoint.ts';
+import { registerClient } from './registration.ts';
+import { requestToken } from './token-endpoint.ts';
 
 export interface Consent {
   /** Where the operator's browser goes. */
@@ -87,26 +88,20 @@ export function consents(): Consents {
     const known = registered.get(place);
     if (known !== undefined) return known;
     const method = registrableMethod(server);
-    if (server.registration_endpoint === undefined || method === null)
-      throw authFault(
-        'the authorization server does not register clients; register one there and name it in the record',
-      );
-    const answer = await registerClient(
-      { server, rule },
-      {
-        client_name: client.name,
-        redirect_uris: [redirectUri],
-        grant_types: ['authorization_code', 'refresh_token'],
-        response_types: ['code'],
-        token_endpoint_auth_method: method,
-        application_type: isLoopback(redirectUri) ? 'native' : 'web',
-        ...(dpop && { dpop_bound_access_tokens: true }),
-      },
-    );
+    if (method === null) throw authFault('the authorization server takes no client that could be registered');
+    const answer = await registerClient(server, rule, {
+      client_name: client.name,
+      redirect_uris: [redirectUri],
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      token_endpoint_auth_method: method,
+      application_type: isLoopback(redirectUri) ? 'native' : 'web',
+      ...(dpop && { dpop_bound_access_tokens: true }),
+    });
     const given = answer.token_endpoint_auth_method ?? method;
-    if (!isSecretMethod(given))
+    if (!isSecretMethod(given) || (given !== 'none' && answer.client_secret === undefined))
       throw authFault('the authorization server registered a client that cannot authenticate');
-    const secret = typeof answer.client_secret === 'string' ? answer.client_secret : '';
+    const secret = answer.client_secret ?? '';
     const made = { identity: secretIdentity(answer.client_id, given, secret), registered: { method: given, secret } };
     registered.set(place, made);
     return made;

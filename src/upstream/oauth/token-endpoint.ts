@@ -1,5 +1,5 @@
 /**
- * One request to a token or registration endpoint, by oauth4webapi through the guarded dialler; a demand for a DPoP nonce is
+ * One request to a token endpoint, by oauth4webapi through the guarded dialler; a demand for a DPoP nonce is
  * met once (RFC 9449 section 8). Nothing is retried otherwise: an assertion or a code may have been used up.
  */
 import {
@@ -8,10 +8,8 @@ import {
   type ClientAuth,
   allowInsecureRequests,
   customFetch,
-  dynamicClientRegistrationRequest,
   genericTokenEndpointRequest,
   getValidatedIdTokenClaims,
-  processDynamicClientRegistrationResponse,
   processGenericTokenEndpointResponse,
 } from 'oauth4webapi';
 import type { Clock } from '../../lib/clock.ts';
@@ -123,17 +121,6 @@ export async function requestToken(
     scopes: answer.scope === undefined ? null : readScopes(answer.scope),
     refreshToken: refreshToken !== undefined && refreshToken.length <= MAX_TOKEN_CHARACTERS ? refreshToken : null,
   };
-}
-
-/** RFC 7591. */
-export function registerClient(
-  endpoint: Pick<Endpoint, 'server' | 'rule'>,
-  metadata: Readonly<Record<string, unknown>>,
-): Promise<Client> {
-  const fetching = { [customFetch]: dialling(endpoint.rule, () => {}), [allowInsecureRequests]: true };
-  return dynamicClientRegistrationRequest(endpoint.server, metadata as Partial<Client>, fetching).then(
-    async (response) => (await processDynamicClientRegistrationResponse(response)) as Client,
-  );
 }
 
 async function withNonce<T>(

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { bubblewrapBackend } from '../../../src/sandbox/bubblewrap.ts';
 import { serverLauncher } from '../../../src/sandbox/launch.ts';
+import { type ServerAccounts, serverAccounts } from '../../../src/upstream/oauth/accounts.ts';
 import { type PoolOptions, upstreamPool } from '../../../src/upstream/pool.ts';
 import { resolveSecret } from '../../../src/upstream/secrets.ts';
 import type {
@@ -18,6 +19,7 @@ export const REPOSITORY = join(import.meta.dirname, '..', '..', '..');
 
 export interface TestPool extends UpstreamPool {
   readonly events: readonly UpstreamEvent[];
+  readonly accounts: ServerAccounts;
 }
 
 /** One backend for a test file: probing it takes two processes. */
@@ -25,15 +27,19 @@ export const backend = bubblewrapBackend({ graceMs: 400, watchMs: 50 });
 
 export function testPool(options: Partial<PoolOptions> = {}): TestPool {
   const events: UpstreamEvent[] = [];
+  const clock = options.clock ?? systemClock;
+  const resolving: PoolOptions['resolveSecret'] = (reference) => resolveSecret(reference, process.env);
+  const accounts = options.accounts ?? serverAccounts({ clock, resolveSecret: resolving });
   const pool = upstreamPool({
-    clock: systemClock,
+    clock,
     startProcess: serverLauncher(backend),
-    resolveSecret: (reference) => resolveSecret(reference, process.env),
+    resolveSecret: resolving,
+    accounts,
     log: (event) => void events.push(event),
     probeTimeoutMs: 3_000,
     ...options,
   });
-  return { ...pool, events };
+  return { ...pool, events, accounts };
 }
 
 export const httpServer = (url: string, upstream: Partial<HttpTarget> = {}, timeoutMs = 10_000): ServerTarget => ({
