@@ -21,6 +21,8 @@ export type Denial =
   | { readonly reason: 'snapshot_stale'; readonly ageMs: number }
   | { readonly reason: 'snapshot_unsound' }
   | NoPrincipal
+  /** An emergency account, away from where its use raises an alarm (ID-07). */
+  | { readonly reason: 'break_glass' }
   | { readonly reason: 'locked'; readonly lock: string; readonly on: 'server' | 'tool' }
   | { readonly reason: 'server_unknown' }
   | { readonly reason: 'server_not_enabled'; readonly state: string }

@@ -17,15 +17,11 @@ export function stamp(call: Call, deps: AnswerDeps) {
 export function actorOf(call: Call): Actor | undefined {
   const { caller, person, owner } = call.facts;
   if (!caller) return undefined;
-  return {
-    chain: caller.actChain,
-    client: caller.clientId,
-    issuer: caller.issuer,
-    ...(owner != null && { owner }),
-    person: person?.id ?? null,
-    subject: caller.subject,
-    token: caller.tokenId,
-  };
+  const { actChain: chain, clientId: client, issuer, subject, tokenId: token } = caller;
+  const id = person?.id ?? null;
+  return owner == null
+    ? { chain, client, issuer, person: id, subject, token }
+    : { chain, client, issuer, owner, person: id, subject, token };
 }
 
 export function callFacts(call: Call): CallFacts {

@@ -158,6 +158,12 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
         REMIT_CODES.unavailable,
         'The directory that keeps your account has not been heard of for too long. Ask your administrator, quoting the reference.',
       );
+    case 'break_glass':
+      return error(
+        403,
+        REMIT_CODES.refused,
+        'This account is for emergencies and administers only. Use your own account to call tools.',
+      );
     case 'person_unknown':
     case 'person_inactive':
     case 'person_without_role':

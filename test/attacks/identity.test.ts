@@ -172,6 +172,15 @@ describe('on the wire', () => {
     expect(sent(rig)).toBe(before);
   });
 
+  test('ID-07: an emergency account calls no tool, and the try is on record', async () => {
+    await rig.setPerson('glass', ['administrator', 'operator'], { breakGlass: true });
+    const before = sent(rig);
+    const answer = await rig.call('notes', 'read_note', ARGS, { as: 'glass' });
+    expect(answer.text).toContain('This account is for emergencies and administers only.');
+    expect(sent(rig)).toBe(before);
+    expect((await rig.about(answer.reference)).map(({ decision }) => decision?.reason)).toEqual(['break_glass']);
+  });
+
   test('a mapping that creates people makes a record first, without a role, and roles come from its rules', async () => {
     await put(rig, 'mapping', 'default', { issuer: rig.issuer.issuer, newcomers: 'create', rules: [] });
     const answer = await rig.call('notes', 'read_note', ARGS, { as: 'newbie' });

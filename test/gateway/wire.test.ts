@@ -188,6 +188,10 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     },
     verdict: 'challenge',
   },
+  break_glass: {
+    denial: { reason: 'break_glass' },
+    ...refused('This account is for emergencies and administers only. Use your own account to call tools.'),
+  },
   person_unknown: {
     denial: { reason: 'person_unknown' },
     ...refused('Your account has no access here. Ask your administrator, quoting the reference.'),
