@@ -98,6 +98,7 @@ const STEPS = [
      since INTEGER NOT NULL,        -- seconds
      PRIMARY KEY (sub, told_by)
    ) STRICT, WITHOUT ROWID;`,
+  `ALTER TABLE federation_flow ADD COLUMN receipt TEXT; -- SHA-256 of what the browser that brought the answer was given`,
 ];
 
 /** @throws Fault `authserver_database_locked` (another process has it), `authserver_database_unusable`. */

@@ -137,7 +137,9 @@ async function comeBack(
   interaction: Interaction,
   client: Client,
 ): Promise<void> {
-  const done = await parts.federation.finish(interaction.uid, organisationAsked(parts, interaction));
+  const { receipt } = ctx.query;
+  const brought = typeof receipt === 'string' ? receipt : '';
+  const done = await parts.federation.finish(interaction.uid, brought, organisationAsked(parts, interaction));
   if (!done.ok) return signInFailed(parts, ctx, interaction, client, done.error);
   const { person, facts } = done.value;
   // INVARIANT: whoever the engine does not find is asked to sign in again, and the provider would send them back at once.

@@ -102,14 +102,17 @@ describe('AN-11: a sign-in under way', () => {
     state,
   });
 
-  test('is answered once and taken once', () => {
+  test('is answered once and taken once, with the receipt of whoever brought the answer', () => {
     const under = flows(db, clock);
     under.begin(flow('s1'));
-    expect(under.take('i1')).toBeNull();
-    expect(under.answer('corp', 's1', 'code=a')).toBe('i1');
+    expect(under.take('i1', '')).toBeNull();
+    const { interaction, receipt } = under.answer('corp', 's1', 'code=a')!;
+    expect(interaction).toBe('i1');
     expect(under.answer('corp', 's1', 'code=b')).toBeNull();
-    expect(under.take('i1')).toMatchObject({ provider: 'corp', answer: 'code=a', secret: { verifier: 'v' } });
-    expect(under.take('i1')).toBeNull();
+    expect(under.take('i1', '')).toBeNull();
+    expect(under.take('i1', receipt.toLowerCase())).toBeNull();
+    expect(under.take('i1', receipt)).toMatchObject({ provider: 'corp', answer: 'code=a', secret: { verifier: 'v' } });
+    expect(under.take('i1', receipt)).toBeNull();
     expect(under.answer('corp', 's1', 'code=a')).toBeNull();
   });
 
@@ -117,17 +120,18 @@ describe('AN-11: a sign-in under way', () => {
     const under = flows(db, clock);
     under.begin(flow('s1'));
     expect(under.answer('other', 's1', 'code=a')).toBeNull();
-    expect(under.answer('corp', 's1', 'code=a')).toBe('i1');
+    expect(under.answer('corp', 's1', 'code=a')?.interaction).toBe('i1');
   });
 
   test('that begins anew in the same interaction voids the one before, also when that was answered', () => {
     const under = flows(db, clock);
     under.begin(flow('s1'));
-    expect(under.answer('corp', 's1', 'code=a')).toBe('i1');
+    const first = under.answer('corp', 's1', 'code=a')!;
     under.begin(flow('s2', { provider: 'other' }));
     expect(under.answer('corp', 's1', 'code=a')).toBeNull();
-    expect(under.take('i1')).toBeNull();
-    expect(under.answer('other', 's2', 'code=b')).toBe('i1');
+    expect(under.take('i1', first.receipt)).toBeNull();
+    expect(under.answer('other', 's2', 'code=b')?.interaction).toBe('i1');
+    expect(under.take('i1', first.receipt)).toBeNull();
   });
 
   test('ends after ten minutes, answered or not', () => {
@@ -135,10 +139,10 @@ describe('AN-11: a sign-in under way', () => {
     const under = flows(db, ticking);
     under.begin(flow('s1'));
     under.begin(flow('s2', { interaction: 'i2' }));
-    expect(under.answer('corp', 's2', 'code=b')).toBe('i2');
+    const { receipt } = under.answer('corp', 's2', 'code=b')!;
     ticking.advance(600_000);
     expect(under.answer('corp', 's1', 'code=a')).toBeNull();
-    expect(under.take('i2')).toBeNull();
+    expect(under.take('i2', receipt)).toBeNull();
     under.begin(flow('s3', { interaction: 'i3' }));
     expect(db.prepare('SELECT count(*) AS n FROM federation_flow').get()?.['n']).toBe(1);
   });

@@ -45,9 +45,10 @@ export interface Federation {
     asked: AskedSignIn,
     chooseAccount: boolean,
   ): Promise<Result<string, FailedSignIn>>;
-  /** The answered sign-in of this interaction, once. The person is saved when it is good. */
+  /** The answered sign-in of this interaction, once. `receipt`: given to the browser that brought the answer. The person is saved when it is good. */
   finish(
     interaction: string,
+    receipt: string,
     organisation: string | null,
   ): Promise<Result<{ readonly person: FederatedPerson; readonly facts: SignInFacts }, FailedSignIn>>;
   /** `/federation/{provider}/callback`, `/acs`, `/metadata`. */
@@ -120,8 +121,8 @@ export function federation(parts: {
         return err(failed(error, id));
       }
     },
-    finish: async (interaction, organisation) => {
-      const flow = flows.take(interaction);
+    finish: async (interaction, receipt, organisation) => {
+      const flow = flows.take(interaction, receipt);
       const provider = flow === null ? undefined : providers.get(flow.provider);
       if (flow === null || provider === undefined) {
         note('federated sign-in refused', { reason: 'no answered sign-in is waiting in this browser' });
@@ -180,18 +181,18 @@ export function federation(parts: {
   };
 
   /**
-   * The provider's answer, from any browser: kept, and the browser sent to the interaction, whose cookie it must hold.
+   * The provider's answer, from any browser: kept, and the browser sent to the interaction, whose cookie it must hold, with
+   * a receipt that no other browser gets.
    * ATTACKER-CONTROLLED: an answer that nobody waits for leaves no trace but a log line.
    */
   function comeBack(ctx: Context, provider: string, state: string | null, answer: string | null): void {
-    const interaction =
-      state !== null && STATE.test(state) && answer !== null ? flows.answer(provider, state, answer) : null;
-    if (interaction === null) {
+    const kept = state !== null && STATE.test(state) && answer !== null ? flows.answer(provider, state, answer) : null;
+    if (kept === null) {
       note('federated sign-in refused', { provider, reason: 'an answer that no sign-in under way waits for' });
       throw new errors.SessionNotFound('this sign-in is not under way here, or was finished before; start again');
     }
     ctx.status = 303;
-    ctx.redirect(`/interaction/${interaction}/federation`);
+    ctx.redirect(`/interaction/${kept.interaction}/federation?receipt=${kept.receipt}`);
     ctx.body = '';
   }
 }

@@ -1,8 +1,10 @@
 /**
  * Sign-ins that are under way at a provider. Promises: one per interaction (a newer one voids the older), good for one
- * answer of the provider it was sent to, within ten minutes; taken once. The interaction is bound to the browser by its
- * signed cookie, so an answer counts only in the browser that asked. Keeps assertion ids until they expire, too.
+ * answer of the provider it was sent to, within ten minutes; taken once, by the browser that asked (the interaction's signed
+ * cookie) and that brought the answer (the receipt). The cookie alone is not enough: whoever starts a sign-in and sends
+ * the provider's link to somebody else would be them. Keeps assertion ids until they expire, too.
  */
+import { randomBytes } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { sha256Hex } from '../../lib/bytes.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -32,10 +34,14 @@ export interface FinishedFlow {
 
 export interface Flows {
   begin(flow: FlowStart): void;
-  /** Keeps the answer until the browser comes with its cookie. The interaction, or null: nobody waits for this. */
-  answer(provider: string, state: string, answer: string): string | null;
-  /** The answered sign-in of this interaction, once. */
-  take(interaction: string): FinishedFlow | null;
+  /** Keeps the answer until the browser comes with its cookie and the receipt, which is for whoever brought it. null: nobody waits for this. */
+  answer(
+    provider: string,
+    state: string,
+    answer: string,
+  ): { readonly interaction: string; readonly receipt: string } | null;
+  /** The answered sign-in of this interaction, once. Another receipt leaves it where it is. */
+  take(interaction: string, receipt: string): FinishedFlow | null;
   /** False: it was used before. `expiresAt`: seconds. */
   useOnce(id: string, expiresAt: number): boolean;
 }
@@ -48,13 +54,13 @@ export function flows(db: DatabaseSync, clock: Clock): Flows {
   const insert = db.prepare(
     `INSERT INTO federation_flow (interaction, state, provider, secret, asked, started_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (interaction) DO UPDATE SET state = excluded.state, provider = excluded.provider, secret = excluded.secret,
-       asked = excluded.asked, started_at = excluded.started_at, expires_at = excluded.expires_at, answer = NULL`,
+       asked = excluded.asked, started_at = excluded.started_at, expires_at = excluded.expires_at, answer = NULL, receipt = NULL`,
   );
   const keep = db.prepare(
-    `UPDATE federation_flow SET answer = ? WHERE state = ? AND provider = ? AND answer IS NULL AND expires_at > ? RETURNING interaction`,
+    `UPDATE federation_flow SET answer = ?, receipt = ? WHERE state = ? AND provider = ? AND answer IS NULL AND expires_at > ? RETURNING interaction`,
   );
   const take = db.prepare(
-    'DELETE FROM federation_flow WHERE interaction = ? AND answer IS NOT NULL AND expires_at > ? RETURNING provider, secret, asked, started_at, answer',
+    'DELETE FROM federation_flow WHERE interaction = ? AND receipt = ? AND answer IS NOT NULL AND expires_at > ? RETURNING provider, secret, asked, started_at, answer',
   );
   const forgetUsed = db.prepare('DELETE FROM federation_used WHERE expires_at <= ?');
   const use = db.prepare('INSERT INTO federation_used (id, expires_at) VALUES (?, ?) ON CONFLICT DO NOTHING');
@@ -74,11 +80,12 @@ export function flows(db: DatabaseSync, clock: Clock): Flows {
       });
     },
     answer: (provider, state, answer) => {
-      const row = keep.get(answer, sha256Hex(state), provider, now());
-      return row === undefined ? null : String(row['interaction']);
+      const receipt = randomBytes(32).toString('base64url');
+      const row = keep.get(answer, sha256Hex(receipt), sha256Hex(state), provider, now());
+      return row === undefined ? null : { interaction: String(row['interaction']), receipt };
     },
-    take: (interaction) => {
-      const row = take.get(interaction, now());
+    take: (interaction, receipt) => {
+      const row = take.get(interaction, sha256Hex(receipt), now());
       if (row === undefined) return null;
       return {
         provider: String(row['provider']),
