@@ -587,13 +587,13 @@ describe('settings', () => {
 
   test('ID-02: a provider of many companies: only assertions of the tenant, under the subject that is configured', async () => {
     await inRig(
-      { tenant: { claim: 'tid', value: 'acme-1' }, subjectClaim: 'oid', organisation: 'acme', audienceTenant: 'us' },
+      { tenant: { claim: 'tid', value: 'acme-1' }, subjectClaim: 'oid', audienceTenant: 'us' },
       async (own, sending) => {
         expectRefused(await sending(own.idJag({ oid: 'o-1' })), 'tenant', 'invalid_grant', own);
         expectRefused(await sending(own.idJag({ oid: 'o-1', tid: 'other' })), 'tenant', 'invalid_grant', own);
         expectRefused(await sending(own.idJag({ tid: 'acme-1' })), 'subject', 'invalid_grant', own);
         const answer = await sending(own.idJag({ oid: 'o-1', tid: 'acme-1', aud_tenant: 'us' }));
-        expect(answer.claims()).toMatchObject({ sub: 'acme|o-1', org: 'acme' });
+        expect(answer.claims()).toMatchObject({ sub: 'acme|o-1', org: 'default' });
       },
     );
   });

@@ -178,7 +178,7 @@ export function tenantClaim(provider: IdentityProvider): string | null {
 }
 
 /** The organisations somebody who signs in here can be of. */
-export function organisationsOf(provider: IdentityProvider): readonly string[] {
+export function organisationsOf(provider: Pick<IdentityProvider, 'organisation' | 'tenants'>): readonly string[] {
   return provider.organisation !== undefined
     ? [provider.organisation]
     : [...new Set(Object.values(provider.tenants?.organisations ?? {}))];

@@ -18,7 +18,7 @@ export function clientCredentials(parts: GrantParts) {
     if (!request.authenticated) return refuse('invalid_client', 'public_client');
     const may = registered.has(request.clientId) ? allowances.get(request.clientId) : undefined;
     if (may === undefined) return refuse('unauthorized_client', 'no_allowance');
-    const resource = await findResource(parts, request.param('resource'));
+    const resource = await findResource(parts, request.param('resource'), null);
     if (!resource.ok) return resource;
     const allowed = may.filter((one) => one.resource === resource.value.resource).flatMap(({ scopes }) => scopes);
     if (allowed.length === 0) return refuse('invalid_target', 'resource_not_allowed');

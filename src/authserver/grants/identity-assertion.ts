@@ -135,7 +135,7 @@ export async function decideIdentityAssertion(
 
   const named = claims['resource'] === undefined ? [] : (resourcesOf(claims['resource']) ?? []);
   if (asked.resource === null && named.length > 1) return refuse('invalid_request', 'resource_missing');
-  const resource = await findResource(parts, asked.resource ?? named[0] ?? null);
+  const resource = await findResource(parts, asked.resource ?? named[0] ?? null, rule.organisation);
   if (!resource.ok) return resource;
   const scopes = grantedScopes(resource.value, asked.scopes, claims['scope']);
   if (scopes.length === 0) return refuse('invalid_scope', 'scope');

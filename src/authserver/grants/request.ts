@@ -7,6 +7,7 @@ import { ok } from '../../lib/result.ts';
 import type { ClientFacts } from '../client-facts.ts';
 import { clientFacts } from '../client-facts.ts';
 import type { DisabledAccounts } from '../events/accounts.ts';
+import { mayUse } from '../federation/organisation.ts';
 import type { ProtectedResource } from '../resources.ts';
 import type { SharedParts } from '../shared.ts';
 import type { Issuance } from './issue.ts';
@@ -94,13 +95,18 @@ export function mayCome(parts: Pick<SharedParts, 'clientPolicy'>, client: Client
   return verdict.allow ? ok(true) : refuse('unauthorized_client', `client_policy: ${verdict.reason}`);
 }
 
+/** @param organisation whose person or program asks (ID-01); null: a client whom the settings allow this very resource. */
 export async function findResource(
-  parts: Pick<SharedParts, 'resources'>,
+  parts: Pick<SharedParts, 'resources' | 'settings'>,
   indicator: string | null,
+  organisation: string | null,
 ): Promise<Decision<ProtectedResource>> {
   if (indicator === null) return refuse('invalid_request', 'resource_missing');
   const found = await parts.resources.find(indicator);
-  if (found.ok) return found;
+  if (found.ok) {
+    const theirs = organisation === null || mayUse(parts.settings.trustedGateways, { organisation }, indicator);
+    return theirs ? found : refuse('invalid_target', 'resource_of_another_organisation');
+  }
   const { reason } = found.error;
   return refuse(reason === 'unreachable' ? 'temporarily_unavailable' : 'invalid_target', `resource_${reason}`);
 }

@@ -111,7 +111,11 @@ export function tokenExchange(parts: GrantParts) {
 
     const own = rules.filter(({ client, from }) => client === request.clientId && from.includes(giver));
     if (own.length === 0) return refuse('unauthorized_client', 'no_rule');
-    const resource = await findResource(parts, request.param('resource') ?? textOf(claims['aud']));
+    const resource = await findResource(
+      parts,
+      request.param('resource') ?? textOf(claims['aud']),
+      textOf(claims['org']),
+    );
     if (!resource.ok) return resource;
     const to = own.flatMap((rule) => rule.to).filter((one) => one.resource === resource.value.resource);
     if (to.length === 0) return refuse('invalid_target', 'resource_not_allowed');

@@ -113,7 +113,7 @@ export async function decideWorkload(
   if (parts.endings.isVoid({ jti: '', iat, sub: principal, clientId: principal, grantId: null, sid: null }))
     return refuse('invalid_grant', 'ended');
 
-  const resource = await findResource(parts, request.param('resource'));
+  const resource = await findResource(parts, request.param('resource'), rule.organisation);
   if (!resource.ok) return resource;
   const may = matching.flatMap((one) => one.may).filter((one) => one.resource === resource.value.resource);
   if (may.length === 0) return refuse('unauthorized_client', 'resource_not_allowed');
