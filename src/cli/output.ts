@@ -45,7 +45,9 @@ export const more = (text: string, next: string | null): string =>
 /** `name: value` lines, aligned. */
 export function fields(pairs: ReadonlyArray<readonly [string, string | number | null | undefined]>): string {
   const longest = Math.max(...pairs.map(([name]) => name.length));
-  return pairs.map(([name, value]) => `${`${name}:`.padEnd(longest + 2)}${visible(String(value ?? '-'))}`).join('\n');
+  return pairs
+    .map(([name, value]) => `${`${name}:`.padEnd(longest + 2)}${visible(String(value ?? '-') || '-')}`)
+    .join('\n');
 }
 
 /** The text with every character that a terminal obeys or hides written out. Keeps line ends and tabs. */

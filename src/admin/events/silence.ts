@@ -54,7 +54,8 @@ export interface SilenceWatch {
 }
 
 export function watchSilence(ctx: Parts & Pick<AdminContext, 'audit' | 'log'>): SilenceWatch {
-  const startedAt = ctx.clock.now();
+  /** When this node saw each source first that has not spoken yet. */
+  const waitedSince = new Map<string, number>();
   const raised = new Set<string>();
   const age = metrics.getMeter('remit-gateway').createObservableGauge('remit.identity_source.age', {
     unit: 'ms',
@@ -68,10 +69,15 @@ export function watchSilence(ctx: Parts & Pick<AdminContext, 'audit' | 'log'>): 
 
   async function look(): Promise<void> {
     const now = ctx.clock.now();
+    const since = (id: string): number => {
+      if (!waitedSince.has(id)) waitedSince.set(id, now);
+      return waitedSince.get(id)!;
+    };
+    for (const id of waitedSince.keys()) if (!ctx.snapshot().sources.has(id)) waitedSince.delete(id);
     const never = new Set(
       sourcesStatus(ctx)
         // A source that was connected a moment ago has as long for its first word as for every other.
-        .filter(({ contactAt, silenceAfterMs }) => contactAt === null && now - startedAt <= (silenceAfterMs ?? 0))
+        .filter(({ contactAt, silenceAfterMs, id }) => contactAt === null && now - since(id) <= (silenceAfterMs ?? 0))
         .map(({ id }) => `source_silent:${id}`),
     );
     const alarms = new Set(eventAlarms(ctx).filter((alarm) => !never.has(alarm)));

@@ -71,7 +71,7 @@ export function eventCommands(program: Command): void {
             'tokens',
             (row.delivery.tokens ?? []).map((token) => `${token.id} until ${time(token.expiresAt)}`).join(', '),
           ],
-          ['alarm after', row.silenceAfterMs === null ? 'never' : `${row.silenceAfterMs} ms of silence`],
+          ['alarm after', row.silenceAfterMs === null ? 'never' : `${row.silenceAfterMs / 60_000} min of silence`],
           ['when silent', row.whenSilent],
           ['revision', row.revision],
         ]),

@@ -53,7 +53,7 @@ interface Preview {
   readonly agents?: readonly { readonly client: string; readonly state: string | null }[];
   readonly ceiling?: object | null;
   readonly stops?: readonly object[];
-  readonly newcomers?: readonly object[];
+  readonly newcomers?: readonly { readonly agent?: string; readonly person?: string; readonly becomes: string }[];
 }
 
 export function mappingCommands(program: Command): void {
@@ -219,8 +219,19 @@ function describePreview(it: Preview): string {
     ),
     ...(it.agents ?? []).map(({ client, state }) => ['agent', `${client}, ${state ?? 'no record'}`] as const),
     ['ceiling', it.ceiling ? json(it.ceiling) : 'none'],
-    ['signed in', `${time(it.token?.signIn.at)} by ${it.token?.signIn.amr.join(', ') || 'methods it does not say'}`],
+    ['signed in', signedIn(it.token?.signIn)],
     ...(it.stops ?? []).map((stop) => ['stopped by', json(stop)] as const),
-    ...(it.newcomers ?? []).map((one) => ['new here', json(one)] as const),
+    ...(it.newcomers ?? []).map(
+      ({ agent, person, becomes }) =>
+        [
+          'new here',
+          agent === undefined ? `person ${person ?? ''}: ${becomes}` : `agent ${agent}: ${becomes}`,
+        ] as const,
+    ),
   ]);
+}
+
+function signedIn(how: NonNullable<Preview['token']>['signIn'] | undefined): string {
+  const at = how?.at == null ? 'at a time it does not say' : time(how.at);
+  return `${at}, by ${how?.amr.join(', ') || 'methods it does not say'}`;
 }

@@ -72,6 +72,12 @@ test('a source that never spoke has as long for its first word as for any other'
   later = 61_000;
   await watch.look();
   expect(await told()).toEqual(['idp']);
+  await plane.seed([plane.put('event_stream', 'new', sender.stream({ silenceAfterMs: 60_000 }))]);
+  await watch.look();
+  expect(await told()).toEqual(['idp']);
+  later = 122_000;
+  await watch.look();
+  expect(await told()).toEqual(['idp', 'new']);
   await watch.close();
 });
 
