@@ -6,7 +6,7 @@
  *   level  logging/setLevel                             reply  a client's answer to a server's question
  *   hello  initialize, server/discover                  ping   ping
  *   note   notifications (accepted and dropped, except cancellation), DELETE of a session
- *   kept   what a task holds, before any of it leaves to whom it belongs
+ *   kept   what a task or the stream of a call holds, before any of it leaves to whom it belongs, by the roles that they have then
  *   edge   what never became a message: only who sent it is asked, for the record
  *
  * Before the table: connection and body limits, Host, Origin, strict reading (listener.ts, protocol/read-request.ts).
@@ -85,7 +85,7 @@ export const PIPELINE: readonly Row[] = [
   //                            call fill watch list task hear level reply hello ping note kept edge
   row(tokenIsOurs,     '',      'x    x    x     x    x    x    x     x     x     x    x    .    x'),
   row(snapshotIsFresh, 'again', 'x    x    x     x    x    x    x     x     x     x    x    .    .'),
-  row(callerStands,    'again', 'x    x    x     x    x    x    x     x     x     x    x    .    .'),
+  row(callerStands,    'again', 'x    x    x     x    x    x    x     x     x     x    x    x    .'),
   row(serverIsEnabled, 'again', 'x    x    x     x    x    x    x     x     x     x    x    x    .'),
   row(sessionIsTheirs, '',      'x    x    x     x    x    x    x     x     .     x    x    .    .'),
   row(stateIsTheirs,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),

@@ -55,7 +55,7 @@ describe('the table', () => {
       hello: [...known, 'within-limits'],
       ping: inSession,
       note: inSession,
-      kept: ['server-is-enabled', 'item-is-theirs'],
+      kept: ['caller-stands', 'server-is-enabled', 'item-is-theirs'],
       edge: ['token-is-ours'],
     });
   });
