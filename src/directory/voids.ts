@@ -45,6 +45,7 @@ export interface Voidable {
   readonly issuer: string;
   readonly subject: string;
   readonly clientId: string;
+  readonly actChain: readonly string[];
   readonly grantId: string | null;
   readonly sessionId: string | null;
   readonly tokenId: string;
@@ -62,6 +63,8 @@ export function voidOn(index: VoidIndex, person: string | null, token: Voidable)
   // Whoever has the identity now: tokens of a record that is gone, or has another identity, are not theirs.
   if (fallsOn(`person ${issuer} ${subject}`)) return 'person';
   if (fallsOn(`client ${token.clientId}`)) return 'client';
+  // What was handed on hangs on everybody through whose hands it came.
+  for (const actor of token.actChain) if (fallsOn(`client ${actor}`)) return 'client';
   if (grantId !== null && fallsOn(`grant ${issuer} ${grantId}`)) return 'grant';
   if (sessionId !== null && fallsOn(`session ${issuer} ${sessionId}`)) return 'session';
   return fallsOn(`token ${issuer} ${tokenId}`) ? 'token' : null;

@@ -26,6 +26,7 @@ import type { LockIndex } from '../inventory/locks.ts';
 import { Lock, Server } from '../inventory/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { plainUri } from '../lib/plain-uri.ts';
 import { compilePolicies, withTools } from '../policy/compile.ts';
@@ -264,6 +265,27 @@ export function resolveUri(
   return null;
 }
 
+const textsIn = (values: readonly unknown[]): string[] => values.filter((value) => typeof value === 'string');
+/** Null: it names none that could be read. */
+const issuersIn = ({ issuer }: JsonObject): readonly string[] | null => (typeof issuer === 'string' ? [issuer] : null);
+const issuersOf = ({ body: { issuers } }: StoredRecord): readonly string[] =>
+  Array.isArray(issuers) ? textsIn(issuers) : [];
+
+/** A source that cannot be read closes the door as it says, and where it does not say so, at once: nobody can know that it may stay open. */
+function unreadSource({ state, title, silenceAfterMs, whenSilent }: JsonObject): Omit<
+  IdentitySource,
+  'kind' | 'contactAt'
+> & {
+  readonly state: string;
+} {
+  return {
+    state: state === 'disabled' ? 'disabled' : 'active',
+    title: typeof title === 'string' ? title : 'cannot be read',
+    silenceAfterMs: silenceAfterMs === null || typeof silenceAfterMs === 'number' ? silenceAfterMs : 0,
+    whenSilent: whenSilent === 'alarm' ? 'alarm' : 'refuse',
+  };
+}
+
 /**
  * Builds the picture for one organisation. `previous` and `changed` (record kinds) let unchanged parts be kept:
  * a lock costs a lock index, not a policy compilation. `changed` null means everything.
@@ -306,11 +328,17 @@ export function buildSnapshot(input: {
     : previous!.agents;
 
   let mappings = previous?.mappings ?? new Map<string, Mapping | null>();
-  if (stale('mapping')) {
+  if (stale('mapping', 'organisation')) {
     const { entries, problems: unreadable } = read('mapping', Mapping);
     // One that cannot be read might have kept another tenant out: until it can be, no issuer with a mapping is believed.
     const index = mappingIndex(entries.map(({ value }) => value));
-    mappings = unreadable.length === 0 ? index : new Map([...index.keys()].map((issuer) => [issuer, null]));
+    const untrusted = (): readonly string[] => [
+      ...index.keys(),
+      ...[...records('mapping')].flatMap(
+        ({ body }) => issuersIn(body) ?? [...records('organisation')].flatMap(issuersOf),
+      ),
+    ];
+    mappings = unreadable.length === 0 ? index : new Map(untrusted().map((issuer) => [issuer, null]));
   }
 
   let voids = previous?.voids ?? null;
@@ -332,21 +360,25 @@ export function buildSnapshot(input: {
   let doors = previous?.doors ?? new Map<string, readonly string[]>();
   if (stale('scim_connection', 'event_stream', 'contact')) {
     const contacts = new Map(read('contact', Contact).entries.map(({ id, value }) => [id, value.at]));
-    const sourcesOf = <T extends ScimConnection | EventStream>(kind: IdentitySource['kind'], schema: Parser<T>) =>
-      read(kind, schema)
-        .entries.filter(({ value }) => value.state === 'active')
-        .map(({ id, value: { title, silenceAfterMs, whenSilent } }): readonly [string, IdentitySource] => [
-          id,
-          { kind, title, contactAt: contacts.get(id) ?? null, silenceAfterMs, whenSilent },
-        ]);
+    const sourcesOf = <T extends ScimConnection | EventStream>(kind: IdentitySource['kind'], schema: Parser<T>) => {
+      const readable = new Set(read(kind, schema).entries.map(({ id }) => id));
+      return [...records(kind)].flatMap((record): ReadonlyArray<readonly [string, IdentitySource]> => {
+        const value = readable.has(record.id) ? (record.body as unknown as T) : unreadSource(record.body);
+        if (value.state !== 'active') return [];
+        const { title, silenceAfterMs, whenSilent } = value;
+        return [[record.id, { kind, title, contactAt: contacts.get(record.id) ?? null, silenceAfterMs, whenSilent }]];
+      });
+    };
     sources = new Map([...sourcesOf('scim_connection', ScimConnection), ...sourcesOf('event_stream', EventStream)]);
-    const closing = read('event_stream', EventStream).entries.filter(
-      ({ value }) => value.state === 'active' && value.whenSilent === 'refuse' && value.silenceAfterMs !== null,
-    );
     const byIssuer = new Map<string, string[]>();
-    for (const { id, value } of closing)
-      for (const issuer of new Set(Object.values(value.issuers ?? { own: value.issuer })))
+    for (const { id, body } of records('event_stream')) {
+      const source = sources.get(id);
+      if (source?.kind !== 'event_stream' || source.whenSilent !== 'refuse' || source.silenceAfterMs === null) continue;
+      for (const issuer of new Set(
+        isJsonObject(body['issuers']) ? textsIn(Object.values(body['issuers'])) : issuersIn(body),
+      ))
         byIssuer.set(issuer, [...(byIssuer.get(issuer) ?? []), id]);
+    }
     doors = byIssuer;
   }
 
