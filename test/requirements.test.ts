@@ -10,8 +10,7 @@ const range = (area: string, from: number, to: number): string[] =>
   Array.from({ length: to - from + 1 }, (_, i) => `${area}-${String(from + i).padStart(2, '0')}`);
 
 const CLAIMED = [
-  ...range('AN', 1, 9),
-  ...range('AN', 11, 15),
+  ...range('AN', 1, 15),
   'AZ-01',
   'AZ-02',
   ...range('AZ', 4, 6),
