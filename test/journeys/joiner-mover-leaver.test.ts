@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { learn } from '../../src/gateway/guard.ts';
 import { sha256Hex } from '../../src/lib/bytes.ts';
 import { CAEP, RISC } from '../admin/events/transmitter.ts';
-import { DIALECTS, startCompany } from '../support/company.ts';
+import { DIALECTS, USER, startCompany, work } from '../support/company.ts';
 import type { Company, Dialect, Person, SignedIn } from '../support/company.ts';
 import { startRig, tableWith } from '../support/rig.ts';
 import { until } from '../support/upstreams/open.ts';
@@ -113,16 +113,6 @@ const WAYS: ReadonlyArray<[string, Dialect, Leaving, number, Leaving | null]> = 
     (person) => at.tell(`${RISC}account-enabled`, person),
   ],
 ];
-
-/** Calls without a pause on eight connections until told to stop. */
-function work(call: () => Promise<unknown>): { stop(): Promise<number> } {
-  const load = { going: true, made: 0 };
-  const hand = async (): Promise<void> => {
-    while (load.going) await call().then(() => load.made++);
-  };
-  const all = Promise.all(Array.from({ length: 8 }, hand));
-  return { stop: async () => ((load.going = false), await all, load.made) };
-}
 
 test.each(WAYS.map((way, i) => [...way, i] as const))(
   'ID-04, AN-08, R1, R4, R5: under load, %s: nothing is received after the answer, and nothing is left',
@@ -249,7 +239,7 @@ test('ID-04, twin: a gateway whose guard does not ask for standing goes on after
     const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/scim+json' };
     const scimOf = (method: string, path: string, sent: object) =>
       rig.send(method, `/scim/v2${path}`, headers, JSON.stringify(sent), rig.adminUrl!);
-    const user = { schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'], userName: 'mover', externalId: 'mover' };
+    const user = { schemas: [USER], userName: 'mover', externalId: 'mover' };
     const { id } = (await scimOf('POST', '/Users', { ...user, active: true })).body as { id?: string };
     const times: number[] = [];
     rig.sink().onCall(() => (times.push(performance.now()), { content: [{ type: 'text', text: 'done' }] }));

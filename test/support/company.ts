@@ -13,7 +13,7 @@ import type { Members } from './issuer.ts';
 import { oidcSettings, press, walk } from '../authserver/federation-fixture.ts';
 import { REDIRECT } from '../authserver/fixture.ts';
 import { SCOPES, gatewayNode, tokensOf } from '../journeys/node.ts';
-import type { Reply } from '../journeys/node.ts';
+import type { GatewayNode, Reply } from '../journeys/node.ts';
 import { cookieJar } from './browser.ts';
 import { IDP_SECRET, startOpenIdProvider } from './idp/start.ts';
 import { startIssuer } from './issuer.ts';
@@ -21,8 +21,8 @@ import { endAll, freePorts, startRemit, temporaryFolder } from './processes.ts';
 import { startSink } from './upstreams/sink.ts';
 
 type Json = Record<string, unknown>;
-const USER = 'urn:ietf:params:scim:schemas:core:2.0:User';
-const GROUP = 'urn:ietf:params:scim:schemas:core:2.0:Group';
+export const USER = 'urn:ietf:params:scim:schemas:core:2.0:User';
+export const GROUP = 'urn:ietf:params:scim:schemas:core:2.0:Group';
 const patch = (operation: Json): Json => ({
   schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'],
   Operations: [operation],
@@ -50,6 +50,51 @@ export interface Person {
   readonly name: string;
   /** In the directory. */
   readonly id: string;
+}
+
+/** Sends what a directory sends over SCIM. */
+export type Directory = (method: string, path: string, body?: object) => Promise<Reply>;
+
+/** A new provisioning connection of that node, and its other end. @throws when an administrator may not make it. */
+export async function directory(
+  node: Pick<GatewayNode, 'api' | 'adminUrl'>,
+  title: string,
+  identity: { readonly issuer: string; readonly subject: string },
+): Promise<Directory> {
+  const reason = 'set up';
+  const connection = {
+    title,
+    state: 'active',
+    identities: [identity],
+    silenceAfterMs: 7_200_000,
+    whenSilent: 'alarm',
+  };
+  const path = `/scim-connections/${title}`;
+  const put = await node.api('ada', 'PUT', path, { reason, connection }, { 'if-none-match': '*' });
+  const made = await node.api('ada', 'POST', `${path}/tokens`, { reason });
+  if (put.status !== 201 || made.status !== 201) throw new Error(`${put.text} ${made.text}`);
+  const authorization = `Bearer ${String(made.body['token'])}`;
+  return async (method, at, body) => {
+    const response = await fetch(`${node.adminUrl}/scim/v2${at}`, {
+      method,
+      headers: { authorization, ...(body && { 'content-type': 'application/scim+json' }) },
+      ...(body && { body: JSON.stringify(body) }),
+      signal: AbortSignal.timeout(15_000),
+    });
+    const text = await response.text();
+    const parsed = text === '' ? {} : (JSON.parse(text) as Json);
+    return { status: response.status, headers: response.headers, text, body: parsed };
+  };
+}
+
+/** Calls without a pause, eight at a time, until told to stop; then how many. */
+export function work(call: () => Promise<unknown>): { stop(): Promise<number> } {
+  const load = { going: true, made: 0 };
+  const hand = async (): Promise<void> => {
+    while (load.going) await call().then(() => load.made++);
+  };
+  const all = Promise.all(Array.from({ length: 8 }, hand));
+  return { stop: async () => ((load.going = false), await all, load.made) };
 }
 
 export type Company = Awaited<ReturnType<typeof startCompany>>;
@@ -128,20 +173,11 @@ export async function startCompany() {
       return reply.body;
     }
 
-    const tokens = new Map<Dialect, string>();
-    for (const title of Object.keys(DIALECTS) as Dialect[]) {
-      const connection = {
-        title,
-        state: 'active',
-        identities: [{ issuer: login, subject: 'corp|{externalId}' }],
-        silenceAfterMs: 7_200_000,
-        whenSilent: 'alarm',
-      };
-      const absent = { 'if-none-match': '*' };
-      await admin('ada', 'PUT', `/scim-connections/${title}`, { reason: 'set up', connection }, absent);
-      const made = await admin('ada', 'POST', `/scim-connections/${title}/tokens`, { reason: 'set up' });
-      tokens.set(title, made['token'] as string);
-    }
+    const identity = { issuer: login, subject: 'corp|{externalId}' };
+    const directories = {
+      entra: await directory(node, 'entra', identity),
+      okta: await directory(node, 'okta', identity),
+    };
     const stream = {
       ...transmitter.stream({ issuers: { [idp.issuer]: login }, subject: 'corp|{sub}' }),
       delivery: { method: 'push' },
@@ -149,21 +185,8 @@ export async function startCompany() {
     await admin('ada', 'PUT', '/event-streams/idp', { reason: 'set up', stream }, { 'if-none-match': '*' });
     const streamToken = await admin('ada', 'POST', '/event-streams/idp/tokens', { reason: 'set up', days: 30 });
 
-    /** What the directory of that product sends, and the answer. */
-    async function scim(dialect: Dialect, method: string, path: string, body?: object): Promise<Reply> {
-      const response = await fetch(`${node.adminUrl}/scim/v2${path}`, {
-        method,
-        headers: {
-          authorization: `Bearer ${tokens.get(dialect)}`,
-          ...(body && { 'content-type': 'application/scim+json' }),
-        },
-        ...(body && { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(15_000),
-      });
-      const text = await response.text();
-      const parsed = text === '' ? {} : (JSON.parse(text) as Json);
-      return { status: response.status, headers: response.headers, text, body: parsed };
-    }
+    const scim = (dialect: Dialect, method: string, path: string, body?: object): Promise<Reply> =>
+      directories[dialect](method, path, body);
     async function provisioned(dialect: Dialect, method: string, path: string, body?: object): Promise<Json> {
       const reply = await scim(dialect, method, path, body);
       if (reply.status >= 300) throw new Error(`${dialect} ${method} ${path}: ${reply.status} ${reply.text}`);
