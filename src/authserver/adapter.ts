@@ -65,10 +65,17 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
   const grantOf = db.prepare('SELECT grant_id FROM entity WHERE model = ? AND id = ?');
   const remove = db.prepare('DELETE FROM entity WHERE model = ? AND id = ?');
   const removeExpired = db.prepare('DELETE FROM entity WHERE model = ? AND id = ? AND expires_at <= ?');
+  const sessionEnded = db.prepare(`SELECT 1 FROM ended WHERE kind = 'session' AND id = ?`);
   const removeModelOfGrant = db.prepare('DELETE FROM entity WHERE model = ? AND grant_id = ?');
   const sweep = db.prepare(
     'DELETE FROM entity WHERE (model, id) IN (SELECT model, id FROM entity WHERE expires_at <= ? LIMIT ?)',
   );
+
+  /** The session stands outside: what hangs on one must be found when it ends (endings.ts). */
+  const seal = (payload: AdapterPayload): Record<string, unknown> => ({
+    sealed: sealing.seal(payload),
+    ...(payload['sessionUid'] !== undefined && { sessionUid: payload['sessionUid'] }),
+  });
 
   const adapter = (model: string): Adapter => {
     const stored = (id: string): string => (BEARER_MODELS.has(model) ? sha256Hex(`${model} ${id}`) : id);
@@ -86,15 +93,18 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
     };
     return {
       upsert: async (id, payload, expiresIn) => {
+        // A request that was under way when its session was ended saves it again, and what came of it: it stays ended.
+        const session = model === 'Session' ? payload.uid : payload['sessionUid'];
+        if (typeof session === 'string' && sessionEnded.get(session) !== undefined) return;
         const expiresAt = expiresIn === undefined ? null : nowSeconds() + expiresIn;
         const values = [
           model,
           stored(id),
-          JSON.stringify(needsSealing(model, payload) ? { sealed: sealing.seal(payload) } : withoutSecrets(payload)),
+          JSON.stringify(needsSealing(model, payload) ? seal(payload) : withoutSecrets(payload)),
           expiresAt,
           payload.grantId ?? null,
           payload.uid ?? null,
-          payload.accountId ?? null,
+          payload.accountId ?? accountOfSignIn(payload),
           payload.clientId ?? null,
           payload.userCode === undefined ? null : sealing.name(payload.userCode),
         ] as const;
@@ -133,6 +143,12 @@ export function authStorage(db: DatabaseSync, clock: Clock, endReused: (grantId:
     adapter,
     sweep: (limit) => Number(sweep.run(nowSeconds(), limit).changes),
   };
+}
+
+/** Whose sign-in is under way: done and not walked to its end, or somebody signed in who is asked. It ends with the person's sessions. */
+function accountOfSignIn({ result, session }: AdapterPayload): string | null {
+  const account = (result?.['login'] as { accountId?: unknown } | undefined)?.accountId ?? session?.accountId;
+  return typeof account === 'string' ? account : null;
 }
 
 /** The id is the row's key; an interaction also carries a copy of the session cookie, which nobody reads back. */

@@ -56,6 +56,9 @@ export function endings(db: DatabaseSync, clock: Clock, tokenSeconds: number): E
   const listeners: ((revoked: Revoked) => void)[] = [];
   const nowSeconds = (): number => Math.floor(clock.now() / 1_000);
   const findGrant = db.prepare(`SELECT account_id, client_id FROM entity WHERE model = 'Grant' AND id = ?`);
+  const sessionsOfPerson = db.prepare(
+    `SELECT uid FROM entity WHERE account_id = ? AND model = 'Session' AND uid IS NOT NULL`,
+  );
   const grantsOfPerson = db.prepare(`DELETE FROM entity WHERE account_id = ? AND model <> 'ReplayDetection'`);
   const grantsOfClient = db.prepare(
     `DELETE FROM entity WHERE client_id = ? AND model NOT IN ('Client', 'ReplayDetection', 'InitialAccessToken')`,
@@ -100,6 +103,8 @@ export function endings(db: DatabaseSync, clock: Clock, tokenSeconds: number): E
   return {
     endPerson: (sub, by) => {
       inTransaction(db, () => {
+        // Remembered one by one, so that no request under way saves one of them again (adapter.ts).
+        for (const row of sessionsOfPerson.all(sub)) record('session', String(row['uid']));
         grantsOfPerson.run(sub);
         record('person', sub);
       });
