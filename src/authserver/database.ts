@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { Fault } from '../lib/fault.ts';
 
-/** Documented in docs/guides/authserver.md. A step never changes once released; a new one is appended. */
+/** Documented in docs/storage-schema.md. A step never changes once released; a new one is appended. */
 const STEPS = [
   `CREATE TABLE entity (
      model TEXT NOT NULL,
