@@ -140,13 +140,19 @@ export function eventReceiver(ctx: AdminContext): EventReceiver {
     return { kind: 'unavailable', description: 'The event could not be recorded now.' };
   }
 
+  function streamNow(id: string): Stream | undefined {
+    const record = ctx.follower.records.get('event_stream', ctx.org, id);
+    const stream = record === undefined ? undefined : EventStream.safeParse(record.body).data;
+    return stream?.state === 'active' ? { ...stream, id } : undefined;
+  }
+
   return {
-    stream(id) {
-      const record = ctx.follower.records.get('event_stream', ctx.org, id);
-      const stream = record === undefined ? undefined : EventStream.safeParse(record.body).data;
-      return stream?.state === 'active' ? { ...stream, id } : undefined;
-    },
-    async receive(stream, token) {
+    stream: streamNow,
+    async receive({ id }, token) {
+      // As it is when the token is there: while it came, its keys may have been replaced, or all of it taken back.
+      const stream = streamNow(id);
+      if (stream === undefined)
+        return { kind: 'refused', code: 'access_denied', description: 'the stream is not active any more' };
       if (!within(`all ${stream.id}`, MAX_PER_MINUTE))
         return { kind: 'unavailable', description: 'Too many events in this minute.' };
       // An old picture may not know the person that the event is about.
