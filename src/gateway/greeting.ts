@@ -131,7 +131,7 @@ export async function listItems(
   const { kind, member } = LISTS[message.method]!;
   const facing = facingOf(call, deps);
   const person = known(call, 'person');
-  const { clientId: agent, actChain, keyThumbprint } = known(call, 'caller');
+  const { issuer, clientId: agent, actChain, keyThumbprint } = known(call, 'caller');
   const scope = { list: `${call.endpoint.server ?? ''} ${member}`, who: `${person.id} ${agent}` };
   const { cursor } = message.params;
   const after = typeof cursor === 'string' ? deps.cursors.open(cursor, scope) : '';
@@ -148,6 +148,8 @@ export async function listItems(
     person.id,
     person.roles,
     person.groups,
+    // Client ids are their issuer's: a namesake may have another ceiling.
+    issuer,
     agent,
     actChain,
     keyThumbprint !== null,
