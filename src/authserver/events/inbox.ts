@@ -10,7 +10,6 @@ import type { Clock } from '../../lib/clock.ts';
 import type { EventSubject, SecurityEvent } from '../../lib/security-event.ts';
 import type { Endings } from '../endings.ts';
 import { forgetFederated } from '../federation/accounts.ts';
-import type { UserDirectory } from '../users.ts';
 import type { DisabledAccounts } from './accounts.ts';
 import type { GatewayEvents } from './settings.ts';
 
@@ -24,9 +23,10 @@ export interface InboxParts {
   readonly db: DatabaseSync;
   readonly clock: Clock;
   readonly endings: Pick<Endings, 'endPerson' | 'endClient' | 'endGrant' | 'endSession'>;
-  /** All gateways serve one organisation, so that nobody speaks of another's people. */
+  /** There is one organisation here, so that nobody speaks of another's people. */
   readonly oneOrganisation: boolean;
-  readonly directory: UserDirectory;
+  /** Of which organisations somebody can be, also while they are inactive and before they first came. */
+  readonly organisationsOf: (sub: string) => Promise<readonly string[]>;
   readonly disabled: DisabledAccounts;
   readonly fetchKeys: (url: string, allowedNetworks: readonly string[]) => Promise<unknown>;
   /** Grants that a gateway must hear of again: tokens may have been issued under them since it spoke. */
@@ -71,7 +71,7 @@ export function eventInbox(parts: InboxParts): Inbox {
     return verifier;
   }
 
-  /** Only of this issuer, and of the organisation that the gateway may speak of. Somebody who is gone has no organisation. */
+  /** Only of this issuer, and of the organisation that the gateway may speak of. */
   async function ours(gateway: GatewayEvents, subject: EventSubject | null): Promise<string | null> {
     const who = subject?.format === 'complex' ? subject.user : subject;
     if (who?.format !== 'iss_sub' || who.issuer !== issuer) return null;
@@ -80,8 +80,7 @@ export function eventInbox(parts: InboxParts): Inbox {
 
   async function isTheirs(gateway: GatewayEvents, sub: string): Promise<boolean> {
     if (parts.oneOrganisation) return true;
-    const person = await parts.directory.find(sub);
-    return person === null || (person.organisation ?? 'default') === gateway.organisation;
+    return (await parts.organisationsOf(sub)).includes(gateway.organisation);
   }
 
   /** Of a grant or a browser session; what is gone already is nobody's any more. */
@@ -135,7 +134,8 @@ export function eventInbox(parts: InboxParts): Inbox {
       case 'account-enabled': {
         const sub = await ours(gateway, subject);
         if (sub === null) return false;
-        parts.disabled.set(sub, name !== 'account-enabled', gateway.issuer);
+        // Whoever is purged is nobody's any more, and barred for nothing: they may be hired again under the same account.
+        parts.disabled.set(sub, name === 'account-disabled', gateway.issuer);
         if (name !== 'account-enabled') endPerson(sub);
         if (name === 'account-purged') forgetFederated(db, sub);
         return true;

@@ -18,7 +18,7 @@ import type { EventDelivery } from '../../upstream/event-delivery.ts';
 import { resolveSecret } from '../../upstream/secrets.ts';
 import { isLoopbackHost } from '../config.ts';
 import type { SharedParts } from '../shared.ts';
-import { disabledAccounts } from './accounts.ts';
+import { disabledAccounts, organisationsHere, organisationsOfAccount } from './accounts.ts';
 import { eventInbox } from './inbox.ts';
 import { outbox } from './outbox.ts';
 import type { GatewayEvents } from './settings.ts';
@@ -79,8 +79,8 @@ export function startEvents(shared: SharedParts): RunningEvents {
     db,
     clock,
     endings,
-    oneOrganisation: new Set(gateways.map(({ organisation }) => organisation)).size === 1,
-    directory: shared.directory,
+    oneOrganisation: organisationsHere(settings).size === 1,
+    organisationsOf: organisationsOfAccount(db, settings, shared.directory),
     disabled: disabledAccounts(db, clock),
     fetchKeys: (url, allowedNetworks) =>
       guardedJson(url, { rule: ruleFor(url, allowedNetworks), timeoutMs: 5_000, maxBytes: 65_536 }),

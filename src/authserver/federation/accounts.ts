@@ -68,6 +68,12 @@ export function federatedAccounts(
   };
 }
 
+/** As of their last sign-in; null: they never came. Says nothing of whether they may come now. */
+export function federatedOrganisation(db: DatabaseSync, sub: string): string | null {
+  const row = db.prepare('SELECT organisation FROM federated_account WHERE sub = ?').get(sub);
+  return row === undefined ? null : String(row['organisation']);
+}
+
 /** Somebody was purged where they belong: what is known of them goes. Does not end what runs (endings.ts). */
 export function forgetFederated(db: DatabaseSync, sub: string): void {
   db.prepare('DELETE FROM federated_account WHERE sub = ?').run(sub);
