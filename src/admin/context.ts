@@ -12,6 +12,7 @@ import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
+import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
 import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
 import type { SignInRule } from './sign-in-rule.ts';
@@ -34,6 +35,8 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** Connects servers to accounts. After `finish` the server's next connection uses the new one. */
+  readonly accounts: Pick<ServerAccounts, 'begin' | 'finish' | 'forget'>;
   /** How the first administrator comes in; null: there are people already, or the configuration names one. */
   readonly claim: ClaimCode | null;
   readonly breakGlass: BreakGlass;

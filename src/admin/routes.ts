@@ -51,6 +51,7 @@ import {
   rotateConnectionToken,
   setConnectionState,
 } from './scim/connection-routes.ts';
+import { connectServer, finishConnecting } from './server-account.ts';
 import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
 import { metrics, status } from './status.ts';
 import { previewToken } from './token-preview.ts';
@@ -135,6 +136,8 @@ const ROWS: readonly Row[] = [
   ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now', 'routine'],
   ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
   ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions', 'routine'],
+  ['POST',   '/servers/:server/connect',             'admin:write', SERVER_KEEPERS,   connectServer,    'Begin to connect a server to the account that its calls use: where to go and agree'],
+  ['POST',   '/servers/:server/connect/finish',      'admin:write', SERVER_KEEPERS,   finishConnecting, 'Hand in the address the browser was sent to afterwards'],
 
   ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools and other items of a server: standing, risk, findings'],
   ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],

@@ -13,6 +13,7 @@ import { commitChange, expected } from './commit.ts';
 import { conflict, invalid, notFound } from './problem.ts';
 import { itemOf, itemsOf } from './records.ts';
 import { handler, Reason, type Ask } from './route.ts';
+import { forgetAccount } from './server-account.ts';
 
 export const listServers = handler({
   run: async ({ ctx }) =>
@@ -122,7 +123,10 @@ export const transitionServer = (to: Server['state']) =>
             ),
           );
       }
-      return commitServer(ask, id, { ...server, state: to }, revision, `server.${to}`, body.reason, server.state);
+      const next = { ...server, state: to };
+      const done = await commitServer(ask, id, next, revision, `server.${to}`, body.reason, server.state);
+      if (done.ok && to === 'retired') await forgetAccount(ask, id);
+      return done;
     },
   });
 
@@ -158,7 +162,9 @@ export const deleteServer = handler({
         })),
       ],
     });
-    return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
+    if (!done.ok) return done;
+    await forgetAccount(ask, id);
+    return ok({ body: { id, revision: done.value }, revision: done.value });
   },
 });
 

@@ -27,6 +27,7 @@ import type { Gateway } from '../gateway/gateway.ts';
 import { createTokenVerifier } from '../identity/access-token.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
+import { sealedBox } from '../lib/sealed-box.ts';
 import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { serverLauncher } from '../sandbox/launch.ts';
 import type { Exchange } from '../store/exchange.ts';
@@ -39,6 +40,8 @@ import { openSqliteState } from '../store/sqlite/state.ts';
 import type { StateStore } from '../store/state.ts';
 import { guardedJson, guardedRequest } from '../upstream/dial.ts';
 import type { DialRule } from '../upstream/dial.ts';
+import { serverAccounts } from '../upstream/oauth/accounts.ts';
+import { linksInFile } from '../upstream/oauth/link-file.ts';
 import { upstreamPool } from '../upstream/pool.ts';
 import { resolveSecret } from '../upstream/secrets.ts';
 import { openClaimFile, type ClaimFile } from './claim-file.ts';
@@ -235,11 +238,19 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const probe = await backend.probe();
     if (!probe.available)
       log.warn({ why: probe.why, remedy: probe.remedy }, 'local servers cannot start: isolation is missing');
+    // Whoever may register a server must not thereby read the gateway's own environment or files.
+    const secretOf = (reference: { readonly secret: string }) => resolveSecret(reference, process.env, config.secrets);
+    const linkKey = loadOrCreateSecret(join(config.dataDir, 'keys', 'links.key'), 32);
+    const accounts = serverAccounts({
+      clock,
+      resolveSecret: secretOf,
+      links: linksInFile(join(config.dataDir, `links-${org}.json`), sealedBox([linkKey], `links ${org}`)),
+    });
     const pool = upstreamPool({
       clock,
+      accounts,
       startProcess: serverLauncher(backend),
-      // Whoever may register a server must not thereby read the gateway's own environment or files.
-      resolveSecret: (reference) => resolveSecret(reference, process.env, config.secrets),
+      resolveSecret: secretOf,
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
     });
 
@@ -367,6 +378,14 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
             seenAt: gateway.catalogue.seen(server)?.at ?? null,
             problem: status?.lastFault ?? null,
           };
+        },
+      },
+      accounts: {
+        begin: accounts.begin,
+        forget: accounts.forget,
+        async finish(server, ...rest) {
+          await accounts.finish(server, ...rest);
+          await pool.close(server, 'its account was connected');
         },
       },
       events,

@@ -109,6 +109,13 @@ function checkHttp(upstream: HttpUpstream | SseUpstream): ServerProblem[] {
     }
   }
   for (const [index, { name }] of upstream.headers.entries()) {
+    if (upstream.auth !== undefined && /^(?:authorization|dpop)$/i.test(name)) {
+      problems.push({
+        code: 'server_header',
+        field: `upstream.headers.${index}.name`,
+        message: 'belongs to the tokens that the server gets by upstream.auth; leave out one of the two',
+      });
+    }
     if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/.test(name) || RESERVED_HEADERS.test(name)) {
       problems.push({
         code: 'server_header',

@@ -378,6 +378,7 @@ export async function startRig(options: RigOptions = {}) {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
+            accounts: pool.accounts,
             events: null,
             claim: null,
             breakGlass: breakGlass({

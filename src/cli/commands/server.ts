@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { seg } from '../api.ts';
 import { apiOf, change, group, readObjectFile, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
+import { answerOf } from '../consent-answer.ts';
 import { CliFailure } from '../failure.ts';
 import { fields, show, table, visible } from '../output.ts';
 
@@ -88,6 +89,27 @@ export function serverCommands(program: Command): void {
         () =>
           `${visible(id)} is ${body.state} at revision ${body.revision}. Next: remit tool refresh ${visible(id)}, review its tools, submit and enable it.`,
       );
+    });
+
+  change(
+    server,
+    'connect <server>',
+    'Connect a server to the account that its calls use',
+    'remit server connect notes --reason "the shared notes account"',
+  )
+    .option(
+      '--redirect-uri <url>',
+      'address that is registered for the gateway; default: one on this machine, listened to while you agree',
+    )
+    .action(async (id: string, options: ReasonOptions & { redirectUri?: string }) => {
+      const api = apiOf(options);
+      const path = `/servers/${seg(id)}/connect`;
+      const answer = await answerOf(options.redirectUri, async (redirectUri) => {
+        const { body } = await api.post<{ url: string }>(path, { redirectUri });
+        process.stderr.write(`Open this address and agree there:\n\n  ${visible(body.url)}\n\n`);
+      });
+      const { body } = await api.post<object>(`${path}/finish`, { callback: answer, reason: options.reason });
+      show(options, body, () => `${visible(id)} is connected. Next: remit tool refresh ${visible(id)}`);
     });
 
   for (const [verb, past, summary] of [
