@@ -152,6 +152,13 @@ describe('what a gateway tells', () => {
     expect((await fixture.tokens()).refresh_token).toBeTypeOf('string');
   });
 
+  test('ID-04: somebody disabled who is purged is barred no more: they may be hired again', async () => {
+    expect((await told(`${RISC}account-disabled`, {}, person())).status).toBe(202);
+    await expect(fixture.tokens()).rejects.toThrow();
+    expect((await told(`${RISC}account-purged`, {}, person())).status).toBe(202);
+    expect((await fixture.tokens()).refresh_token).toBeTypeOf('string');
+  });
+
   test('a token that comes again ends nothing that began after it', async () => {
     const token = gateway.event(`${CAEP}session-revoked`, {}, { aud: fixture.server.issuer, ...person() });
     const send = (): Promise<Reply> =>

@@ -172,6 +172,21 @@ test.each(WAYS.map((way, i) => [...way, i] as const))(
   },
 );
 
+test('ID-04, ID-08: who was made inactive, then deleted, and is hired again under the same account can sign in', async () => {
+  const before = await at.joins('entra', 'again', groups['operators']!);
+  const session = await at.signIn(before);
+  expect((await at.scim('entra', 'PATCH', `/Users/${before.id}`, DIALECTS.entra.inactive)).status).toBe(200);
+  await until('the refresh token is dead', async () => (await session.refresh()) === 'invalid_grant', 5_000);
+  await expect(at.signIn(before)).rejects.toThrow(/no code for again/);
+  expect((await at.scim('entra', 'DELETE', `/Users/${before.id}`)).status).toBe(204);
+  const after = await at.joins('entra', 'again', groups['operators']!);
+  await until('a new sign-in works', async () => {
+    const again = await at.signIn(after).catch(() => null);
+    return again !== null && passed(await again.call('put', 'back'));
+  });
+  expect((await session.call('put', 'with the old token')).status).toBe(401);
+});
+
 test('NH-05, ID-04: a suspended agent stops for everybody at once; one that acts alone stops when its owner leaves', async () => {
   const agentOf = async (client: string) =>
     (

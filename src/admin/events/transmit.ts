@@ -1,6 +1,6 @@
 /**
  * Telling authorization servers what ended here (RFC 8417, 8935), so that their sessions and refresh grants end, too. The source is the
- * history of changes itself: each void and each person who became inactive or active again, in order, from a durable cursor on.
+ * history of changes itself: each void, and each person who became inactive or active again or is gone, in order, from a durable cursor on.
  * Nothing here is needed for a refusal: the snapshot of this gateway is the gate (TRUST.md R2). What is sent twice is known by its id.
  */
 import type { EventStream } from '../../directory/records.ts';
@@ -181,6 +181,20 @@ function endingsFor(deps: TransmitterDeps, peer: EventPeer, issuer: string): Eve
     );
   }
 
+  /** A record that is gone. Who is known again later is a new record: nothing that was said of the old one may hold for them. */
+  async function ofGone(id: string, about: string, at: number): Promise<Told[]> {
+    inactive.delete(id);
+    return (await subjectsOf(id)).map((sub) =>
+      toldOf(
+        'account-purged',
+        `${about} ${sub}`,
+        at,
+        { sub_id: issSub(peer.issuer, sub) },
+        { event_timestamp: at / 1_000 },
+      ),
+    );
+  }
+
   /**
    * While a directory is loaded, tens of thousands change: for what happens from now on, who is inactive is kept here, and only for what
    * was behind the cursor the history is asked. INVARIANT: `certainAfter` is read after the set was filled, so the set is not newer.
@@ -234,11 +248,12 @@ function endingsFor(deps: TransmitterDeps, peer: EventPeer, issuer: string): Eve
       const last = changes.at(-1);
       if (last === undefined) return;
       for (const change of changes) {
-        if (change.org !== org || change.body === null) continue;
+        if (change.org !== org) continue;
         const about = `${change.revision}.${change.ordinal}`;
-        if (change.kind === 'void') queue.push(...(await ofVoid(change.body, about, change.at)));
-        if (change.kind === 'person')
-          queue.push(...(await ofPerson(change.id, change.body, change.revision, about, change.at)));
+        const { kind, id, body, revision, at } = change;
+        if (kind === 'void' && body !== null) queue.push(...(await ofVoid(body, about, at)));
+        if (kind === 'person')
+          queue.push(...(body === null ? await ofGone(id, about, at) : await ofPerson(id, body, revision, about, at)));
       }
       cursor = last.revision;
       if (queue.length > 0) return complete(last.revision);

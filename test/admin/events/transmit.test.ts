@@ -103,6 +103,14 @@ const cursor = async (): Promise<string> =>
   (await plane.state.load()).records.some(({ kind }) => kind === 'event_cursor') ? 'there' : 'none';
 
 describe('what is told', () => {
+  test('ID-04: who is deleted, active or not, is purged there, under every name of theirs', async () => {
+    await settled(start());
+    await plane.seed([person('dana', { state: 'inactive' })]);
+    await plane.seed(['dana', 'omar'].map((id) => ({ kind: 'person', org: 'default', id, body: null })));
+    await until('all', () => sink.tokens.length >= 3);
+    expect(sink.told()).toEqual(['account-disabled dana', 'account-purged dana', 'account-purged omar']);
+  });
+
   test('voids of its people, clients, grants and sessions, and who is inactive or active again, in the order of the history', async () => {
     await settled(start());
     const { issuer } = plane.issuer;
