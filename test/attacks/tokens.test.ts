@@ -289,6 +289,24 @@ describe('AN-03: a token that is not ours', () => {
     }
   });
 
+  test('AN-03: every one of them is counted in the audit log under its reason', async () => {
+    const own = await startRig({ servers: { notes: {}, old: {} } });
+    try {
+      const expected = new Map<string, number>();
+      for (const [, make, problem] of MUTATIONS) {
+        await own.call('notes', 'read_note', { text: 'x' }, { token: make(own) });
+        expected.set(problem, (expected.get(problem) ?? 0) + 1);
+      }
+      await own.gateway.close();
+      const counted = (await own.entries('admin')).filter(({ event }) => event?.['what'] === 'unauthenticated.counted');
+      expect(counted.flatMap(({ event }) => event?.['counts'] as string[]).toSorted()).toEqual(
+        [...expected].map(([problem, count]) => `token_invalid:${problem}=${count}`).toSorted(),
+      );
+    } finally {
+      await own.stop();
+    }
+  });
+
   test('AN-03 and AN-07 twin: a gateway that only decodes tokens lets nearly all of them through', async () => {
     const naive = await startRig({
       wrap: (deps) => ({ ...deps, verifier: decodingVerifier }),

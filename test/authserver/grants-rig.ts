@@ -49,7 +49,7 @@ export interface Rig {
   by(client: KeyHolder, claims?: Members, header?: Members, key?: KeyObject): Record<string, string>;
   /** A person's access token for `mcp-client`, by browser. */
   personToken(scope?: string): Promise<string>;
-  /** Reasons of refusals in the log, newest last. */
+  /** Reasons of all refusals so far, newest last. */
   reasons(): readonly string[];
   stop(): Promise<void>;
 }
@@ -59,6 +59,10 @@ export type Fields = Readonly<Record<string, string | undefined>>;
 export interface Answer {
   readonly status: number;
   readonly body: Record<string, unknown>;
+  /** What the server logged while it answered, as lines. */
+  readonly logged: readonly string[];
+  /** Reasons of refusals among them. */
+  readonly reasons: readonly string[];
   /** Claims of the token; fails when there is none. */
   claims(): JWTPayload;
 }
@@ -196,6 +200,7 @@ export async function startRig(
     clients,
     token: async (fields, headers = {}) => {
       const given = Object.entries(fields).filter((entry): entry is [string, string] => entry[1] !== undefined);
+      const from = at.log.length;
       const response = await fetch(`${issuer}/token`, {
         method: 'POST',
         headers,
@@ -203,7 +208,9 @@ export async function startRig(
         signal: AbortSignal.timeout(10_000),
       });
       const body = (await response.json()) as Record<string, unknown>;
-      return { status: response.status, body, claims: () => decodeJwt(String(body['access_token'])) };
+      const logged = at.log.slice(from);
+      const claims = (): JWTPayload => decodeJwt(String(body['access_token']));
+      return { status: response.status, body, logged, reasons: reasonsIn(logged), claims };
     },
     idJag: (claims = {}, header = {}, options = {}) =>
       idp.mint(
@@ -253,17 +260,19 @@ export async function startRig(
       const tokens = await at.tokens({ params: { scope } });
       return tokens.access_token;
     },
-    reasons: () =>
-      at.log.flatMap((line) => {
-        const entry = JSON.parse(line) as { msg: string; reason?: string; subjectToken?: string };
-        return entry.msg === 'token request refused' ? [entry.subjectToken ?? entry.reason ?? ''] : [];
-      }),
+    reasons: () => reasonsIn(at.log),
     stop: async () => {
       await at.stop();
       await Promise.all([idp.close(), platform.close(), other.stop()]);
     },
   };
 }
+
+const reasonsIn = (lines: readonly string[]): readonly string[] =>
+  lines.flatMap((line) => {
+    const entry = JSON.parse(line) as { msg: string; reason?: string; subjectToken?: string };
+    return entry.msg === 'token request refused' ? [entry.subjectToken ?? entry.reason ?? ''] : [];
+  });
 
 /** ES256 by hand: whatever header and payload, also what no library would sign. */
 export function compact(header: Members, payload: Members, key: KeyObject): string {
