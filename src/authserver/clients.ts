@@ -1,7 +1,7 @@
 /**
- * Which clients may ask for tokens: a fixed list of pre-registered public clients, and documents of listed hosts (CIMD).
- * Dynamic registration is off. Promises: unknown and unlisted clients are refused before anything is fetched for them.
- * Does not show consent (pages) and does not fetch (fetch-document.ts).
+ * Which clients may ask for tokens: well-known public ones, those of the configuration, and documents of listed hosts (CIMD).
+ * Promises: unknown and unlisted clients are refused before anything is fetched for them; a secret ends and has an owner.
+ * Does not show consent (pages), fetch (documents.ts) or register anybody (registration.ts).
  */
 import type { ClientMetadata, JWKS } from 'oidc-provider';
 import { Fault } from '../lib/fault.ts';

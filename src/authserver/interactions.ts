@@ -1,17 +1,16 @@
 /**
- * The two steps a person takes: sign in (at their provider, or here with a password), then allow or deny. Promises: a form counts only from our own origin, with the
- * interaction's cookie and its form token; nothing is granted that was not shown. Does not check tokens or redirect
- * addresses (the engine did, before it sent the browser here).
+ * The two steps a person takes: sign in (at their provider, or here with a password), then allow or deny. Promises: a form
+ * counts only from our own origin, with the interaction's cookie and its form token; nothing is granted that was not shown.
+ * Does not check tokens or redirect addresses (the engine did, before it sent the browser here).
+ * Longer than other files: two sequences, step by step, that a reviewer should see whole.
  */
-import { createHmac } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { errors } from 'oidc-provider';
 import type { Client, Provider } from 'oidc-provider';
-import { sameText } from '../lib/bytes.ts';
 import { newId } from '../lib/ids.ts';
 import { clientFacts } from './client-facts.ts';
 import { isLoopbackHost } from './config.ts';
 import type { Consents } from './consents.ts';
+import { formToken, readForm } from './forms.ts';
 import { OWN_SCOPES, grantScopes, resourceError, wordsOf } from './scopes.ts';
 import type { FailedSignIn, Federation } from './federation/federation.ts';
 import { mayUse, organisationOfResource } from './federation/organisation.ts';
@@ -40,7 +39,6 @@ export interface InteractionParts {
 
 /** The interaction; `/federation/{provider}`: off to this provider; `/federation`: back from it. */
 const ROUTE = /^\/interaction\/([\w-]{16,64})(\/federation)?(?:(?<=federation)\/([a-z0-9][a-z0-9-]{0,39}))?$/;
-const MAX_FORM_BYTES = 8 * 1_024;
 
 export function interactionRoutes(parts: InteractionParts): Middleware {
   return async (ctx, next) => {
@@ -89,7 +87,7 @@ async function signIn(parts: InteractionParts, ctx: Context, interaction: Intera
       return goToProvider(parts, ctx, interaction, client, only.id);
     return show(false, '');
   }
-  const form = await readForm(parts, ctx, interaction, 'sign-in');
+  const form = await formSent(parts, ctx, interaction, 'sign-in');
   const decision = form.get('decision');
   if (decision === 'cancel') return deny(parts, ctx, 'the person did not sign in');
   // Where a failed sign-in leads back to the application. What it is told is no secret of anybody's.
@@ -252,7 +250,7 @@ async function consent(parts: InteractionParts, ctx: Context, interaction: Inter
     return respond(ctx, interaction, 200, page);
   }
 
-  const form = await readForm(parts, ctx, interaction, 'consent');
+  const form = await formSent(parts, ctx, interaction, 'consent');
   if (form.get('decision') === 'switch') {
     await endSession(parts, ctx, interaction);
     ctx.cookies.set(SWITCH_COOKIE, '1', switchCookie(parts));
@@ -329,47 +327,13 @@ function describeRedirect(redirectUri: unknown): { host: string; local: boolean 
 
 type Step = 'sign-in' | 'consent';
 
-/** Ties a form to one interaction and one step, with a key the browser does not have. */
-const tokenFor = (key: string, uid: string, step: Step): string =>
-  createHmac('sha256', key).update(`form ${uid} ${step}`).digest('base64url');
+/** Ties a form to one interaction and one step. */
+const purposeOf = (interaction: Interaction, step: Step): string => `${interaction.uid} ${step}`;
 
 function formOf(parts: InteractionParts, interaction: Interaction, step: Step): { action: string; formToken: string } {
-  const [current = ''] = parts.cookieKeys();
-  return { action: `/interaction/${interaction.uid}`, formToken: tokenFor(current, interaction.uid, step) };
+  const token = formToken(parts.cookieKeys(), purposeOf(interaction, step));
+  return { action: `/interaction/${interaction.uid}`, formToken: token };
 }
 
-async function readForm(
-  parts: InteractionParts,
-  ctx: Context,
-  interaction: Interaction,
-  step: Step,
-): Promise<ReadonlyMap<string, string>> {
-  // A form on another site, or another port of this machine, must not act for the person (cookies do not tell ports apart).
-  const origin = ctx.get('origin');
-  const site = ctx.get('sec-fetch-site');
-  if (origin !== parts.issuer || (site !== '' && site !== 'same-origin')) {
-    throw new errors.InvalidRequest('the form was not sent from this server', 403);
-  }
-  if (!ctx.is('application/x-www-form-urlencoded')) throw new errors.InvalidRequest('send a form', 415);
-  const form = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(await readText(ctx.req))) {
-    if (form.has(name)) throw new errors.InvalidRequest('a form field was sent twice');
-    form.set(name, value);
-  }
-  const token = form.get('form_token') ?? '';
-  const genuine = parts.cookieKeys().some((key) => sameText(token, tokenFor(key, interaction.uid, step)));
-  if (!genuine || form.get('step') !== step)
-    throw new errors.InvalidRequest('the form is out of date; go back and try again', 403);
-  return form;
-}
-
-async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_FORM_BYTES) throw new errors.InvalidRequest('the form is too large', 413);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
-}
+const formSent = (parts: InteractionParts, ctx: Context, interaction: Interaction, step: Step) =>
+  readForm(ctx, parts.issuer, parts.cookieKeys(), purposeOf(interaction, step));

@@ -1,7 +1,7 @@
 /**
- * Who people are: the directory that knows somebody by their `sub` (evaluation users and federated accounts both serve
- * it), and the evaluation users with their passwords. Promises: passwords are generated, shown once and kept as scrypt hashes; an unknown name, a wrong
- * password and a throttled try cost and answer the same. Not meant for production; marked so on the page.
+ * Who people are: the directory that knows somebody by their `sub` (evaluation users and federated accounts both serve it),
+ * and the evaluation users with their passwords. Promises: passwords are generated, shown once and kept as scrypt hashes; an
+ * unknown name, a wrong password and a throttled try cost and answer the same. Not meant for production; marked so on the page.
  */
 import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import type { ScryptOptions } from 'node:crypto';

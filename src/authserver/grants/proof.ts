@@ -1,6 +1,6 @@
 /**
  * Possession of a key shown at the token endpoint (DPoP, RFC 9449 5), by the engine's own reader: the same algorithms, nonces and replay rule
- * as for every other grant. The one place that reaches into the engine; its version is pinned and `grants-proof.test.ts` holds it.
+ * as for every other grant. The one place that reaches into the engine; its version is pinned.
  */
 import type { KoaContextWithOIDC, Provider } from 'oidc-provider';
 import validateDpop, { checkDpopReplay } from 'oidc-provider/lib/helpers/validate_dpop.js';
