@@ -2,13 +2,19 @@
  * ID-01 at the grants without a browser: nobody of one organisation gets a token for a server of another, whatever an assertion, a token to
  * exchange, or a rule that names the wrong server says. The oracle is the answer of `/token`.
  */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAuthServerConfig } from '../../src/authserver/config.ts';
 import type { AuthServerConfig } from '../../src/authserver/config.ts';
+import { readSignIn } from '../../src/authserver/federation/mapping.ts';
+import { IdentityProviders } from '../../src/authserver/federation/settings.ts';
+import type { IdentityProvider } from '../../src/authserver/federation/settings.ts';
 import { fakeGateway } from '../authserver/fixture.ts';
 import type { FakeGateway } from '../authserver/fixture.ts';
 import { ACCESS_TOKEN, JWT_BEARER, TOKEN_EXCHANGE, startRig } from '../authserver/grants-rig.ts';
 import type { Answer, Rig } from '../authserver/grants-rig.ts';
+import { samlProvider } from '../support/idp/saml-provider.ts';
+
+const idp = samlProvider();
 
 let rig: Rig;
 let home: FakeGateway;
@@ -107,4 +113,62 @@ test('a provider is of the same organisation by assertion as by sign-in, or the 
   expect(() => parseAuthServerConfig(config(undefined))).toThrow(
     'organisation: must be an organisation of the provider acme for sign-in',
   );
+});
+
+describe('one account is one person', () => {
+  const provider = (change: Record<string, unknown>): Record<string, unknown> => ({
+    id: 'acme',
+    title: 'Acme',
+    protocol: 'oidc',
+    issuer: 'https://acme.example',
+    clientId: 'remit',
+    clientAuthentication: { method: 'none' },
+    ...change,
+  });
+  const parsed = (change: Record<string, unknown>, assertions: readonly Record<string, unknown>[] = []) =>
+    parseAuthServerConfig({
+      issuer: 'http://127.0.0.1:0',
+      listen: { port: 0 },
+      dataDir: '/nowhere',
+      identityProviders: [provider(change)],
+      grants: { assertionIssuers: { identityProviders: assertions } },
+    } as unknown as AuthServerConfig);
+  const two = { claim: 'tenant', organisations: { t1: 'default', t2: 'globex' } };
+
+  test('ID-01: of a provider of several tenants the subject is one that no tenant chooses', () => {
+    // What it would be otherwise: the person of one tenant, by the number of a person of the other.
+    const settings = provider({ profile: 'generic', tenants: two, subjectClaim: 'employee', forward: [] });
+    const accounts = ['t1', 't2'].map((tenant) => {
+      const read = readSignIn(settings as unknown as IdentityProvider, { sub: tenant, tenant, employee: '7' });
+      return read.ok ? [read.value.account, read.value.organisation] : [];
+    });
+    expect(accounts).toEqual([
+      ['acme|7', 'default'],
+      ['acme|7', 'globex'],
+    ]);
+    expect(() => parsed({ tenants: two, subjectClaim: 'employee' })).toThrow('subjectClaim: must be left out');
+    expect(() => parsed({ profile: 'entra', tenants: two, subjectClaim: 'employee' })).toThrow('subjectClaim: must be');
+    const saml = { protocol: 'saml', entityId: 'x', signOnUrl: 'https://acme.example/', certificates: [idp.cert] };
+    const { issuer: _, clientId: __, clientAuthentication: ___, ...common } = provider(saml);
+    const config = { ...common, tenants: two, subjectClaim: 'employee' };
+    expect(IdentityProviders.safeParse([config]).error?.issues.map(({ path }) => path.join('.'))).toEqual([
+      '0.subjectClaim',
+    ]);
+    expect(() => parsed({ profile: 'entra', tenants: two, subjectClaim: 'oid' })).not.toThrow();
+    expect(() => parsed({ tenants: two, subjectClaim: 'sub' })).not.toThrow();
+    expect(() => parsed({ organisation: 'default', subjectClaim: 'employee' })).not.toThrow();
+  });
+
+  test('ID-02: an assertion names somebody by the claim by which they sign in', () => {
+    const rule = { id: 'acme', issuer: 'https://acme.example' };
+    expect(() => parsed({ organisation: 'default' }, [rule])).not.toThrow();
+    expect(() => parsed({ organisation: 'default', profile: 'entra' }, [rule])).toThrow('subjectClaim: must be oid');
+    expect(() =>
+      parsed({ organisation: 'default', profile: 'entra' }, [{ ...rule, subjectClaim: 'oid' }]),
+    ).not.toThrow();
+    const tenant = { claim: 'tid', organisations: { t1: 'default' } };
+    expect(() => parsed({ profile: 'entra', tenants: tenant }, [{ ...rule, subjectClaim: 'oid' }])).toThrow(
+      'id: must be another',
+    );
+  });
 });

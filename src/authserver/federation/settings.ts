@@ -162,6 +162,9 @@ export const IdentityProviders = z
         issue('organisation', 'say the organisation, or a table of tenants, and not both');
       if (provider.tenants !== undefined && tenantClaim(provider) === null)
         issue('tenants', 'name the claim that holds the tenant');
+      // Whoever administers a tenant writes its people's attributes: one of them could be named like somebody of another tenant.
+      if (Object.keys(provider.tenants?.organisations ?? {}).length > 1 && !subjectOfProvider(provider))
+        issue('subjectClaim', 'must be left out when a provider has several tenants: each writes this claim by itself');
       if (provider.protocol === 'saml') continue;
       const { tenantsRequired } = PROFILE[provider.profile];
       const shared = isSharedIssuer(provider.issuer);
@@ -171,6 +174,17 @@ export const IdentityProviders = z
         issue('profile', 'an issuer for all tenants needs the profile entra, and tenants by the claim tid');
     }
   });
+
+/** Whether the provider itself gives out the subject, and no tenant of it does. `oid` is told apart by its tenant (mapping.ts). */
+function subjectOfProvider(provider: IdentityProvider): boolean {
+  if (provider.protocol === 'saml') return provider.subjectClaim === undefined;
+  const claim = subjectClaim(provider);
+  return claim === 'sub' || claim === PROFILE[provider.profile].subjectClaim;
+}
+
+/** The claim that names the person at an OpenID Connect provider. */
+export const subjectClaim = (provider: Pick<OpenIdConnectProvider, 'subjectClaim' | 'profile'>): string =>
+  provider.subjectClaim ?? PROFILE[provider.profile].subjectClaim;
 
 export function tenantClaim(provider: IdentityProvider): string | null {
   const fallback = provider.protocol === 'oidc' ? PROFILE[provider.profile].tenantClaim : null;

@@ -3,7 +3,7 @@
  * empty by default, and then the grant gives nothing to anybody. Does not touch the network. RFC 6749 4.4, 7523, 8693.
  */
 import { z } from 'zod';
-import { organisationsOf } from '../federation/settings.ts';
+import { organisationsOf, subjectClaim } from '../federation/settings.ts';
 import type { IdentityProvider as SignInProvider } from '../federation/settings.ts';
 
 /** Signatures only: with a shared secret, whoever verifies could also sign. */
@@ -186,9 +186,7 @@ export type GrantSettings = z.output<typeof GrantSettings>;
 export function grantProblems(config: {
   readonly grants: GrantSettings;
   readonly preregisteredClients: readonly { readonly clientId: string; readonly grantTypes: readonly string[] }[];
-  readonly identityProviders: readonly (Pick<SignInProvider, 'id' | 'organisation' | 'tenants'> & {
-    readonly issuer?: string;
-  })[];
+  readonly identityProviders: readonly SignInProvider[];
 }): readonly { readonly path: (string | number)[]; readonly message: string }[] {
   const { clientCredentials, assertionIssuers, tokenExchange } = config.grants;
   const mayUse = (client: string, grant: string): boolean =>
@@ -209,20 +207,23 @@ export function grantProblems(config: {
         message: `must be one of preregisteredClients with the grant type ${exchangeGrant}`,
       });
   }
-  for (const [at, { id, issuer, organisation }] of assertionIssuers.identityProviders.entries()) {
+  for (const [at, { id, issuer, organisation, subjectClaim: claim }] of assertionIssuers.identityProviders.entries()) {
     // One id, one account: two providers under it would speak for each other's people.
     const signIn = config.identityProviders.find((provider) => provider.id === id);
-    if (signIn?.issuer !== undefined && signIn.issuer !== issuer)
-      problems.push({
-        path: ['grants', 'assertionIssuers', 'identityProviders', at, 'issuer'],
-        message: `must be the issuer of the provider ${id} for sign-in, or the id must be another`,
-      });
+    const problem = (member: string, message: string): void =>
+      void problems.push({ path: ['grants', 'assertionIssuers', 'identityProviders', at, member], message });
+    if (signIn?.protocol === 'oidc') {
+      if (signIn.issuer !== issuer)
+        problem('issuer', `must be the issuer of the provider ${id} for sign-in, or the id must be another`);
+      // Two names of one person: what ends the one would leave the other.
+      if (signIn.profile === 'entra' && signIn.tenants !== undefined)
+        problem('id', `must be another: the accounts of the provider ${id} carry the name of their tenant`);
+      else if (subjectClaim(signIn) !== claim)
+        problem('subjectClaim', `must be ${subjectClaim(signIn)}, as for the sign-in of the provider ${id}`);
+    }
     // The same account, of one organisation by sign-in and of another by assertion.
     if (signIn !== undefined && !organisationsOf(signIn).includes(organisation))
-      problems.push({
-        path: ['grants', 'assertionIssuers', 'identityProviders', at, 'organisation'],
-        message: `must be an organisation of the provider ${id} for sign-in`,
-      });
+      problem('organisation', `must be an organisation of the provider ${id} for sign-in`);
   }
   for (const [at, { rules }] of assertionIssuers.workloads.entries()) {
     for (const [rule, { principal }] of rules.entries()) {
