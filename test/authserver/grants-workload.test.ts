@@ -23,7 +23,7 @@ const seconds = (): number => Math.floor(Date.now() / 1_000);
 const send = (assertion: string, more: Fields = {}, from: Rig = rig): Promise<Answer> =>
   from.token({ grant_type: JWT_BEARER, assertion, resource: from.at.gateway.resource, ...more });
 
-function expectRefused(answer: Answer, reason: string, error = 'invalid_grant', from: Rig = rig): void {
+function expectRefused(answer: Answer, reason: string, error = 'invalid_grant'): void {
   expect(answer.body).toEqual({ error, error_description: expect.any(String) });
   expect(answer.status).toBe(400);
   expect(answer.reasons).toEqual([reason]);
@@ -313,15 +313,10 @@ describe('a platform that hands out one token for a while', () => {
       const second = await send(assertion, {}, own);
       expect([first.status, second.status]).toEqual([200, 200]);
       expect(first.claims().exp).toBeLessThanOrEqual(seconds() + 200);
-      expectRefused(await send(own.workload({ aud: own.at.server.issuer }), {}, own), 'audience', 'invalid_grant', own);
-      expectRefused(
-        await send(own.workload({ aud: 'remit', exp: seconds() + 700 }), {}, own),
-        'lifetime',
-        'invalid_grant',
-        own,
-      );
+      expectRefused(await send(own.workload({ aud: own.at.server.issuer }), {}, own), 'audience');
+      expectRefused(await send(own.workload({ aud: 'remit', exp: seconds() + 700 }), {}, own), 'lifetime');
       const late = own.workload({ aud: 'remit', iat: seconds() - 100, exp: seconds() - 3 });
-      expectRefused(await send(late, {}, own), 'expired', 'invalid_grant', own);
+      expectRefused(await send(late, {}, own), 'expired');
     } finally {
       await own.stop();
     }
