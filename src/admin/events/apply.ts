@@ -6,6 +6,7 @@ import type { EventFacts } from '../../audit/entries.ts';
 import type { EventEffect, EventTarget } from '../../directory/events/effect.ts';
 import type { EventStream } from '../../directory/records.ts';
 import { Person, personKey } from '../../directory/records.ts';
+import { saysInactive } from '../../directory/scim/resources.ts';
 import type { Void } from '../../directory/voids.ts';
 import { agentKey } from '../../inventory/agents.ts';
 import { EVENT_MEMORY_MS } from '../../identity/security-event.ts';
@@ -120,7 +121,8 @@ async function writesFor(
     });
     if (act === 'enable') {
       if (person.state === 'active') return rememberedOnly(ctx, stream, event);
-      if ((await whoMadeInactive(ctx, falls.id)) !== by) return null;
+      // Who provisions them has said since that they are inactive: an event does not undo that.
+      if (saysInactive(person.provisioned) || (await whoMadeInactive(ctx, falls.id)) !== by) return null;
       writes.push(put('active'));
     } else {
       // A person who is made inactive has no good token at all; otherwise what was issued after the event stays good.

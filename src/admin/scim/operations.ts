@@ -36,7 +36,10 @@ function checkVersion(ifMatch: string | undefined, revision: number | null): voi
 
 function putUser(draft: Draft, id: string, before: Person | null, values: Values): void {
   const { connectionId, connection, now } = draft;
-  const after = personOf({ id, connectionId, connection, before, values, now });
+  const said = values['active'] as boolean | undefined;
+  // Taken away or left out it would mean "as by default", and nobody comes back by that.
+  if (before?.provisioned !== undefined) values['active'] ??= before.state === 'active';
+  const after = personOf({ id, connectionId, connection, before, values, said, now });
   const { userName, externalId } = after.provisioned!;
   const others = (ids: readonly string[]): boolean => ids.some((one) => one !== id);
   if (others(draft.find('person', 'userName', userName!))) taken('A user with this userName exists already.');
@@ -58,19 +61,18 @@ export const USER_OPERATIONS: Operations = {
     const before = draft.person(id) ?? missing(USERS, id);
     checkVersion(ifMatch, draft.revision('person', id));
     const values = readResource(USERS, body);
-    // What is left out is cleared, but for what would move the person: who they are at the directory, and whether they may act.
+    // What is left out is cleared, but for what would move the person: who they are at the directory, and (putUser) whether they may act.
     if (values['externalId'] === undefined && before.provisioned?.externalId !== undefined)
       values['externalId'] = before.provisioned.externalId;
-    values['active'] ??= before.state === 'active';
     putUser(draft, id, before, values);
   },
   patch(draft, id, body, ifMatch) {
     const before = draft.person(id) ?? missing(USERS, id);
     checkVersion(ifMatch, draft.revision('person', id));
     const values = userValues(before);
+    // What it says now is told apart from what stood there.
+    delete values['active'];
     applyPatch(USERS, values, readPatch(body));
-    // Taken away it would mean "as by default", and nobody comes back by that.
-    values['active'] ??= before.state === 'active';
     putUser(draft, id, before, values);
   },
   remove(draft, id, ifMatch) {
@@ -81,7 +83,7 @@ export const USER_OPERATIONS: Operations = {
 };
 
 /**
- * The id of somebody who is here already and whom this user is: nobody provisions them, they have the same identity, and the connection may
+ * The id of somebody who is here already and whom this user is: active, nobody provisions them, they have the same identity, and the connection may
  * take people over. Null: there is nobody like that, and a new record is made (which the uniqueness of identities may still refuse).
  */
 function adoptable(draft: Draft, values: Values): string | null {
@@ -94,7 +96,9 @@ function adoptable(draft: Draft, values: Values): string | null {
   const [id] = holders;
   if (id === undefined || holders.size > 1) return null;
   const person = draft.anyPerson(id);
-  return person === null || person.provisioned !== undefined || person.breakGlass === true ? null : id;
+  // Whom somebody here made inactive does not come back by being taken over.
+  const free = person?.state === 'active' && person.provisioned === undefined && person.breakGlass !== true;
+  return free ? id : null;
 }
 
 /** `members` of a whole group. Left out is nobody: PUT replaces (RFC 7644 section 3.5.1). */

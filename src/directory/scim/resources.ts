@@ -13,7 +13,7 @@ import { blank, copyOf, isValues, type Value, type Values } from './values.ts';
 const MAX_PROFILE = 16 * 1_024;
 const Email = z.email().max(320);
 
-/** What `provisioned.profile` holds: times in ms since the epoch, and the attributes that have no member of their own. */
+/** What `provisioned.profile` holds: times in ms since the epoch, and the attributes that have no member of their own; of people `inactive`, too. */
 interface Profile {
   readonly created: number;
   readonly modified: number;
@@ -30,6 +30,10 @@ export function profileOf(provisioned: Provisioned | undefined): Profile {
     attributes: isValues(attributes) ? copyOf(attributes) : blank(),
   };
 }
+
+/** Whether the directory's last word was that they are inactive, whoever else made them so. */
+export const saysInactive = (provisioned: Provisioned | undefined): boolean =>
+  provisioned?.profile?.['inactive'] === true;
 
 /** The attributes of a person that a client may write, as a copy to change. */
 export function userValues({ state, provisioned }: Person): Values {
@@ -69,9 +73,11 @@ export function personOf(input: {
   readonly connection: Pick<ScimConnection, 'identities'>;
   readonly before: Person | null;
   readonly values: Values;
+  /** What the directory said of `active` this time; undefined: nothing. */
+  readonly said: boolean | undefined;
   readonly now: number;
 }): Person {
-  const { id, connectionId, connection, before, values, now } = input;
+  const { id, connectionId, connection, before, values, said, now } = input;
   const userName = text(values['userName']);
   if (userName === undefined || userName.trim() === '' || userName.length > 500)
     return bad('invalidValue', 'userName is required and has at most 500 characters.');
@@ -92,12 +98,10 @@ export function personOf(input: {
       connection: connectionId,
       userName,
       ...(externalId === undefined ? {} : { externalId }),
-      profile: profile(
-        values,
-        new Set([...RESERVED].filter((name) => name !== 'displayName')),
-        before?.provisioned,
-        now,
-      ),
+      profile: {
+        ...profile(values, new Set([...RESERVED].filter((name) => name !== 'displayName')), before?.provisioned, now),
+        ...((said ?? !saysInactive(before?.provisioned)) ? {} : { inactive: true }),
+      },
     },
   };
 }
