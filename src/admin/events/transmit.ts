@@ -166,51 +166,56 @@ function endingsFor(deps: TransmitterDeps, peer: EventPeer, issuer: string): Eve
     }
   }
 
+  const ofAccount = (name: EventName, about: string, at: number) => (sub: string) =>
+    toldOf(name, `${about} ${sub}`, at, { sub_id: issSub(peer.issuer, sub) }, { event_timestamp: at / 1_000 });
+
+  /** Who may not sign in there from now on, who may again, and accounts that are nobody's any more. */
   async function ofPerson(id: string, body: JsonObject, revision: number, about: string, at: number): Promise<Told[]> {
     const person = Person.safeParse(body).data;
-    const subjects = person === undefined ? [] : subjectsIn(person, peer.issuer);
-    if (person === undefined || subjects.length === 0) return [];
-    const was = await stateBefore(id, revision);
-    const is = person.state;
-    if (is === 'inactive') inactive.add(id);
+    if (person === undefined) return [];
+    const barred = await barredBefore(id, revision);
+    const subjects = subjectsIn(person, peer.issuer);
+    if (person.state === 'inactive') inactive.add(id);
     else inactive.delete(id);
-    if (was === is) return [];
-    const name = is === 'inactive' ? 'account-disabled' : 'account-enabled';
-    return subjects.map((sub) =>
-      toldOf(name, `${about} ${sub}`, at, { sub_id: issSub(peer.issuer, sub) }, { event_timestamp: at / 1_000 }),
-    );
+    const told = (name: EventName, of: readonly string[]): Told[] => of.map(ofAccount(name, about, at));
+    const isTheirs = (sub: string): boolean => subjects.includes(sub);
+    const wasBarred = (sub: string): boolean => barred.includes(sub);
+    return [
+      ...told(
+        'account-purged',
+        barred.filter((sub) => !isTheirs(sub)),
+      ),
+      ...(person.state === 'inactive'
+        ? told(
+            'account-disabled',
+            subjects.filter((sub) => !wasBarred(sub)),
+          )
+        : told('account-enabled', barred.filter(isTheirs))),
+    ];
   }
 
   /** A record that is gone. Who is known again later is a new record: nothing that was said of the old one may hold for them. */
   async function ofGone(id: string, about: string, at: number): Promise<Told[]> {
     inactive.delete(id);
-    return (await subjectsOf(id)).map((sub) =>
-      toldOf(
-        'account-purged',
-        `${about} ${sub}`,
-        at,
-        { sub_id: issSub(peer.issuer, sub) },
-        { event_timestamp: at / 1_000 },
-      ),
-    );
+    return (await subjectsOf(id)).map(ofAccount('account-purged', about, at));
   }
 
   /**
-   * While a directory is loaded, tens of thousands change: for what happens from now on, who is inactive is kept here, and only for what
-   * was behind the cursor the history is asked. INVARIANT: `certainAfter` is read after the set was filled, so the set is not newer.
+   * While a directory is loaded, tens of thousands change: for what happens from now on, who is inactive is kept here, and the history is
+   * asked only for them and for what was behind the cursor. INVARIANT: `certainAfter` is read after the set was filled, so the set is not newer.
    */
   const inactive = new Set<string>();
   let certainAfter: number | null = null;
-  async function stateBefore(id: string, revision: number): Promise<Person['state']> {
+  async function barredBefore(id: string, revision: number): Promise<readonly string[]> {
     if (certainAfter === null) {
       for (const record of deps.follower.records.list('person', org))
         if (record.body['state'] === 'inactive') inactive.add(record.id);
       certainAfter = await state.head();
     }
-    if (revision > certainAfter) return inactive.has(id) ? 'inactive' : 'active';
+    if (revision > certainAfter && !inactive.has(id)) return [];
     const history = await state.history('person', org, id);
-    const before = history.findLast((change) => change.revision < revision);
-    return before?.body?.['state'] === 'inactive' ? 'inactive' : 'active';
+    const before = Person.safeParse(history.findLast((change) => change.revision < revision)?.body).data;
+    return before?.state === 'inactive' ? subjectsIn(before, peer.issuer) : [];
   }
 
   /** Nobody was told of anything yet: what holds now, in the place of its history. */

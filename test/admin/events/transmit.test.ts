@@ -111,6 +111,25 @@ describe('what is told', () => {
     expect(sink.told()).toEqual(['account-disabled dana', 'account-purged dana', 'account-purged omar']);
   });
 
+  test('ID-04: when an inactive person gets another account, that one is barred and the old one is nobody’s', async () => {
+    await settled(start());
+    const { issuer } = plane.issuer;
+    const renamed = (subject: string, state: 'active' | 'inactive') => ({
+      ...person('dana', { state, subject }),
+      key: `${issuer} ${subject}`,
+    });
+    await plane.seed([person('dana', { state: 'inactive' })]);
+    await plane.seed([renamed('dana-2', 'inactive')]);
+    await plane.seed([renamed('dana-2', 'active')]);
+    await until('all', () => sink.tokens.length >= 4);
+    expect(sink.told()).toEqual([
+      'account-disabled dana',
+      'account-purged dana',
+      'account-disabled dana-2',
+      'account-enabled dana-2',
+    ]);
+  });
+
   test('voids of its people, clients, grants and sessions, and who is inactive or active again, in the order of the history', async () => {
     await settled(start());
     const { issuer } = plane.issuer;
