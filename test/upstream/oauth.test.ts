@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { decodeJwt, decodeProtectedHeader, exportPKCS8, generateKeyPair, importJWK, jwtVerify } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -158,6 +159,26 @@ describe('the life of a token', () => {
     expect(rig.site.tokens()).toHaveLength(4);
   });
 
+  test('a scope that nobody grants takes nothing from the calls that do not need it', async () => {
+    const rig = await startOAuthRig();
+    rig.site.token = ({ form }) =>
+      form['scope']?.includes('admin') ? { status: 400, body: { error: 'invalid_scope' } } : null;
+    rig.sink.challenge += ', scope="a"';
+    rig.sink.admit = ({ headers, body }) => {
+      if (headers['authorization'] !== `Bearer ${rig.site.given.at(-1)}`)
+        return { status: 401, challenge: `Bearer ${rig.sink.challenge}` };
+      return body.includes('"secret"')
+        ? { status: 403, challenge: 'Bearer error="insufficient_scope", scope="admin"' }
+        : null;
+    };
+    const connection = await rig.connect(credentials(rig.site.issuer));
+    expect((await faultOf(textOf(connection, 'secret', {}))).code).toBe('upstream_auth');
+    expect(await textOf(connection, 'echo', { text: 'hi' })).toContain('hi');
+    expect(rig.site.tokens().map(({ form }) => form['scope'])).toEqual(['a', 'a admin']);
+    for (let i = 0; i < 4; i++) await faultOf(textOf(connection, 'secret', {}));
+    expect(rig.site.tokens()).toHaveLength(4);
+  });
+
   test('a record with scopes is never exceeded, whatever a server demands', async () => {
     const rig = await startOAuthRig();
     rig.sink.admit = ({ headers, body }) =>
@@ -223,6 +244,14 @@ describe('credentials stay where they belong', () => {
     );
     expect(fault.message).toBe('the header Authorization belongs to the tokens that the server gets by its auth');
   });
+});
+
+test('AN-12: an answer that cannot be used leaves nothing of itself in the fault', async () => {
+  const rig = await startOAuthRig();
+  rig.site.token = () => ({ body: { access_token: 'canary-token-in-answer', token_type: 'mac' } });
+  const fault = await faultOf(rig.pass(credentials(rig.site.issuer)));
+  expect(inspect(fault, { depth: 20, showHidden: true })).not.toContain('canary-token-in-answer');
+  expect(fault.message).toMatch(/^the token by client_credentials brought no usable answer/);
 });
 
 describe('workload identity', () => {
@@ -350,6 +379,25 @@ describe('proofs of possession', () => {
       undefined,
       undefined,
     ]);
+  });
+
+  test('AN-13: a nonce that changes under many requests at once fails none of them', async () => {
+    const rig = await startOAuthRig();
+    rig.site.token = () => ({ body: { access_token: 'bound-token', token_type: 'DPoP', expires_in: 3600 } });
+    let nonce = 'first';
+    rig.sink.admit = ({ headers }) =>
+      headers['dpop'] === undefined
+        ? { status: 401, challenge: 'DPoP' }
+        : decodeJwt(String(headers['dpop']))['nonce'] === nonce
+          ? null
+          : { status: 401, challenge: 'DPoP error="use_dpop_nonce"', nonce };
+    const connection = await rig.connect(credentials(rig.site.issuer, { dpop: true }));
+    nonce = 'second';
+    const texts = await Promise.all(
+      Array.from({ length: 10 }, (_, i) => textOf(connection, 'echo', { text: `n${i}` })),
+    );
+    expect(texts.every((text, i) => text.includes(`n${i}`))).toBe(true);
+    expect(rig.site.tokens()).toHaveLength(1);
   });
 
   test('AN-13: a bearer token instead of a bound one is refused', async () => {

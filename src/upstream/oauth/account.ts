@@ -36,6 +36,8 @@ type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>;
 export interface Pass {
   readonly headers: Readonly<Record<string, string>>;
   readonly token: Token;
+  /** Of its proof. */
+  readonly nonce?: string | undefined;
 }
 
 export interface Account {
@@ -219,12 +221,21 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
     steps = steps.filter((at) => clock.now() - at < STEPS_MS);
     if (steps.length >= MAX_STEPS) return false;
     steps.push(clock.now());
+    const before = { asked, demanded, token };
     demanded = [...new Set([...asked, ...missing])];
     // More than an operator agreed to takes an operator: `consent.ts` asks for what is demanded by then.
     if (auth.grant === 'authorization_code') return false;
     token = null;
-    await current();
-    return true;
+    try {
+      await current();
+      return true;
+    } catch {
+      // What we do not get for one call must not take from the others what they have.
+      ({ asked, demanded } = before);
+      token ??= before.token;
+      refusal = null;
+      return false;
+    }
   }
 
   return {
@@ -234,20 +245,19 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
       const using = await current();
       const { value, type } = using;
       if (type === 'bearer' || key === null) return { token: using, headers: { authorization: `Bearer ${value}` } };
-      return {
-        token: using,
-        headers: { authorization: `DPoP ${value}`, dpop: await key.proof(method, url, value) },
-      };
+      const nonce = key.nonceFor(url);
+      const dpop = await key.proof(method, url, value);
+      return { token: using, nonce, headers: { authorization: `DPoP ${value}`, dpop } };
     },
-    judge: async ({ token: used }, url, status, headers) => {
-      const isNewNonce = key?.takeNonce(url, headers['dpop-nonce']) ?? false;
+    judge: async ({ token: used, nonce }, url, status, headers) => {
+      key?.takeNonce(url, headers['dpop-nonce']);
       if (status !== 401 && status !== 403) {
         if (used === token && status < 500) proven = true;
         return false;
       }
       const said = readChallenge(headers['www-authenticate']);
       if (status === 403) return said?.error === 'insufficient_scope' && stepUp(said.scopes ?? []);
-      if (said?.error === 'use_dpop_nonce') return isNewNonce;
+      if (said?.error === 'use_dpop_nonce') return key !== null && key.nonceFor(url) !== nonce;
       if (used !== token) return true; // somebody else has seen to it
       const goOn = refused();
       token = null;

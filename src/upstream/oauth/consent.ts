@@ -156,7 +156,7 @@ export function consents(): Consents {
       } catch (error) {
         const code = error instanceof AuthorizationResponseError ? error.error : '';
         if (ERROR_CODE.test(code)) throw authFault(`the consent was refused with ${code}`);
-        throw authFault('the answer is not of the authorization server that was asked (RFC 9207)', error);
+        throw authFault('the answer is not of the authorization server that was asked (RFC 9207)');
       }
       const code = answered.get('code');
       if (code === null) throw authFault('the answer holds no code');
@@ -165,7 +165,7 @@ export function consents(): Consents {
           endpointOf(context, who.identity),
           'authorization_code',
           { code, redirect_uri: redirectUri, code_verifier: verifier, resource: site.resource },
-          { nonce },
+          scopes.includes('openid') ? { nonce } : {},
         );
         await account.linked(
           {

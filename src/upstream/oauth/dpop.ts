@@ -10,6 +10,8 @@ export interface ProofKey {
   readonly thumbprint: string;
   /** `accessToken`: whose hash goes into the proof, towards the resource. The nonce is the last one its origin gave. */
   proof(method: string, url: string, accessToken?: string): Promise<string>;
+  /** What the next proof for this address will hold; undefined: its origin gave none. */
+  nonceFor(url: string): string | undefined;
   /** Keeps what an answer says in `DPoP-Nonce`. True: it is another one than before. */
   takeNonce(url: string, header: string | string[] | undefined): boolean;
 }
@@ -43,6 +45,7 @@ export async function proofKey(clock: Clock, kept?: JWK | 'new'): Promise<ProofK
         .setIssuedAt(Math.floor(clock.now() / 1000))
         .sign(privateKey);
     },
+    nonceFor: (url) => nonces.get(new URL(url).origin),
     takeNonce: (url, header) => {
       if (typeof header !== 'string' || !NONCE.test(header)) return false;
       const { origin } = new URL(url);

@@ -30,5 +30,8 @@ export function asAuthFault(error: unknown, what: string): UpstreamFault {
   if (isFault(error) && error.code.startsWith('dial_'))
     return new UpstreamFault('upstream_unreachable', `${what}: ${error.message}`, { dispatched: 'no', cause: error });
   if (isFault(error)) return authFault(`${what}: ${error.message}`, error);
-  return authFault(`${what} brought no usable answer`, error);
+  // No cause: errors of the library carry whole answers, and with them tokens and codes (AN-12).
+  const { code: kind } = error as { code?: unknown };
+  const which = typeof kind === 'string' && /^OAUTH_[A-Z_]{1,60}$/.test(kind) ? ` (${kind})` : '';
+  return authFault(`${what} brought no usable answer${which}`);
 }
