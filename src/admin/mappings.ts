@@ -55,8 +55,15 @@ export const putMapping = handler({
     const { mapping, unsafeAdministratorByClaim } = body;
     const wrong = refusal(ctx, id, mapping, unsafeAdministratorByClaim);
     if (wrong) return err(wrong);
-    if (mapping.issuer === who.token.issuer && changesOwnClaims(ctx, who, mapping))
-      return err(ownStanding('nor those that a claim of theirs gives'));
+    if (before && before.issuer !== mapping.issuer)
+      return err(
+        invalid(
+          'mapping.issuer',
+          'The issuer of a mapping does not change: the tokens of the other one would be read without it.',
+          'Put another mapping for the other issuer.',
+        ),
+      );
+    if (changesOwnClaims(ctx, who, before, mapping)) return err(ownStanding('nor those that a claim of theirs gives'));
     const done = await commitChange(ask, {
       what: before ? 'mapping.changed' : 'mapping.added',
       subject: `mapping/${id}`,
@@ -93,8 +100,7 @@ export const deleteMapping = handler({
     const id = params['mapping'] ?? '';
     const before = itemOf(ctx, 'mapping', id, Mapping);
     if (!before) return err(notFound('mapping', id));
-    if (before.issuer === who.token.issuer && changesOwnClaims(ctx, who, null))
-      return err(ownStanding('nor those that a claim of theirs gives'));
+    if (changesOwnClaims(ctx, who, before, null)) return err(ownStanding('nor those that a claim of theirs gives'));
     if (before.tenant)
       return err(
         forbidden(

@@ -4,6 +4,7 @@
  */
 import type { Mapping, Role } from '../directory/records.ts';
 import { rolesFromClaims } from '../directory/roles.ts';
+import { digestOf } from '../lib/canonical-json.ts';
 import { forbidden, type Problem } from './problem.ts';
 import type { AdminContext } from './context.ts';
 import type { AdminCaller } from './route.ts';
@@ -19,11 +20,24 @@ export function isOwnGroup(ctx: AdminContext, who: AdminCaller, group: string): 
   return ctx.snapshot().people.byId(who.person)?.groups?.includes(group) ?? false;
 }
 
-/** A mapping of the asker's issuer that would give their token other roles than it does now. */
-export function changesOwnClaims(ctx: AdminContext, who: AdminCaller, after: Mapping | null): boolean {
-  const view = ctx.snapshot();
-  const person = view.people.byId(who.person);
+/**
+ * A change of a mapping that would give the asker's token other roles than it does now. What a token of another identity of theirs would
+ * say is not known here: then any other rule is a change.
+ */
+export function changesOwnClaims(
+  ctx: AdminContext,
+  who: AdminCaller,
+  before: Mapping | undefined,
+  after: Mapping | null,
+): boolean {
+  const person = ctx.snapshot().people.byId(who.person);
   if (!person) return true;
-  const before = rolesFromClaims(view.mappings.get(who.token.issuer), who.token.attributes, person);
-  return !sameRoles(before, rolesFromClaims(after, who.token.attributes, person));
+  const { issuer, attributes, subject } = who.token;
+  const touches = (one: string): boolean => before?.issuer === one || after?.issuer === one;
+  const rolesBy = (mapping: Mapping | null | undefined): readonly Role[] =>
+    mapping?.issuer === issuer ? rolesFromClaims(mapping, attributes, person) : [];
+  if (touches(issuer) && !sameRoles(rolesBy(before), rolesBy(after))) return true;
+  const others = [person, ...(person.also ?? [])].filter((one) => one.issuer !== issuer || one.subject !== subject);
+  if (person.provisioned || !others.some((one) => touches(one.issuer))) return false;
+  return digestOf(before?.rules ?? []) !== digestOf(after?.rules ?? []);
 }
