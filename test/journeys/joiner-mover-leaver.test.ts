@@ -14,7 +14,7 @@ import { until } from '../support/upstreams/open.ts';
 import type { Reply } from './node.ts';
 
 // Whole processes on a machine that may be busy: a bound, not an expectation.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let at: Company;
 /** When the server received each call, and whose, on the clock of this process. */
@@ -129,7 +129,7 @@ test.each(WAYS.map((way, i) => [...way, i] as const))(
     const slow = session.call('put', 'slow');
     await until('the slow call runs', () => callsOf(person).some(({ text }) => text === 'slow'));
     const load = work(() => session.call('put', 'load'));
-    await until('the load runs', () => callsOf(person).length > 30);
+    await until('the load runs', () => callsOf(person).length > 30, 20_000);
 
     expect(await leave(person)).toBe(status);
     // What the gateway sent before it answered may lie unread in the sockets of this process: two turns accept and read it.
@@ -180,10 +180,14 @@ test('ID-04, ID-08: who was made inactive, then deleted, and is hired again unde
   await expect(at.signIn(before)).rejects.toThrow(/no code for again/);
   expect((await at.scim('entra', 'DELETE', `/Users/${before.id}`)).status).toBe(204);
   const after = await at.joins('entra', 'again', groups['operators']!);
-  await until('a new sign-in works', async () => {
-    const again = await at.signIn(after).catch(() => null);
-    return again !== null && passed(await again.call('put', 'back'));
-  });
+  await until(
+    'a new sign-in works',
+    async () => {
+      const again = await at.signIn(after).catch(() => null);
+      return again !== null && passed(await again.call('put', 'back'));
+    },
+    10_000,
+  );
   expect((await session.call('put', 'with the old token')).status).toBe(401);
 });
 
@@ -260,7 +264,7 @@ test('ID-04, twin: a gateway whose guard does not ask for standing goes on after
     rig.sink().onCall(() => (times.push(performance.now()), { content: [{ type: 'text', text: 'done' }] }));
     const token = rig.token('mover');
     load = work(() => rig.call('notes', 'write_note', { text: 'x' }, { token }));
-    await rig.until('the load runs', () => times.length > 20);
+    await rig.until('the load runs', () => times.length > 20, 20_000);
     expect((await scimOf('PATCH', `/Users/${id}`, DIALECTS.entra.inactive)).status).toBe(200);
     const acknowledged = performance.now();
     await rig.until('calls go on', () => times.some((time) => time > acknowledged));

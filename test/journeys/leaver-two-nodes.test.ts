@@ -21,7 +21,7 @@ import { SCOPES, gatewayNode, tokensOf } from './node.ts';
 import type { GatewayNode, Reply } from './node.ts';
 
 // A database of its own on a machine that may be busy: a bound, not an expectation.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const LIMIT_MS = 2_000;
 /** From the decision to the server, on a machine that may be busy. */

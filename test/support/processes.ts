@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
@@ -200,13 +201,15 @@ export async function until(
   }
 }
 
-/** First of `count` neighbouring ports that were free a moment ago. */
+/**
+ * First of `count` neighbouring ports that were free a moment ago. Below those that the kernel hands out by itself: until the process that
+ * is told to use them binds them, no other test's connection or server takes them.
+ */
 export async function freePorts(count: number): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
-    const first = await listenOnce(0);
-    if (first === null || first + count > 65_535) continue;
-    const others = await Promise.all(Array.from({ length: count - 1 }, (_, i) => listenOnce(first + i + 1)));
-    if (others.every((port) => port !== null)) return first;
+    const first = randomInt(11_000, 32_000 - count);
+    const all = await Promise.all(Array.from({ length: count }, (_, i) => listenOnce(first + i)));
+    if (all.every((port) => port !== null)) return first;
   }
   throw new Error('no neighbouring free ports');
 }
