@@ -6,6 +6,7 @@ import { createHmac } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { errors } from 'oidc-provider';
 import { sameText } from '../lib/bytes.ts';
+import { readBody } from './body.ts';
 
 const MAX_FORM_BYTES = 8 * 1_024;
 
@@ -34,8 +35,10 @@ export async function readForm(
   if (origin !== issuer || (site !== '' && site !== 'same-origin'))
     throw new errors.InvalidRequest('the form was not sent from this server', 403);
   if (!ctx.is('application/x-www-form-urlencoded')) throw new errors.InvalidRequest('send a form', 415);
+  const body = await readBody(ctx.req, MAX_FORM_BYTES);
+  if (body === null) throw new errors.InvalidRequest('the form is too large', 413);
   const form = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(await readText(ctx.req))) {
+  for (const [name, value] of new URLSearchParams(body)) {
     if (form.has(name)) throw new errors.InvalidRequest('a form field was sent twice');
     form.set(name, value);
   }
@@ -43,15 +46,4 @@ export async function readForm(
   if (!keys.some((key) => sameText(token, tokenOf(key, purpose))))
     throw new errors.InvalidRequest('the form is out of date; go back and try again', 403);
   return form;
-}
-
-async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_FORM_BYTES) throw new errors.InvalidRequest('the form is too large', 413);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

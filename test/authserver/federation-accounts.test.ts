@@ -10,10 +10,9 @@ import { federatedAccounts, forgetFederated } from '../../src/authserver/federat
 import { flows } from '../../src/authserver/federation/flows.ts';
 import { mayUse, organisationOfResource } from '../../src/authserver/federation/organisation.ts';
 import { IdentityProviders } from '../../src/authserver/federation/settings.ts';
-import { NOTHING_ASKED } from '../../src/authserver/federation/step-up.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import { cookieJar } from '../support/browser.ts';
-import { press, startFederated } from './federation-fixture.ts';
+import { NOTHING_ASKED, press, startFederated } from './federation-fixture.ts';
 
 let db: DatabaseSync;
 let folder: string;

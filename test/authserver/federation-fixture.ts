@@ -2,12 +2,15 @@
 import * as oidc from 'openid-client';
 import type { AuthServerConfig } from '../../src/authserver/config.ts';
 import type { IdentityProvider } from '../../src/authserver/federation/settings.ts';
+import type { AskedSignIn } from '../../src/authserver/federation/step-up.ts';
 import { cookieJar, hiddenFields } from '../support/browser.ts';
 import type { CookieJar } from '../support/browser.ts';
 import { IDP_SECRET, startOpenIdProvider } from '../support/idp/start.ts';
 import type { TestProvider } from '../support/idp/start.ts';
 import { REDIRECT, startFixture } from './fixture.ts';
 import type { AuthorizeOptions, Fixture } from './fixture.ts';
+
+export const NOTHING_ASKED: AskedSignIn = { maxAge: null, fresh: false, acr: [] };
 
 type ProviderInput = Record<string, unknown>;
 

@@ -10,10 +10,11 @@ import { previewSignIn, readSignIn } from '../../src/authserver/federation/mappi
 import { openIdConnect } from '../../src/authserver/federation/oidc.ts';
 import { IdentityProviders } from '../../src/authserver/federation/settings.ts';
 import type { OpenIdConnectProvider } from '../../src/authserver/federation/settings.ts';
-import { NOTHING_ASKED, stepUpProblem } from '../../src/authserver/federation/step-up.ts';
+import { stepUpProblem } from '../../src/authserver/federation/step-up.ts';
 import type { AskedSignIn } from '../../src/authserver/federation/step-up.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
+import { NOTHING_ASKED } from './federation-fixture.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 let jwk: JsonObject;

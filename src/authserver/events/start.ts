@@ -3,7 +3,6 @@
  * here is told to the gateways. Started once; outlives rotations of keys.
  */
 import { createPrivateKey } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import { SignJWT } from 'jose';
 import type { Provider } from 'oidc-provider';
 import { readBearer } from '../../identity/bearer.ts';
@@ -16,6 +15,7 @@ import type { DialRule } from '../../upstream/dial.ts';
 import { deliverEvents } from '../../upstream/event-delivery.ts';
 import type { EventDelivery } from '../../upstream/event-delivery.ts';
 import { resolveSecret } from '../../upstream/secrets.ts';
+import { readBody } from '../body.ts';
 import { isLoopbackHost } from '../config.ts';
 import type { SharedParts } from '../shared.ts';
 import { disabledAccounts, organisationsHere, organisationsOfAccount } from './accounts.ts';
@@ -118,7 +118,7 @@ export function startEvents(shared: SharedParts): RunningEvents {
       if (gateway === null) return refuse('authentication_failed', 'The bearer token is not one of a gateway.');
       if (ctx.is('application/secevent+jwt') === false)
         return refuse('invalid_request', 'Send one token with Content-Type: application/secevent+jwt.');
-      const body = await readText(ctx.req);
+      const body = await readBody(ctx.req, MAX_EVENT_BYTES);
       if (body === null) return refuse('invalid_request', 'The token is larger than 64 KiB.');
       const taken = await inbox.take(gateway, body.trim());
       switch (taken.kind) {
@@ -160,16 +160,4 @@ async function opener(gateways: readonly GatewayEvents[], bearer: string): Promi
     if (token !== null && sameText(token, bearer)) found = gateway;
   }
   return found;
-}
-
-/** Null: more than a token may have. */
-async function readText(request: IncomingMessage): Promise<string | null> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_EVENT_BYTES) return null;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

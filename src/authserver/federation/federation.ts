@@ -4,13 +4,13 @@
  * is the resource's; what the client asked of the sign-in is met. Nothing of a provider's own text leaves here.
  */
 import { randomBytes } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import type { DatabaseSync } from 'node:sqlite';
 import { errors } from 'oidc-provider';
 import type { Provider } from 'oidc-provider';
 import type { Clock } from '../../lib/clock.ts';
 import { err, ok } from '../../lib/result.ts';
 import type { Result } from '../../lib/result.ts';
+import { readBody } from '../body.ts';
 import { federatedAccounts } from './accounts.ts';
 import type { FederatedAccounts } from './accounts.ts';
 import { providerFetch } from './dial.ts';
@@ -172,7 +172,9 @@ export function federation(parts: {
       }
       if (step === 'acs' && protocol === 'saml' && ctx.method === 'POST') {
         if (!ctx.is('application/x-www-form-urlencoded')) throw new errors.InvalidRequest('send a form', 415);
-        const form = new URLSearchParams(await readText(ctx.req));
+        const body = await readBody(ctx.req, MAX_FORM);
+        if (body === null) throw new errors.InvalidRequest('the form is too large', 413);
+        const form = new URLSearchParams(body);
         const answers = form.getAll('SAMLResponse');
         return comeBack(ctx, id, form.get('RelayState'), answers.length === 1 ? (answers[0] ?? null) : null);
       }
@@ -195,15 +197,4 @@ export function federation(parts: {
     ctx.redirect(`/interaction/${kept.interaction}/federation?receipt=${kept.receipt}`);
     ctx.body = '';
   }
-}
-
-async function readText(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > MAX_FORM) throw new errors.InvalidRequest('the form is too large', 413);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }

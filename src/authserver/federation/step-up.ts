@@ -14,8 +14,6 @@ export interface AskedSignIn {
   readonly acr: readonly string[];
 }
 
-export const NOTHING_ASKED: AskedSignIn = { maxAge: null, fresh: false, acr: [] };
-
 /** How somebody signed in, as the provider says. */
 export interface SignInFacts {
   /** Seconds since the epoch; null: the provider does not say. */
