@@ -54,6 +54,8 @@ export function introspector(
         body: body.toString(),
         timeoutMs: TIMEOUT_MS,
       });
+      // ATTACKER-CONTROLLED: the token. An endpoint that finds fault with one of them is there for all others.
+      if (answer.status === 400 || answer.status === 422) return err({ kind: 'keys_unavailable' });
       if (answer.status !== 200 || !/^application\/json\s*(?:;|$)/i.test(answer.contentType)) return unavailable();
       const parsed = parseStrictJson(answer.body, { maxBytes: MAX_BYTES, maxDepth: 16 });
       if (!parsed.ok || !isJsonObject(parsed.value)) return unavailable();
