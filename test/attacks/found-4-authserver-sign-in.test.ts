@@ -3,6 +3,7 @@
  * where the victim is signed in already) must not become that person.
  */
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readSamlForm } from '../../src/authserver/federation/saml-guard.ts';
 import { startFederated, walk } from '../authserver/federation-fixture.ts';
 import type { Federated } from '../authserver/federation-fixture.ts';
 import { startFixture } from '../authserver/fixture.ts';
@@ -73,4 +74,32 @@ test('AN-11: nor is a SAML response', async () => {
   const stop = await walk(`${samlAt.server.issuer}${interaction.url.pathname}/federation`, mallory);
   expect(stop.page?.text).not.toContain('Ada Lovelace');
   expect(stop.page?.status).toBe(400);
+});
+
+/** A response that the provider signed, with this inside of it, which nobody signed. */
+async function grown(more: string): Promise<ReturnType<typeof readSamlForm>> {
+  const mallory = cookieJar();
+  const { url } = await samlAt.authorizationUrl();
+  const there = await walk(url, mallory, (next) => next.href.startsWith(idp.signOnUrl));
+  const { xml } = await idp.respond(there.url, { nameId: 'ada-1' });
+  const text = xml.replace(/<\/(?:\w+:)?Response>\s*$/, (end) => more + end);
+  expect(text.length).toBe(xml.trimEnd().length + more.length);
+  return readSamlForm(Buffer.from(text).toString('base64'), false);
+}
+
+test('a response that would keep the server busy for minutes is refused before anybody parses it', async () => {
+  const many = 44_000;
+  for (const more of [
+    '<a/>'.repeat(many),
+    '<a>'.repeat(many / 2) + '</a>'.repeat(many / 2),
+    `<a ${Array.from({ length: many / 4 }, (_, at) => `b${at}="c"`).join(' ')}/>`,
+    `<a ${'b '.repeat(many)}/>`,
+    `<a b=">" ${'b '.repeat(many)}/>`,
+  ])
+    expect(await grown(more)).toEqual({ ok: false, error: 'too_large' });
+  // An unclosed quote would make a tag end somewhere else for whoever reads it after us.
+  expect(await grown('<a b="<c d="/>')).toEqual({ ok: false, error: 'not_xml' });
+  // As many groups as can be forwarded.
+  const groups = '<v xmlns:xs="http://www.w3.org/2001/XMLSchema" xs:type="xs:string">on-call</v>'.repeat(500);
+  expect((await grown(groups)).ok).toBe(true);
 });

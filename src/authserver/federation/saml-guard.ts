@@ -8,6 +8,9 @@ import { err, ok } from '../../lib/result.ts';
 import type { Result } from '../../lib/result.ts';
 
 export const MAX_RESPONSE_BYTES = 192 * 1_024;
+/** Whoever reads it after us takes time that grows with the square of these: five hundred groups fit, and minutes do not. */
+const MAX_ELEMENTS = 1_500;
+const MAX_TAG = 4_096;
 
 export type SamlFormRefusal =
   | 'too_large'
@@ -80,6 +83,9 @@ function formRefusal(xml: string, root: 'Response' | 'Assertion', encrypted: boo
   const count = (name: string): number => tags.filter((tag) => tag === name).length;
   // A tag that this reader cannot read is one that somebody else might.
   if (tags.length !== body.replaceAll('</', '').split('<').length - 1) return 'not_xml';
+  const openings = body.match(/<[A-Za-z_](?:[^"'<>]|"[^"<]*"|'[^'<]*')*>/g) ?? [];
+  if (openings.length !== tags.length) return 'not_xml';
+  if (tags.length > MAX_ELEMENTS || openings.some((tag) => tag.length > MAX_TAG)) return 'too_large';
   if (!body.startsWith('<') || tags[0] !== root) return 'not_a_response';
   if (root === 'Response' && count('Response') !== 1) return 'not_a_response';
   if (count('Assertion') + count('EncryptedAssertion') !== 1) return 'assertions';
