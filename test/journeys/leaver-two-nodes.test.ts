@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { loadConfig } from '../../src/cli/config.ts';
 import { processLog, runGateway } from '../../src/cli/serve.ts';
 import type { RunningGateway } from '../../src/cli/serve.ts';
-import { DIALECTS, GROUP, USER, directory, work } from '../support/company.ts';
+import { DIALECTS, GROUP, UNLIMITED, USER, directory, work } from '../support/company.ts';
 import type { Directory } from '../support/company.ts';
 import { startIssuer } from '../support/issuer.ts';
 import type { TestIssuer } from '../support/issuer.ts';
@@ -52,6 +52,7 @@ beforeAll(async () => {
       store: { kind: 'postgres', url: { secret: 'env:REMIT_DATABASE_URL' } },
       freshness: { limitMs: name === 'c' ? 60_000 : LIMIT_MS },
       audit: { publishDir: join(folder, `published-${name}`) },
+      limits: UNLIMITED,
       log: { level: 'silent' },
     });
     const config = loadConfig(node.configFile, process.env);
