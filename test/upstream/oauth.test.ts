@@ -99,6 +99,29 @@ describe('the life of a token', () => {
     expect(rig.site.tokens()).toHaveLength(2);
   });
 
+  test('a token that ends at once does not make every request ask for another', async () => {
+    const clock = manualClock(Date.now());
+    const rig = await startOAuthRig({ clock });
+    rig.site.token = () => ({ body: { access_token: 'at-short', token_type: 'Bearer', expires_in: 0 } });
+    for (let i = 0; i < 10; i++) await rig.pass(credentials(rig.site.issuer));
+    expect(rig.site.tokens()).toHaveLength(1);
+    clock.advance(1_000);
+    await rig.pass(credentials(rig.site.issuer));
+    expect(rig.site.tokens()).toHaveLength(2);
+  });
+
+  test('AN-12: the token before is not let through either', async () => {
+    const rig = await startOAuthRig();
+    const connection = await rig.connect(credentials(rig.site.issuer));
+    await textOf(connection, 'echo', { text: 'one' });
+    const before = rig.site.given.at(-1)!;
+    rig.site.given.push('revoked-elsewhere');
+    rig.sink.onCall(() => ({ content: [{ type: 'text', text: before }] }));
+    expect((await faultOf(textOf(connection, 'echo', { text: 'two' }))).message).toBe(
+      'the answer repeats a credential that was sent with the request',
+    );
+  });
+
   test('a token that is refused in the middle is replaced once, and the call goes on', async () => {
     const rig = await startOAuthRig();
     const connection = await rig.connect(credentials(rig.site.issuer));
@@ -437,6 +460,27 @@ describe('an account that an operator connects', () => {
     await rig.pool.close('sink', 'connected');
     const connection = await rig.connect(auth);
     expect(await textOf(connection, 'echo', { text: 'hi' })).toContain('hi');
+  });
+
+  test('a call that needs more than was agreed to asks for the operator, who is asked for both', async () => {
+    const rig = await startOAuthRig();
+    rig.sink.challenge += ', scope="a"';
+    rig.sink.admit = ({ headers, body }) =>
+      headers['authorization'] === undefined
+        ? { status: 401, challenge: `Bearer ${rig.sink.challenge}` }
+        : body.includes('tools/call')
+          ? { status: 403, challenge: 'Bearer error="insufficient_scope", scope="b"' }
+          : null;
+    const auth = consented();
+    const scope = async () => new URL((await rig.begin(auth)).url).searchParams.get('scope');
+    expect(await scope()).toBe('a');
+    await rig.finish(auth, rig.callback((await rig.begin(auth)).url));
+    const connection = await rig.connect(auth);
+    expect((await faultOf(textOf(connection, 'echo', { text: 'hi' }))).message).toBe(
+      'it wants more for this call than was agreed to; an operator connects it with: remit server connect sink',
+    );
+    expect(await scope()).toBe('a b');
+    expect(rig.site.tokens()).toHaveLength(1);
   });
 
   test('a restart keeps it, a rotated refresh token too, and one that was taken back ends it', async () => {

@@ -43,7 +43,10 @@ export interface Pass {
 export interface Account {
   /** @throws UpstreamFault `upstream_auth` and what stands between us and the authorization server */
   pass(method: string, url: string): Promise<Pass>;
-  /** What came back. True: the request was refused unread, and may be sent once more with a new pass. */
+  /**
+   * What came back. True: the request was refused unread, and may be sent once more with a new pass.
+   * @throws UpstreamFault `upstream_auth` when only an operator can help
+   */
   judge(pass: Pass, url: string, status: number, headers: ReceivedHeaders): Promise<boolean>;
   /** Whether this repeats a token of ours (AN-12). */
   repeats(body: Uint8Array): boolean;
@@ -54,6 +57,9 @@ export interface Account {
 }
 
 const MARGIN_MS = 30_000;
+/** Whatever an authorization server says, it is not asked more often. */
+const SHORTEST_MS = 1_000;
+const MAX_GIVEN = 6;
 const SITE_HOLDS_MS = 3_600_000;
 const REFUSAL_HOLDS_MS = 30_000;
 const UNREACHABLE_HOLDS_MS = 2_000;
@@ -69,7 +75,8 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
   let challenge: Challenge | null | undefined;
   let key: ProofKey | null = null;
   let token: Token | null = null;
-  /** Tokens that a server may still repeat. */
+  /** Tokens that a server may still repeat, newest last. */
+  let given: readonly string[] = [];
   let repeats: (body: Uint8Array) => boolean = () => false;
   /** Whether a request with the current token was ever let through. */
   let proven = false;
@@ -173,15 +180,16 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
   }
 
   function take(next: Token): void {
-    const known = token === null ? [] : [token.value];
     token = next;
     proven = false;
     refusal = null;
-    repeats = credentialFinder([...known, next.value, ...(next.refreshToken === null ? [] : [next.refreshToken])]);
+    given = [...given, next.value, ...(next.refreshToken === null ? [] : [next.refreshToken])].slice(-MAX_GIVEN);
+    repeats = credentialFinder(given);
   }
 
   const isFresh = ({ issuedAt, expiresAt }: Token): boolean =>
-    expiresAt === null || clock.now() < expiresAt - Math.min(MARGIN_MS, (expiresAt - issuedAt) / 5);
+    expiresAt === null ||
+    clock.now() < Math.max(issuedAt + SHORTEST_MS, expiresAt - Math.min(MARGIN_MS, (expiresAt - issuedAt) / 5));
 
   async function fly(): Promise<Token> {
     try {
@@ -218,13 +226,16 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
   async function stepUp(missing: readonly string[]): Promise<boolean> {
     const more = missing.filter((scope) => !asked.includes(scope));
     if (more.length === 0 || auth.scopes.length > 0) return false;
+    const before = { asked, demanded, token };
+    // More than an operator agreed to takes an operator: `consent.ts` asks for what is demanded by then.
+    if (auth.grant === 'authorization_code') {
+      demanded = [...new Set([...asked, ...missing])];
+      throw unlinked(serverId, 'it wants more for this call than was agreed to');
+    }
     steps = steps.filter((at) => clock.now() - at < STEPS_MS);
     if (steps.length >= MAX_STEPS) return false;
     steps.push(clock.now());
-    const before = { asked, demanded, token };
     demanded = [...new Set([...asked, ...missing])];
-    // More than an operator agreed to takes an operator: `consent.ts` asks for what is demanded by then.
-    if (auth.grant === 'authorization_code') return false;
     token = null;
     try {
       await current();
