@@ -7,6 +7,7 @@
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AddressInfo } from 'node:net';
 import type { z } from 'zod';
+import { problemBody as scimProblemBody } from '../directory/scim/problem.ts';
 import {
   challenge401,
   challenge403,
@@ -77,6 +78,11 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     if (problem.challenge !== undefined)
       void reply.header('www-authenticate', challenge(problem, problem.challenge, neededScope(request)));
     if (problem.status === 503) void reply.header('retry-after', '1');
+    // What was refused at the door is told as the API says it that was meant (RFC 7644 section 3.12).
+    if (request.url.startsWith(`${SCIM_PATH}/`)) {
+      const body = scimProblemBody({ status: problem.status, detail: `${problem.message} Reference: ${ref}.` });
+      return reply.code(problem.status).type('application/scim+json').send(JSON.stringify(body));
+    }
     return reply.code(problem.status).type('application/json').send(problemBody(problem, ref));
   }
 

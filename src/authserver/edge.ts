@@ -15,6 +15,12 @@ const plain = (response: ServerResponse, status: number, text: string): void => 
   response.end(`${text}\n`);
 };
 
+/** Programs read JSON of RFC 6749 section 5.2, also where the engine is not reached. */
+const asProgram = (response: ServerResponse, status: number, error: string, text: string): void => {
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', connection: 'close' });
+  response.end(JSON.stringify({ error, error_description: text }));
+};
+
 export const notReady = (_request: IncomingMessage, response: ServerResponse): void => plain(response, 503, 'starting');
 
 /** Before the engine sees a request: too many, or for somebody else? Then every trace of another host name is removed. */
@@ -24,19 +30,24 @@ export function doorkeeper(options: {
   readonly listener: string;
   readonly requestsPerMinute: number;
   readonly clock: Clock;
+  /** Endpoints that programs call. */
+  readonly programs: ReadonlySet<string>;
   readonly pass: (request: IncomingMessage, response: ServerResponse) => void;
 }): (request: IncomingMessage, response: ServerResponse) => void {
   const own = new URL(options.issuer);
   const hosts = new Set([own.host, options.listener]);
   const requests = windowCounter({ windowMs: 60_000, maxKeys: 20_000, clock: options.clock });
   return (request, response) => {
+    const program = options.programs.has((request.url ?? '').split('?', 1)[0] ?? '');
+    const refuse = (status: number, error: string, text: string): void =>
+      program ? asProgram(response, status, error, text) : plain(response, status, text);
     if (requests.add(request.socket.remoteAddress ?? '') > options.requestsPerMinute) {
       response.setHeader('retry-after', '60');
-      return plain(response, 429, 'too many requests; try again in a minute');
+      return refuse(429, 'temporarily_unavailable', 'too many requests; try again in a minute');
     }
     // ATTACKER-CONTROLLED: a name that resolves here (DNS rebinding) must not make this server speak for it.
     if (!hosts.has(request.headers.host ?? ''))
-      return plain(response, 421, 'this server is not known by that host name');
+      return refuse(421, 'invalid_request', 'this server is not known by that host name');
     // `GET http://other.example/…` or `GET //other.example/…`: the engine would build its links from it.
     if (!/^\/(?!\/)/.test(request.url ?? '')) return plain(response, 400, 'the request target must be a path');
     delete request.headers['x-forwarded-for'];

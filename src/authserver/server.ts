@@ -144,6 +144,8 @@ export async function startAuthServer(
     const registered = registration(db, clock, settings.registration, registrationToken);
     const devices = deviceFlow(clock, note);
 
+    const programs = programPaths(settings.registration.mayRegister !== 'nobody');
+
     const build = (): ReturnType<Provider['callback']> => {
       let grants: RegisteredGrants = { metadata: {} };
       const provider = createEngine({
@@ -163,7 +165,7 @@ export async function startAuthServer(
         await next();
       });
       provider.use(oneExit(log));
-      provider.use(standardAnswers(issuer, programPaths(settings.registration.mayRegister !== 'nobody')));
+      provider.use(standardAnswers(issuer, programs));
       provider.use(events.middleware);
       provider.use(registered.middleware);
       provider.use(devices.middleware);
@@ -189,6 +191,7 @@ export async function startAuthServer(
       listener: `${settings.listen.host}:${port}`,
       requestsPerMinute: settings.requestsPerMinute,
       clock,
+      programs,
       pass: (request, response) => {
         renameCookies(request, response);
         void engine(request, response);

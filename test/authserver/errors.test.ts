@@ -357,3 +357,27 @@ describe('what a browser opens', () => {
     expect(text.replace(/<style>.*<\/style>/s, '')).not.toMatch(SECRETS_OF_THE_INSIDE);
   });
 });
+
+test('what is refused at the door is JSON for programs, too, and text for a browser', async () => {
+  const own = await startFixture({ requestsPerMinute: 20 });
+  try {
+    const ask = (path: string) => fetch(own.server.issuer + path, { method: 'POST', body: 'x' });
+    for (let n = 0; n < 20; n++) await (await ask('/token')).text();
+    const program = await ask('/token?x=1');
+    expect([program.status, program.headers.get('retry-after')]).toEqual([429, '60']);
+    expect(await program.json()).toEqual({
+      error: 'temporarily_unavailable',
+      error_description: 'too many requests; try again in a minute',
+    });
+    const page = await ask('/interaction/x');
+    expect([page.status, await page.text()]).toEqual([429, 'too many requests; try again in a minute\n']);
+  } finally {
+    await own.stop();
+  }
+  const { port } = new URL(at.server.issuer);
+  const elsewhere = await fetch(`http://localhost:${port}/token`, { method: 'POST', body: 'x' });
+  expect([elsewhere.status, await elsewhere.json()]).toEqual([
+    421,
+    { error: 'invalid_request', error_description: 'this server is not known by that host name' },
+  ]);
+});

@@ -52,7 +52,12 @@ export const refusalIn = (error: unknown): ScimProblem | null => (error instance
 
 export const ERROR_SCHEMA = 'urn:ietf:params:scim:api:messages:2.0:Error';
 
-export const problemBody = ({ status, scimType, detail }: ScimProblem): JsonObject => ({
+/** `status`: also one that this room does not refuse with. */
+export const problemBody = ({
+  status,
+  scimType,
+  detail,
+}: Omit<ScimProblem, 'status'> & { readonly status: number }): JsonObject => ({
   schemas: [ERROR_SCHEMA],
   status: String(status),
   ...(scimType === undefined ? {} : { scimType }),

@@ -164,6 +164,22 @@ describe('a request', () => {
     expect((await idp('GET', '/Schemas?filter=id+eq+%22x%22')).status).toBe(403);
     expect((await idp('POST', '/Schemas', {})).status).toBe(405);
   });
+
+  test.each<[string, string, Record<string, string>, number]>([
+    ['with a target that cannot be decoded', '/Users/%E0%A4%A', {}, 400],
+    ['of a page of another origin', '/Users', { origin: 'https://evil.example' }, 403],
+  ])('%s is refused at the door in the shape of SCIM', async (_, path, headers, status) => {
+    const reply = await idp('GET', path, undefined, headers);
+    expect([reply.status, reply.headers.get('content-type')]).toEqual([
+      status,
+      expect.stringContaining('application/scim+json'),
+    ]);
+    expect(reply.body).toEqual({
+      schemas: [ERROR],
+      status: String(status),
+      detail: expect.stringMatching(/Reference: ref_\w+\.$/),
+    });
+  });
 });
 
 describe('discovery', () => {
