@@ -10,6 +10,7 @@ import { sha256Hex } from '../../lib/bytes.ts';
 import { newId } from '../../lib/ids.ts';
 import { err, ok } from '../../lib/result.ts';
 import { commitChange, expected } from '../commit.ts';
+import type { AdminContext } from '../context.ts';
 import { conflict, invalid, notFound } from '../problem.ts';
 import type { Problem } from '../problem.ts';
 import { itemOf, itemsOf } from '../records.ts';
@@ -79,7 +80,7 @@ export const putStream = handler({
       ...rest,
       delivery: delivery.method === 'push' ? { method: 'push', tokens } : delivery,
     };
-    const wrong = plainAddress(stream);
+    const wrong = plainAddress(stream) ?? unheard(ctx, id, stream);
     if (wrong !== null) return err(wrong);
     const done = await commitChange(ask, {
       what: before ? 'event_stream.changed' : 'event_stream.added',
@@ -188,6 +189,18 @@ export const removeStreamToken = handler({
     return done.ok ? ok({ body: { id: tokenId, revision: done.value }, revision: done.value }) : done;
   },
 });
+
+/** A door that is closed when it is hung closes behind whoever hung it: they would be refused with everybody else of the issuer. */
+function unheard({ org, clock, follower }: AdminContext, id: string, stream: EventStream): Problem | null {
+  if (stream.state !== 'active' || stream.whenSilent !== 'refuse' || stream.silenceAfterMs === null) return null;
+  const contact = follower.records.get('contact', org, id);
+  if (contact && clock.now() - Number(contact.body['at']) <= stream.silenceAfterMs) return null;
+  return conflict(
+    'source_silent',
+    'This stream was not heard lately, so its people would be refused at once, you perhaps among them.',
+    'Put it with whenSilent: alarm, wait for its word, then change it.',
+  );
+}
 
 /** The dialler refuses it anyway, when it is too late for whoever typed it. */
 function plainAddress({ jwksUri, delivery, allowedNetworks }: EventStream): Problem | null {
