@@ -264,7 +264,7 @@ describe('AN-11: a consent is one client’s', () => {
         method: 'POST',
         redirect: 'manual',
         headers: { cookie: jar.header(new URL(opened.page.url)), origin: 'https://evil.example' },
-        body: new URLSearchParams(fields),
+        body: new URLSearchParams({ ...fields, client: 'mcp-client', resource: at.gateway.resource }),
       });
     const refreshed = (token: unknown) =>
       post(`${at.server.issuer}/token`, {
