@@ -105,6 +105,7 @@ export function createEngine(parts: EngineParts): Provider {
     };
   };
 
+  const grants = parts.storage.adapter('Grant');
   const claimsOfPerson = personClaims(parts.directory, parts.tokenClaims, settings.trustedGateways);
 
   const configuration: Configuration = {
@@ -150,6 +151,10 @@ export function createEngine(parts: EngineParts): Provider {
     },
     expiresWithSession: async () => false,
     extraTokenClaims: async (ctx, token) => {
+      // Asked last, for every token of a person: a grant that ended while its token was in the making brings none.
+      const { grantId } = token as { grantId?: string };
+      if (token.kind === 'AccessToken' && (await grants.find(grantId ?? '')) === undefined)
+        throw new errors.InvalidGrant('the grant has ended');
       const byGrant = claimsOfGrant(token);
       return byGrant === undefined ? claimsOfPerson(ctx, token) : { ...byGrant };
     },

@@ -108,3 +108,37 @@ test.for(['person', 'session'] as const)(
     expect(answer.status).toBe(400);
   },
 );
+
+test('a token that is being made when its grant ends is not made', async () => {
+  let during = (): void => undefined;
+  const own = await startFixture(
+    {},
+    {
+      clientPolicy: () => {
+        during();
+        return { allow: true };
+      },
+    },
+  );
+  try {
+    const { refresh_token: token } = await own.tokens();
+    const refresh = (value: unknown) =>
+      post(`${own.server.issuer}/token`, {
+        grant_type: 'refresh_token',
+        client_id: 'mcp-client',
+        refresh_token: String(value),
+      });
+    const twin = await refresh(token);
+    expect(twin.body).toHaveProperty('access_token');
+    // The last time that it asks: what is ended now was good when everything else was checked.
+    let asked = 0;
+    during = () => {
+      if (++asked === 2) own.server.endings.endClient('mcp-client', 'administrator');
+    };
+    const answer = await refresh(twin.body['refresh_token']);
+    expect(asked).toBeGreaterThanOrEqual(2);
+    expect(answer.body).toMatchObject({ error: 'invalid_grant' });
+  } finally {
+    await own.stop();
+  }
+});
