@@ -132,7 +132,7 @@ describe('one account is one person', () => {
       dataDir: '/nowhere',
       identityProviders: [provider(change)],
       grants: { assertionIssuers: { identityProviders: assertions } },
-    } as unknown as AuthServerConfig);
+    });
   const two = { claim: 'tenant', organisations: { t1: 'default', t2: 'globex' } };
 
   test('ID-01: of a provider of several tenants the subject is one that no tenant chooses', () => {
