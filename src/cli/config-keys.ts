@@ -293,7 +293,7 @@ export const ConfigSchema = z.strictObject({
               .describe('How the secret is sent: in the Authorization header (left out) or in the form.'),
             cacheSeconds: count(1, 60)
               .exactOptional()
-              .describe('How long a good answer counts. Longer: a revoked token works for longer. Left out: 30.'),
+              .describe('How long a good answer counts. Longer: a revoked token works for longer. Left out: 5.'),
           })
           .exactOptional()
           .describe(

@@ -127,7 +127,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     if (opaque) throw new Fault('token_verifier_rule', `issuer ${issuer}: another one has an introspection endpoint`);
     if (!options.postForm) throw new Fault('token_verifier_rule', `issuer ${issuer}: no way to its introspection`);
     const asks = introspector(issuer, introspection, { clock, post: options.postForm });
-    opaque = { rule, asks, cacheMs: Math.min(introspection.cacheSeconds ?? 30, 60) * 1_000 };
+    opaque = { rule, asks, cacheMs: Math.min(introspection.cacheSeconds ?? 5, 60) * 1_000 };
   }
 
   /** The claims hold for this resource: then they are a caller, remembered if nothing was dropped since `startedIn`. */
