@@ -12,7 +12,7 @@ export const VOID_KINDS = ['person', 'client', 'grant', 'session', 'token'] as c
 
 export const Void = z.strictObject({
   subject: z.strictObject({ kind: z.enum(VOID_KINDS), value: z.string().min(1).max(1_200) }),
-  /** Tokens issued at this moment or before are refused. ms since the epoch. */
+  /** Tokens issued at this moment or before are refused; of a grant, a session or a token itself all of them. ms since the epoch. */
   before: z.number().int(),
   reason: z.string().min(1).max(2000),
   by: z.string().min(1),
@@ -65,7 +65,9 @@ export function voidOn(index: VoidIndex, person: string | null, token: Voidable)
   if (fallsOn(`client ${token.clientId}`)) return 'client';
   // What was handed on hangs on everybody through whose hands it came.
   for (const actor of token.actChain) if (fallsOn(`client ${actor}`)) return 'client';
-  if (grantId !== null && fallsOn(`grant ${issuer} ${grantId}`)) return 'grant';
-  if (sessionId !== null && fallsOn(`session ${issuer} ${sessionId}`)) return 'session';
-  return fallsOn(`token ${issuer} ${tokenId}`) ? 'token' : null;
+  // A grant, a sign-in and a token end for good: no clock, and least of all the issuer's, has a say in it.
+  const ended = (key: string): boolean => index.get(key) !== undefined;
+  if (grantId !== null && ended(`grant ${issuer} ${grantId}`)) return 'grant';
+  if (sessionId !== null && ended(`session ${issuer} ${sessionId}`)) return 'session';
+  return ended(`token ${issuer} ${tokenId}`) ? 'token' : null;
 }

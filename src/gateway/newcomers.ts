@@ -86,6 +86,8 @@ export function newcomers(deps: {
 
   async function addPerson(snapshot: Snapshot, caller: Caller): Promise<boolean> {
     const mapping = snapshot.mappings.get(caller.issuer);
+    // ID-08: whom a directory took away must not come back by a token, as somebody whom nobody provisions.
+    if (snapshot.provisioned.has(caller.issuer)) return false;
     if (caller.alone || mapping?.newcomers !== 'create') return false;
     const id = newId('person', clock);
     const { issuer, subject, clientId: client } = caller;

@@ -53,7 +53,9 @@ export function principalOf(snapshot: Snapshot, caller: Caller, now: number): Re
   if (kept?.snapshot !== snapshot) KEPT.set(caller, (kept = { snapshot, result: workOut(snapshot, caller) }));
   const { result } = kept;
   const person = result.ok ? result.value.person : snapshot.people.byIdentity(caller.issuer, caller.subject);
-  const stop = barred(snapshot, caller, person ?? null, now);
+  const owner = result.ok ? result.value.owner : null;
+  const stop =
+    barred(snapshot, caller, person ?? null, now) ?? (owner === null ? null : ownerLocked(snapshot, owner, now));
   return stop ? err(stop) : result;
 }
 
@@ -77,6 +79,12 @@ function barred(snapshot: Snapshot, caller: Caller, person: PersonEntry | null, 
     for (const id of streams) if (isClosed(sources.get(id), now)) return { reason: 'source_silent', source: id };
   }
   return null;
+}
+
+/** Whoever locks a person means what they left running, too. */
+function ownerLocked(snapshot: Snapshot, owner: string, now: number): NoPrincipal | null {
+  const lock = lockOn(snapshot, { person: owner }, now);
+  return lock ? { reason: 'locked', lock: lock.id, on: lock.subject.kind } : null;
 }
 
 /** A source whose silence closes the door, and that has been silent for too long. */

@@ -107,6 +107,8 @@ export interface Snapshot {
   readonly sources: ReadonlyMap<string, IdentitySource>;
   /** Event streams whose silence closes the door, by the issuer of the tokens of the people they speak of. */
   readonly doors: ReadonlyMap<string, readonly string[]>;
+  /** Issuers of whose people a provisioning connection tells: whom it does not know is nobody. */
+  readonly provisioned: ReadonlySet<string>;
   readonly servers: ReadonlyMap<string, ServerEntry>;
   /** Null: a lock record cannot be read, so nobody can be known to be free of it; every call is refused. */
   readonly locks: LockIndex | null;
@@ -358,6 +360,7 @@ export function buildSnapshot(input: {
 
   let sources = previous?.sources ?? new Map<string, IdentitySource>();
   let doors = previous?.doors ?? new Map<string, readonly string[]>();
+  let provisioned = previous?.provisioned ?? new Set<string>();
   if (stale('scim_connection', 'event_stream', 'contact')) {
     const contacts = new Map(read('contact', Contact).entries.map(({ id, value }) => [id, value.at]));
     const sourcesOf = <T extends ScimConnection | EventStream>(kind: IdentitySource['kind'], schema: Parser<T>) => {
@@ -380,6 +383,11 @@ export function buildSnapshot(input: {
         byIssuer.set(issuer, [...(byIssuer.get(issuer) ?? []), id]);
     }
     doors = byIssuer;
+    provisioned = new Set(
+      read('scim_connection', ScimConnection).entries.flatMap(({ value }) =>
+        value.state === 'active' ? value.identities.map(({ issuer }) => issuer) : [],
+      ),
+    );
   }
 
   const organisation = stale('organisation')
@@ -464,6 +472,7 @@ export function buildSnapshot(input: {
     voids,
     sources,
     doors,
+    provisioned,
     servers,
     locks,
     policies,

@@ -192,6 +192,20 @@ describe('on the wire', () => {
       state: 'active',
       roles: [],
     });
+    // ID-08: where a directory provisions, a token makes nobody: whom the directory deleted would be back.
+    const identities = [{ issuer: rig.issuer.issuer, subject: '{externalId}' }];
+    const connection = {
+      title: 'Corp',
+      state: 'active',
+      identities,
+      tokens: [],
+      silenceAfterMs: null,
+      whenSilent: 'alarm',
+    };
+    await put(rig, 'scim_connection', 'corp', connection);
+    await rig.call('notes', 'read_note', ARGS, { as: 'deleted' });
+    expect(rig.gateway.snapshot().people.byIdentity(rig.issuer.issuer, 'deleted@corp')).toBeUndefined();
+    await put(rig, 'scim_connection', 'corp', null);
     await put(rig, 'mapping', 'default', null);
   });
 });

@@ -34,7 +34,9 @@ describe('R5: a token issued up to the moment of its void is refused, a later on
     expect(voidOn(index, 'dana', token(AT - 600_000))).toBe(kind);
     // `iat` has whole seconds: the second of the void itself counts as before it.
     expect(voidOn(index, 'dana', token(AT))).toBe(kind);
-    expect(voidOn(index, 'dana', token(AT + 1_000))).toBeNull();
+    // What ends for good has no later tokens: an issuer whose clock is ahead must not revive it.
+    const later = kind === 'person' || kind === 'client' ? null : kind;
+    expect(voidOn(index, 'dana', token(AT + 1_000))).toBe(later);
   });
 
   test.each([

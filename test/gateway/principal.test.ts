@@ -138,6 +138,12 @@ const REFUSED: ReadonlyArray<readonly [string, readonly StoredRecord[], Caller, 
     { reason: 'locked', lock: 'l', on: 'agent' },
   ],
   [
+    'alone, and its owner is locked',
+    [...BASE, robot(), lock('l', 'user', 'omar')],
+    ALONE,
+    { reason: 'locked', lock: 'l', on: 'user' },
+  ],
+  [
     'R5: everything issued to the person',
     [...BASE, voided('person', 'dana')],
     DANA,
