@@ -146,6 +146,15 @@ describe('AN-11: a sign-in under way', () => {
     expect(db.prepare('SELECT count(*) AS n FROM federation_flow').get()?.['n']).toBe(1);
   });
 
+  test('an answer that nobody comes for is kept for a minute', () => {
+    const ticking = manualClock(1_800_000_000_000);
+    const under = flows(db, ticking);
+    under.begin(flow('s1'));
+    const { receipt } = under.answer('corp', 's1', 'x'.repeat(200_000))!;
+    ticking.advance(60_000);
+    expect(under.take('i1', receipt)).toBeNull();
+  });
+
   test('is kept without its state in clear', () => {
     flows(db, clock).begin(flow('a-state-in-clear'));
     expect(JSON.stringify(db.prepare('SELECT * FROM federation_flow').all())).not.toContain('a-state-in-clear');

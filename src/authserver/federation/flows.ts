@@ -1,6 +1,6 @@
 /**
  * Sign-ins that are under way at a provider. Promises: one per interaction (a newer one voids the older), good for one
- * answer of the provider it was sent to, within ten minutes; taken once, by the browser that asked (the interaction's signed
+ * answer of the provider it was sent to, within ten minutes; taken once, within a minute of the answer, by the browser that asked (the interaction's signed
  * cookie) and that brought the answer (the receipt). The cookie alone is not enough: whoever starts a sign-in and sends
  * the provider's link to somebody else would be them. Keeps assertion ids until they expire, too.
  */
@@ -47,6 +47,8 @@ export interface Flows {
 }
 
 const GOOD_FOR_SECONDS = 600;
+/** The browser that brought an answer is sent on to fetch its page at once. ATTACKER-CONTROLLED: answers of a quarter of a megabyte that nobody comes for. */
+const FETCHED_WITHIN_SECONDS = 60;
 
 export function flows(db: DatabaseSync, clock: Clock): Flows {
   const now = (): number => Math.floor(clock.now() / 1_000);
@@ -57,7 +59,7 @@ export function flows(db: DatabaseSync, clock: Clock): Flows {
        asked = excluded.asked, started_at = excluded.started_at, expires_at = excluded.expires_at, answer = NULL, receipt = NULL`,
   );
   const keep = db.prepare(
-    `UPDATE federation_flow SET answer = ?, receipt = ? WHERE state = ? AND provider = ? AND answer IS NULL AND expires_at > ? RETURNING interaction`,
+    `UPDATE federation_flow SET answer = ?, receipt = ?, expires_at = MIN(expires_at, ?) WHERE state = ? AND provider = ? AND answer IS NULL AND expires_at > ? RETURNING interaction`,
   );
   const take = db.prepare(
     'DELETE FROM federation_flow WHERE interaction = ? AND receipt = ? AND answer IS NOT NULL AND expires_at > ? RETURNING provider, secret, asked, started_at, answer',
@@ -81,7 +83,14 @@ export function flows(db: DatabaseSync, clock: Clock): Flows {
     },
     answer: (provider, state, answer) => {
       const receipt = randomBytes(32).toString('base64url');
-      const row = keep.get(answer, sha256Hex(receipt), sha256Hex(state), provider, now());
+      const row = keep.get(
+        answer,
+        sha256Hex(receipt),
+        now() + FETCHED_WITHIN_SECONDS,
+        sha256Hex(state),
+        provider,
+        now(),
+      );
       return row === undefined ? null : { interaction: String(row['interaction']), receipt };
     },
     take: (interaction, receipt) => {
