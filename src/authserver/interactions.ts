@@ -335,5 +335,14 @@ function formOf(parts: InteractionParts, interaction: Interaction, step: Step): 
   return { action: `/interaction/${interaction.uid}`, formToken: token };
 }
 
-const formSent = (parts: InteractionParts, ctx: Context, interaction: Interaction, step: Step) =>
-  readForm(ctx, parts.issuer, parts.cookieKeys(), purposeOf(interaction, step));
+async function formSent(
+  parts: InteractionParts,
+  ctx: Context,
+  interaction: Interaction,
+  step: Step,
+): Promise<ReadonlyMap<string, string>> {
+  const form = await readForm(ctx, parts.issuer, parts.cookieKeys(), purposeOf(interaction, step));
+  // The token says so already; a page that says otherwise is not the one that was shown.
+  if (form.get('step') !== step) throw new errors.InvalidRequest('the form is out of date; go back and try again', 403);
+  return form;
+}
