@@ -9,6 +9,7 @@ import type { RecordName } from '../store/state.ts';
 import type { UpstreamPool } from '../upstream/target.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { InflightFacts, InflightRegistry } from './inflight.ts';
+import { shownTo } from './may-see.ts';
 import { principalOf } from './principal.ts';
 import type { Snapshot } from './snapshot.ts';
 import { lockOn } from './standing.ts';
@@ -30,7 +31,8 @@ export function withdraw(
 ): void {
   const kinds = new Set(changed.map(({ kind }) => kind));
   if (STANDING.some((kind) => kinds.has(kind))) {
-    parts.inflight.cancelWhere((facts) => whyNot(after, facts, now));
+    const rights = RIGHTS.some((kind) => kinds.has(kind));
+    parts.inflight.cancelWhere((facts) => whyNot(after, facts, rights, now));
     if (STANDING.every((kind) => kind === 'person' || !kinds.has(kind))) forgetPeople(after, changed, parts, now);
     else parts.verifier.forget((caller) => !principalOf(after, caller, now).ok);
   }
@@ -45,6 +47,8 @@ export function withdraw(
 
 /** Kinds of records that a caller's standing hangs on. */
 const STANDING = ['lock', 'person', 'group', 'mapping', 'agent', 'void', 'server', 'organisation'];
+/** Those by which somebody who stands can lose a tool: a group taken away is a revocation (TRUST.md R7). */
+const RIGHTS = ['person', 'group', 'mapping', 'agent'];
 
 function stands({ people, groups }: Snapshot, id: string): boolean {
   const person = people.byId(id);
@@ -68,13 +72,18 @@ function forgetPeople(
 }
 
 /** Why a call that is under way may not go on; null while it may. One that is not admitted yet meets the guards instead. */
-function whyNot(snapshot: Snapshot, facts: InflightFacts | null, now: number): string | null {
+function whyNot(snapshot: Snapshot, facts: InflightFacts | null, rights: boolean, now: number): string | null {
   if (facts === null) return null;
   const { caller, server, tool } = facts;
   const found = principalOf(snapshot, caller, now);
   if (!found.ok) return found.error.reason === 'locked' ? `lock:${found.error.lock}` : 'standing';
   const lock = lockOn(snapshot, { server, tool }, now);
   if (lock) return `lock:${lock.id}`;
-  const inService = server === null || snapshot.servers.get(server)?.record.state === 'enabled';
-  return inService ? null : 'standing';
+  if (server === null) return null;
+  const entry = snapshot.servers.get(server);
+  if (entry?.record.state !== 'enabled') return 'standing';
+  const item = rights && tool !== null ? entry.tools.get(tool)?.facts : null;
+  if (!item) return null;
+  const { person, ceiling } = found.value;
+  return shownTo(person, ceiling, caller, snapshot, item, now) ? null : 'standing';
 }

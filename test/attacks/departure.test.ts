@@ -111,6 +111,34 @@ test('R4: what is under way is cut off at the server, its result stays here, and
   expect(outcome?.outcome).toMatchObject({ status: 'cancelled' });
 });
 
+test('R7: out of the group that gave the tool, a call of it that is under way is cut off; one that they may still make goes on', async () => {
+  await rig.commit([{ kind: 'group', org: 'default', id: 'writers', body: { name: 'Writers', roles: [] } }]);
+  const write = 'Remit::Tool::"notes/write_note"';
+  await rig.policy(
+    'writers-only',
+    `forbid (principal, action, resource == ${write}) unless { principal in Remit::Group::"writers" };`,
+  );
+  await rig.setPerson('mover', ['operator'], { groups: ['writers'] });
+  const sink = rig.sink();
+  const answers = new Map<string, () => void>();
+  sink.onCall(
+    (call) =>
+      new Promise((resolve) => {
+        const { text } = call.arguments as { text: string };
+        answers.set(text, () => resolve({ content: [{ type: 'text', text: `RESULT ${text}` }] }));
+        void call.gone.then(() => resolve({ content: [] }));
+      }),
+  );
+  const writing = rig.call('notes', 'write_note', { text: 'w' }, { as: 'mover' });
+  const reading = rig.call('notes', 'read_note', { text: 'r' }, { as: 'mover' });
+  await rig.until('the server has both', () => answers.size === 2);
+  await rig.setPerson('mover', ['operator'], { groups: [] });
+  expect((await writing).text).toContain('Access was withdrawn while the call ran');
+  answers.get('r')!();
+  expect((await reading).text).toContain('RESULT r');
+  await rig.policy('writers-only', null);
+});
+
 test('ID-04: what waits for a yes is void, and an approver finds it cancelled', async () => {
   await rig.setPerson('asker', ['operator']);
   arrivals(rig);
