@@ -39,7 +39,7 @@ const storageOf = (file: DatabaseSync, clock: Clock): AuthStorage =>
   authStorage(file, clock, (grantId) => endings(file, clock, 600).endGrant(grantId, 'reuse'));
 
 /** The real engine over the given storage; eight redemptions of one code at once. How many got tokens? */
-async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
+async function raceForOneCode(adapter: AdapterFactory, times = 8): Promise<number> {
   const resource = 'https://gateway.example/mcp/x';
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
@@ -97,7 +97,7 @@ async function raceForOneCode(adapter: AdapterFactory): Promise<number> {
       codeChallengeMethod: 'S256',
     } as ConstructorParameters<typeof provider.AuthorizationCode>[0]).save();
     const answers = await Promise.all(
-      Array.from({ length: 8 }, () =>
+      Array.from({ length: times }, () =>
         post(`${issuer}/token`, {
           grant_type: 'authorization_code',
           client_id: 'mcp-client',
@@ -128,7 +128,12 @@ function barrier(parties: number): () => Promise<void> {
 }
 
 describe('a code redeemed eight times at once', () => {
-  test('is redeemed once', async () => {
+  test('the control case: once, it is redeemed', async () => {
+    expect(await raceForOneCode(storageOf(db, systemClock).adapter, 1)).toBe(1);
+  });
+
+  // The losers end the grant; whether the winner's token was signed before that is luck, and either is right.
+  test('is redeemed at most once', async () => {
     const { adapter } = storageOf(db, systemClock);
     const afterTheOthers = barrier(8);
     const slow: AdapterFactory = (model) => {
@@ -141,7 +146,7 @@ describe('a code redeemed eight times at once', () => {
         },
       };
     };
-    expect(await raceForOneCode(slow)).toBe(1);
+    expect(await raceForOneCode(slow)).toBeLessThanOrEqual(1);
   });
 
   test('vulnerable twin: with a consume that does not look whether it was first, it is redeemed eight times', async () => {
