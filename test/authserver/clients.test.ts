@@ -303,6 +303,20 @@ test('documents are fetched a bounded number of times a minute', async () => {
   expect(fetches).toBe(3);
 });
 
+test('names that somebody invents do not take the fetches of a client whose document is there', async () => {
+  const clock = manualClock(0);
+  const there = 'https://a.example/good';
+  const bounded = atMostPerMinute(2, async (url) => new Response(null, { status: url === there ? 200 : 404 }), clock);
+  await bounded(there);
+  clock.advance(60_000);
+  await bounded('https://a.example/1');
+  await bounded('https://a.example/2');
+  await expect(bounded('https://a.example/3')).rejects.toMatchObject({ code: 'document_fetches' });
+  expect((await bounded(there)).status).toBe(200);
+  expect((await bounded(there)).status).toBe(200);
+  await expect(bounded(there)).rejects.toMatchObject({ code: 'document_fetches' });
+});
+
 test('every well-known client passes the checks that others must', () => {
   for (const client of WELL_KNOWN_CLIENTS) {
     expect(metadataProblem({ redirect_uris: [...client.redirectUris], client_name: client.name })).toBeNull();
