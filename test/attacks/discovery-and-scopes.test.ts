@@ -23,6 +23,9 @@ describe('AN-02: protected-resource metadata', () => {
     expect(answer.body).toEqual({
       resource: `${rig.url}/mcp/default/notes`,
       resource_name: 'The notes',
+      // Proofs are taken from whoever brings them (RFC 9449 section 5.1); this server does not demand them.
+      dpop_signing_alg_values_supported: ['ES256', 'RS256', 'PS256', 'EdDSA'],
+      dpop_bound_access_tokens_required: false,
       authorization_servers: [rig.issuer.issuer],
       scopes_supported: ['notes:read'],
       bearer_methods_supported: ['header'],
