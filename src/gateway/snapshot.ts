@@ -99,6 +99,8 @@ export interface Snapshot {
   readonly organisation: Organisation | null;
   readonly people: PeopleIndex;
   readonly groups: GroupIndex;
+  /** The revision of the newest change of what groups give: a change of members writes a group's record, too, and moves nobody else's rights. */
+  readonly groupsRevision: number;
   readonly mappings: MappingIndex;
   readonly agents: AgentIndex;
   /** Null: a void record cannot be read, so no token can be known to be free of it; every call is refused. */
@@ -319,11 +321,14 @@ export function buildSnapshot(input: {
     else people = peopleIndex(read('person', Person).entries.map(knownPerson));
   }
 
-  let groups = previous?.groups ?? new Map<string, Group>();
+  let { groups, groupsRevision } = previous ?? { groups: new Map<string, Group>(), groupsRevision: input.revision };
   if (stale('group')) {
     // Membership stands at the person: one whose record cannot be read gives no roles, but a forbid on it does not lapse.
     const unread = [...records('group')].map(({ id }): [string, Group] => [id, { name: id, roles: [] }]);
     groups = new Map([...unread, ...read('group', Group).entries.map(({ id, value }): [string, Group] => [id, value])]);
+    const given = (index: GroupIndex | undefined, id: string): string | undefined => index?.get(id)?.roles.join();
+    const same = touched?.of('group').every(({ id }) => given(previous?.groups, id) === given(groups, id));
+    if (!same) groupsRevision = input.revision;
   }
   const agents = stale('agent')
     ? agentIndex(read('agent', Agent).entries.map(({ id, value }) => ({ ...value, id })))
@@ -461,12 +466,17 @@ export function buildSnapshot(input: {
     org,
     revision: input.revision,
     rulesRevision:
-      previous && changed && [...changed].every((kind) => ABOUT_PEOPLE.has(kind))
+      previous &&
+      changed &&
+      [...changed].every(
+        (kind) => ABOUT_PEOPLE.has(kind) || (kind === 'group' && groupsRevision === previous.groupsRevision),
+      )
         ? previous.rulesRevision
         : input.revision,
     organisation,
     people,
     groups,
+    groupsRevision,
     mappings,
     agents,
     voids,

@@ -30,6 +30,7 @@ export function withdraw(
   now: number,
 ): void {
   const kinds = new Set(changed.map(({ kind }) => kind));
+  if (before.groupsRevision === after.groupsRevision) kinds.delete('group');
   if (STANDING.some((kind) => kinds.has(kind))) {
     const rights = RIGHTS.some((kind) => kinds.has(kind));
     parts.inflight.cancelWhere((facts) => whyNot(after, facts, rights, now));

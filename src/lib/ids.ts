@@ -20,8 +20,7 @@ export type IdPrefix =
   | 'agent'
   | 'void'
   | 'node'
-  | 'tok'
-  | 'scim';
+  | 'tok';
 
 export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): `${P}_${string}` {
   let time = clock.now();

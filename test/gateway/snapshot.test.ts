@@ -5,7 +5,7 @@ import { snapshotIsFresh } from '../../src/gateway/guards/snapshot-is-fresh.ts';
 import { lockOn } from '../../src/gateway/standing.ts';
 import { visible } from '../../src/policy/decide.ts';
 import type { Call } from '../../src/gateway/call.ts';
-import { resolveUri } from '../../src/gateway/snapshot.ts';
+import { buildSnapshot, resolveUri, touchedBy } from '../../src/gateway/snapshot.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import { principalOf } from '../../src/gateway/principal.ts';
 import { callerLike } from '../support/caller.ts';
@@ -65,6 +65,34 @@ describe('a whole picture', () => {
     // The policies know the tools of the servers, so they move along.
     expect(moved.policies).not.toBe(locked.policies);
     expect(moved.policyDigest).toBe(locked.policyDigest);
+  });
+});
+
+describe('groups', () => {
+  const group = (roles: readonly string[], more: object = {}) =>
+    stored('group', 'ops', { name: 'Ops', roles, ...more });
+  const step = (record: ReturnType<typeof group> | undefined) => {
+    const before = pictureOf([...BASE, group(['operator'])]);
+    const after = record ? [...BASE, record] : BASE;
+    const next = buildSnapshot({
+      org: 'default',
+      revision: 2,
+      at: NOW,
+      records: (kind) => after.filter((one) => one.kind === kind),
+      previous: before,
+      changed: new Set(['group']),
+      touched: touchedBy([{ kind: 'group', org: 'default', id: 'ops' }], 'default', () => record),
+    });
+    return [next.groupsRevision, next.rulesRevision];
+  };
+
+  test.each<[string, ReturnType<typeof group> | undefined, readonly number[]]>([
+    ['written with its members', group(['operator'], { provisioned: { connection: 'corp' } }), [1, 1]],
+    ['given another role', group(['operator', 'auditor']), [2, 2]],
+    ['without its roles', group([]), [2, 2]],
+    ['removed', undefined, [2, 2]],
+  ])('a group that is %s', (_title, record, revisions) => {
+    expect(step(record)).toEqual(revisions);
   });
 });
 
