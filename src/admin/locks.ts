@@ -89,6 +89,8 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
     },
     agent: () => true,
     token: () => true,
+    credential: () => ctx.follower.records.get('credential', ctx.org, value) !== undefined,
+    organisation: () => value === ctx.org,
   }[kind]();
   if (known) return null;
   const forms = {
@@ -97,6 +99,8 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
     tool: 'server/tool, or server/ and the key of another item',
     agent: 'a client id',
     token: 'a jti',
+    credential: 'the id of a credential',
+    organisation: `the id of the organisation, ${JSON.stringify(ctx.org)}`,
   };
   return invalid(
     'value',

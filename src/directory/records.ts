@@ -5,7 +5,16 @@
  */
 import { z } from 'zod';
 
-export const ROLES = ['developer', 'operator', 'approver', 'security_reviewer', 'auditor', 'administrator'] as const;
+/** `member` gives nothing by itself: what a member may do are the grants they or their groups have. */
+export const ROLES = [
+  'member',
+  'developer',
+  'operator',
+  'approver',
+  'security_reviewer',
+  'auditor',
+  'administrator',
+] as const;
 export type Role = (typeof ROLES)[number];
 const Roles = z.array(z.enum(ROLES));
 

@@ -11,6 +11,7 @@ import { VOID_KINDS, voidOn } from '../directory/voids.ts';
 import type { Caller } from '../identity/caller.ts';
 import { agentKey, commonCeiling } from '../inventory/agents.ts';
 import type { Ceiling, KnownAgent } from '../inventory/agents.ts';
+import type { LockSubject } from '../inventory/records.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import type { IdentitySource, PersonEntry, Snapshot } from './snapshot.ts';
@@ -37,7 +38,7 @@ export type NoPrincipal =
   | { readonly reason: 'agent_not_active'; readonly state: string }
   /** Nobody answers for an agent that acts alone. */
   | { readonly reason: 'agent_without_owner' }
-  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'user' | 'agent' | 'server' | 'tool' | 'token' }
+  | { readonly reason: 'locked'; readonly lock: string; readonly on: LockSubject['kind'] }
   | { readonly reason: 'token_void'; readonly by: (typeof VOID_KINDS)[number] }
   /** Who tells us about this person has been silent for too long, and the connection says to refuse then. */
   | { readonly reason: 'source_silent'; readonly source: string };

@@ -6,7 +6,15 @@ import { lockedBy } from '../inventory/locks.ts';
 import type { HeldLock, LockSubjects } from '../inventory/locks.ts';
 import type { Snapshot } from './snapshot.ts';
 
-const NOBODY: LockSubjects = { person: null, agent: '', server: null, tool: null, token: '' };
+const NOBODY: LockSubjects = {
+  organisation: null,
+  person: null,
+  agent: '',
+  server: null,
+  tool: null,
+  credential: null,
+  token: '',
+};
 
 export function lockOn(
   snapshot: Snapshot,
@@ -14,5 +22,5 @@ export function lockOn(
   now: number,
 ): Pick<HeldLock, 'id' | 'subject'> | null {
   if (snapshot.locks === null) return { id: 'unreadable', subject: { kind: 'server', value: subjects.server ?? '' } };
-  return lockedBy(snapshot.locks, { ...NOBODY, ...subjects }, now);
+  return lockedBy(snapshot.locks, { ...NOBODY, organisation: snapshot.org, ...subjects }, now);
 }

@@ -3,6 +3,7 @@
  * A tool is visible and callable only while both exist and their digests are equal. Record kind `tool`, id `server/key`.
  */
 import { z } from 'zod';
+import { PARAMETER_TYPES } from '../lib/canonical-values.ts';
 
 export const RISK_CLASSES = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
 export type RiskClass = (typeof RISK_CLASSES)[number];
@@ -19,18 +20,44 @@ export const Observed = z.strictObject({
   seenAt: z.number().int(),
 });
 
-export const Approved = z.strictObject({
-  digest: DigestText,
-  definition: z.record(z.string(), z.json()),
+/** What a reviewer says of a definition; the server's own words (annotations) never stand in for any of it (AZ-06). */
+const Judgement = {
   risk: z.enum(RISK_CLASSES),
   /** The OAuth scope a caller must hold, for example `files:read`. */
   scope: z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters'),
   justification: z.string().min(1).max(2000),
   /** Whether the gateway runs it as a task for clients that can follow one; left out: as the definition says. Tools only. */
   tasks: z.enum(TASK_SUPPORT).exactOptional(),
+  /** Arguments that are judged and forwarded in one spelling, by JSON Pointer (AZ-03). */
+  parameters: z
+    .record(z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, 'must be a JSON Pointer'), z.enum(PARAMETER_TYPES))
+    .exactOptional(),
+  /** Left out: it does if its server is in production. */
+  productionData: z.boolean().exactOptional(),
+  /** What it does cannot be undone: more than one person agrees to every call (AP-03). */
+  irreversible: z.literal(true).exactOptional(),
+  /** How many must agree to a held call. */
+  approvals: z.number().int().min(1).max(9).exactOptional(),
+};
+
+export const Approved = z.strictObject({
+  digest: DigestText,
+  definition: z.record(z.string(), z.json()),
+  ...Judgement,
+  by: z.string().min(1),
+  at: z.number().int(),
+  /** Of a consequential class: who proposed it, somebody else than `by`. */
+  proposedBy: z.string().min(1).exactOptional(),
+});
+
+/** A judgement that waits for somebody else's yes, about exactly this definition. */
+export const Proposal = z.strictObject({
+  digest: DigestText,
+  ...Judgement,
   by: z.string().min(1),
   at: z.number().int(),
 });
+export type Proposal = z.infer<typeof Proposal>;
 
 export const ITEM_KINDS = ['tool', 'prompt', 'resource', 'template', 'server'] as const;
 export type ItemKind = (typeof ITEM_KINDS)[number];
@@ -42,6 +69,7 @@ export const ToolRecord = z.strictObject({
   name: z.string().min(1).max(2048),
   observed: Observed.nullable(),
   approved: Approved.nullable(),
+  proposal: Proposal.exactOptional(),
 });
 export type ToolRecord = z.infer<typeof ToolRecord>;
 export type Approved = z.infer<typeof Approved>;

@@ -3,6 +3,7 @@
  * do is the person's right cut by its ceiling (ID-06). One that acts alone has roles of its own and a person who answers for it.
  */
 import { z } from 'zod';
+import { ENVIRONMENTS, Governed, Owner } from './records.ts';
 
 export const AGENT_STATES = ['pending', 'active', 'suspended', 'retired'] as const;
 /** `delegate`: acts for whoever signed in. `autonomous`: acts by itself (client credentials, workload identity). */
@@ -15,6 +16,8 @@ export const Ceiling = z.strictObject({
   servers: z.array(z.string().min(1).max(63)).max(1_000).exactOptional(),
   risks: z.array(z.enum(RISKS)).exactOptional(),
   scopes: z.array(z.string().min(1).max(256)).max(500).exactOptional(),
+  /** Servers of these environments only (NH-07). */
+  environments: z.array(z.enum(ENVIRONMENTS)).exactOptional(),
 });
 export type Ceiling = z.infer<typeof Ceiling>;
 
@@ -25,9 +28,13 @@ export const Agent = z.strictObject({
   title: z.string().min(1).max(200),
   kind: z.enum(AGENT_KINDS),
   state: z.enum(AGENT_STATES),
-  /** Directory id of the person who answers for it. An autonomous agent is not active without one. */
-  owner: z.string().min(1).exactOptional(),
-  purpose: z.string().min(1).max(2_000).exactOptional(),
+  /** An autonomous agent is not active without one. */
+  owner: Owner.exactOptional(),
+  purpose: Governed.purpose.exactOptional(),
+  environment: Governed.environment.exactOptional(),
+  riskTier: Governed.riskTier,
+  revocation: Governed.revocation,
+  reviewBy: Governed.reviewBy,
   /** Of an autonomous agent alone. Never a role of people who decide or administer. */
   roles: z.array(z.enum(AGENT_ROLES)),
   ceiling: Ceiling,
@@ -67,17 +74,24 @@ export function commonCeiling(agents: readonly Pick<Agent, 'ceiling'>[]): Ceilin
   const servers = meet(({ servers }) => servers);
   const risks = meet(({ risks }) => risks);
   const scopes = meet(({ scopes }) => scopes);
-  if (!servers && !risks && !scopes) return null;
-  return { ...(servers && { servers }), ...(risks && { risks }), ...(scopes && { scopes }) };
+  const environments = meet(({ environments }) => environments);
+  if (!servers && !risks && !scopes && !environments) return null;
+  return {
+    ...(servers && { servers }),
+    ...(risks && { risks }),
+    ...(scopes && { scopes }),
+    ...(environments && { environments }),
+  };
 }
 
 /** Whether an item lies under the ceiling. */
 export function withinCeiling(
   ceiling: Ceiling | null,
-  item: { readonly server: string; readonly risk: string; readonly scope: string },
+  item: { readonly server: string; readonly risk: string; readonly scope: string; readonly environment: string },
 ): boolean {
   if (ceiling === null) return true;
-  const { servers, risks, scopes } = ceiling;
+  const { servers, risks, scopes, environments } = ceiling;
+  if (environments && !(environments as readonly string[]).includes(item.environment)) return false;
   if (servers && !servers.includes(item.server)) return false;
   if (risks && !(risks as readonly string[]).includes(item.risk)) return false;
   return !scopes || scopes.includes(item.scope);

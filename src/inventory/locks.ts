@@ -13,6 +13,7 @@ export type LockIndex = ReadonlyMap<string, HeldLock>;
 
 /** Who and what takes part in a call. null where there is none (a list has no tool). */
 export interface LockSubjects {
+  readonly organisation: string | null;
   /** Directory id. */
   readonly person: string | null;
   /** OAuth client id. */
@@ -20,6 +21,8 @@ export interface LockSubjects {
   readonly server: string | null;
   /** Tool name without the server. */
   readonly tool: string | null;
+  /** Its id; asked about where it is used, not for every call. */
+  readonly credential: string | null;
   /** `jti`. */
   readonly token: string;
 }
@@ -51,14 +54,16 @@ export function lockedUri(index: LockIndex, server: string, uri: string, at: num
   return lock && inForce(lock, at) ? lock : null;
 }
 
-/** The first lock in force, in the order of `LOCK_KINDS` (person before agent before server before tool before token); null when free. */
+/** The first lock in force, in the order of `LOCK_KINDS` (the organisation first, the token last); null when free. */
 export function lockedBy(index: LockIndex, call: LockSubjects, at: number): HeldLock | null {
   if (index.size === 0) return null;
   const values = {
+    organisation: call.organisation,
     user: call.person,
     agent: call.agent,
     server: call.server,
     tool: call.server !== null && call.tool !== null ? `${call.server}/${call.tool}` : null,
+    credential: call.credential,
     token: call.token,
   };
   for (const kind of LOCK_KINDS) {

@@ -8,9 +8,18 @@ export const ServerId = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'use 1 to 63 lower-case letters, digits and inner hyphens');
 
-/** A reference to a secret; the literal never stands in a record (NH-04). */
+/**
+ * A reference to a secret; the literal never stands in a record (NH-04). `credential:ID` is a governed credential, wherever its value lies;
+ * the others are the places themselves: a variable, a file, `vault:MOUNT/PATH#FIELD`.
+ */
 export const SecretRef = z.strictObject({
-  secret: z.string().regex(/^(env|file):.+$/, 'use env:NAME or file:PATH; literal secrets are refused'),
+  secret: z
+    .string()
+    .max(1_024)
+    .regex(
+      /^(env|file|vault|credential):.+$/,
+      'use credential:ID, env:NAME, file:PATH or vault:MOUNT/PATH#FIELD; literal secrets are refused',
+    ),
 });
 export type SecretRef = z.infer<typeof SecretRef>;
 
@@ -112,6 +121,14 @@ export const HttpUpstream = z.strictObject({
   allowedNetworks: z.array(z.string()).default([]),
   headers: z.array(z.strictObject({ name: z.string().min(1), value: SecretRef })).default([]),
   auth: UpstreamAuth.exactOptional(),
+  /** SHA-256 of the public keys (SubjectPublicKeyInfo) it may show, one of them is enough; left out: any that a public authority vouches for. */
+  pins: z
+    .array(z.string().regex(/^sha256:[0-9a-f]{64}$/, 'write sha256: and 64 hexadecimal digits'))
+    .min(1)
+    .max(8)
+    .exactOptional(),
+  /** What we show: certificate chain and key in PEM. */
+  clientCertificate: z.strictObject({ certificate: SecretRef, key: SecretRef }).exactOptional(),
 });
 
 /** HTTP+SSE of 2024-11-05: a stream to read, and an address to post to that the stream names. Always legacy. */
@@ -155,11 +172,60 @@ export const EXTENSIONS = ['io.modelcontextprotocol/ui'] as const;
 export const DATA_CLASSES = ['public', 'internal', 'confidential', 'regulated'] as const;
 export const SERVER_STATES = ['draft', 'in_review', 'enabled', 'suspended', 'retired'] as const;
 
-export const Server = z.strictObject({
+export const ENVIRONMENTS = ['evaluation', 'development', 'staging', 'production'] as const;
+export type Environment = (typeof ENVIRONMENTS)[number];
+export const RISK_TIERS = ['low', 'medium', 'high', 'critical'] as const;
+
+/** Who answers: the directory id of a person, or `group/` and the id of a group, of whom one active member is enough. */
+export const Owner = z.string().min(1).max(200);
+
+/**
+ * What every non-human identity says of itself before it may be enabled (NH-01); lifecycle.ts knows which of it an enabled one needs.
+ * Times are ms since the epoch.
+ */
+export const Governed = {
   title: z.string().min(1).max(200),
-  owner: z.string().min(1),
-  purpose: z.string().min(1).max(2000),
-  environment: z.enum(['evaluation', 'development', 'staging', 'production']),
+  owner: Owner,
+  purpose: z.string().min(1).max(2_000),
+  environment: z.enum(ENVIRONMENTS),
+  riskTier: z.enum(RISK_TIERS).exactOptional(),
+  /** How its access is taken away outside of Remit: where to go, whom to call. */
+  revocation: z.string().min(1).max(2_000).exactOptional(),
+  /** When somebody looks at it again; past it is a finding. */
+  reviewBy: z.number().int().exactOptional(),
+};
+
+/** Who made it, and exactly which one it is: never a range, never `latest` (TD-08, NH-11). */
+export const Source = z.strictObject({
+  vendor: z.string().min(1).max(200),
+  /** As the registry knows it; left out for what no registry has. */
+  package: z.string().min(1).max(214).exactOptional(),
+  version: z.string().regex(/^[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}$/, 'must be one exact version, such as 2.1.0'),
+  /** Of what runs (stdio): of the files of the package as they are installed. */
+  digest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/, 'write sha256: and 64 hexadecimal digits')
+    .exactOptional(),
+  /** Where its bill of materials is. */
+  sbom: z.string().min(1).max(2_048).exactOptional(),
+});
+
+/** Three switches, each on its own (AZ-14). They take away; none gives what a review has not. */
+export const Switches = z.strictObject({
+  /** Off: nothing is forwarded to it. */
+  reachable: z.boolean().default(true),
+  /** Off: items that touch production data are not there. */
+  productionData: z.boolean().default(true),
+  /** Off: only items of the class `read` are there. */
+  writes: z.boolean().default(true),
+});
+
+export const Server = z.strictObject({
+  ...Governed,
+  source: Source.exactOptional(),
+  switches: Switches.prefault({}),
+  /** Who decides about held calls of this server: groups. Left out: everybody with the role `approver`. */
+  approvers: z.array(z.string().min(1).max(100)).min(1).max(20).exactOptional(),
   dataClasses: z.array(z.enum(DATA_CLASSES)).min(1),
   state: z.enum(SERVER_STATES),
   /** Longest time one call may take, ms. */
@@ -181,10 +247,10 @@ export type SseUpstream = z.infer<typeof SseUpstream>;
 export type StdioUpstream = z.infer<typeof StdioUpstream>;
 
 /**
- * What a lock can fall on. `value` is: user = person id; agent = client id; server = server id;
- * tool = `server/key` of a tool or another item; token = the token's `jti`.
+ * What a lock can fall on. `value` is: organisation = its id; user = person id; agent = client id; server = server id;
+ * tool = `server/key` of a tool or another item; credential = its id; token = the token's `jti`.
  */
-export const LOCK_KINDS = ['user', 'agent', 'server', 'tool', 'token'] as const;
+export const LOCK_KINDS = ['organisation', 'user', 'agent', 'server', 'tool', 'credential', 'token'] as const;
 /** A key may hold a whole URI. */
 export const LockValue = z.string().min(1).max(2200);
 export const Lock = z.strictObject({

@@ -20,7 +20,11 @@ export type IdPrefix =
   | 'agent'
   | 'void'
   | 'node'
-  | 'tok';
+  | 'tok'
+  | 'grant'
+  | 'cred'
+  | 'ver'
+  | 'review';
 
 export function newId<P extends IdPrefix>(prefix: P, clock: Clock = systemClock): `${P}_${string}` {
   let time = clock.now();

@@ -6,6 +6,7 @@
 
 /** The same words as directory/records.ts, integrity/records.ts and inventory/records.ts; test/policy/schema.test.ts holds them together. */
 export const POLICY_ROLES = [
+  'member',
   'developer',
   'operator',
   'approver',

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Agent, agentIndex, commonCeiling, withinCeiling } from '../../src/inventory/agents.ts';
 import type { Ceiling } from '../../src/inventory/agents.ts';
 
-const ITEM = { server: 'notes', risk: 'write', scope: 'notes:write' };
+const ITEM = { server: 'notes', risk: 'write', scope: 'notes:write', environment: 'production' };
 
 describe('ID-06: what several agents in a chain may is what each of them may', () => {
   test.each<[string, Ceiling[], Ceiling | null]>([
@@ -26,6 +26,8 @@ describe('ID-06: what several agents in a chain may is what each of them may', (
     ['only reading', { risks: ['read'] }, false],
     ['another scope', { scopes: ['notes:read'] }, false],
     ['no server at all', { servers: [] }, false],
+    ['its environment', { environments: ['staging', 'production'] }, true],
+    ['another environment (NH-07)', { environments: ['development'] }, false],
   ])('an item under a ceiling of %s', (_title, ceiling, within) => {
     expect(withinCeiling(ceiling, ITEM)).toBe(within);
   });

@@ -4,7 +4,15 @@ import { lockedBy, lockIndex } from '../../src/inventory/locks.ts';
 import type { LockSubject } from '../../src/inventory/records.ts';
 
 const AT = 1_800_000_000_000;
-const call: LockSubjects = { person: 'person_a', agent: 'client-a', server: 'files', tool: 'read', token: 'jti-1' };
+const call: LockSubjects = {
+  organisation: 'org-1',
+  person: 'person_a',
+  agent: 'client-a',
+  server: 'files',
+  tool: 'read',
+  credential: 'cred_1',
+  token: 'jti-1',
+};
 const lock = (subject: LockSubject, until: number | null = null, id = 'lock_1'): HeldLock => ({
   id,
   subject,
@@ -15,6 +23,10 @@ const lock = (subject: LockSubject, until: number | null = null, id = 'lock_1'):
 
 describe('a lock stops', () => {
   test.each<[LockSubject, boolean]>([
+    [{ kind: 'organisation', value: 'org-1' }, true],
+    [{ kind: 'organisation', value: 'org-2' }, false],
+    [{ kind: 'credential', value: 'cred_1' }, true],
+    [{ kind: 'credential', value: 'cred_2' }, false],
     [{ kind: 'user', value: 'person_a' }, true],
     [{ kind: 'user', value: 'person_b' }, false],
     [{ kind: 'agent', value: 'client-a' }, true],

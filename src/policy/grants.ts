@@ -1,0 +1,71 @@
+/**
+ * Grants: who may use what, under which conditions, until when and why, as data that anybody can read and a campaign can ask about. Each is
+ * compiled to a Cedar policy `grant.<id>` beside the written ones; a `forbid` wins over it like over any other. A request for access is a
+ * grant that nobody has agreed to yet; an elevation is one that begins with the yes and ends by itself (AZ-07).
+ */
+import { z } from 'zod';
+import { POLICY_RISKS } from './schema.ts';
+
+export const GRANT_STATES = ['requested', 'active', 'suspended', 'denied', 'cancelled', 'ended'] as const;
+
+const Pointer = z
+  .string()
+  .max(300)
+  .regex(/^(?:\/(?:[^~/]|~[01])*)+$/, 'must be a JSON Pointer (RFC 6901) such as /path');
+const Texts = z.array(z.string().min(1).max(2_048)).min(1).max(100);
+
+/** What an argument must be. All conditions of a grant hold together; an argument that is missing fits none. */
+export const GrantCondition = z.discriminatedUnion('is', [
+  /** The path itself or below one of these folders. */
+  z.strictObject({ argument: Pointer, is: z.literal('path_under'), values: Texts }),
+  /** The host of a URL, or a domain: one of these, or below one that begins with a dot. */
+  z.strictObject({ argument: Pointer, is: z.literal('host_in'), values: Texts }),
+  z.strictObject({ argument: Pointer, is: z.literal('one_of'), values: Texts }),
+  /** A number, or an amount in its smallest unit. */
+  z.strictObject({ argument: Pointer, is: z.literal('at_most'), value: z.number().int() }),
+  z.strictObject({ argument: Pointer, is: z.literal('at_least'), value: z.number().int() }),
+]);
+export type GrantCondition = z.infer<typeof GrantCondition>;
+
+export const Grant = z.strictObject({
+  /** `person`: directory id. `group`: record id. `agent`: record id of an agent that acts alone. */
+  who: z.strictObject({ kind: z.enum(['person', 'group', 'agent']), id: z.string().min(1).max(200) }),
+  /** Only through this client. */
+  through: z.string().min(1).max(512).exactOptional(),
+  what: z.strictObject({
+    server: z.string().min(1).max(63),
+    /** Keys of items. Left out: all of these risk classes, and then the grant must end (AZ-05). */
+    items: z.array(z.string().min(1).max(2_100)).min(1).max(100).exactOptional(),
+    risks: z.array(z.enum(POLICY_RISKS)).min(1).exactOptional(),
+  }),
+  conditions: z.array(GrantCondition).max(20),
+  /** `by_risk`: destructive, executing and regulated items need an approval of every call. */
+  approval: z.enum(['by_risk', 'always']),
+  justification: z.string().min(1).max(2_000),
+  /** ms since the epoch. */
+  startsAt: z.number().int().exactOptional(),
+  /** Null: until a review says otherwise. */
+  expiresAt: z.number().int().nullable(),
+  /** Ends so long after the yes, ms: an elevation. `expiresAt` is then set by the yes. */
+  lastsMs: z.number().int().min(60_000).exactOptional(),
+  state: z.enum(GRANT_STATES),
+  requestedBy: z.string().min(1).max(200),
+  requestedAt: z.number().int(),
+  /** Never who asked, and never who gets it. */
+  decidedBy: z.string().max(200).nullable(),
+  decidedAt: z.number().int().nullable(),
+  note: z.string().max(2_000).nullable(),
+  /** Who last said that it is still needed, and in which campaign. */
+  attested: z
+    .strictObject({ by: z.string(), at: z.number().int(), campaign: z.string(), note: z.string().max(2_000) })
+    .exactOptional(),
+});
+export type Grant = z.infer<typeof Grant>;
+export type KnownGrant = Grant & { readonly id: string };
+
+/** Record kind `scope`, id = the scope: which other scopes somebody with it has, too (directly; they may include others in turn). */
+export const ScopeRecord = z.strictObject({
+  title: z.string().min(1).max(200),
+  includes: z.array(z.string().min(1).max(128)).max(200),
+});
+export type ScopeRecord = z.infer<typeof ScopeRecord>;
