@@ -23,7 +23,7 @@ export type Denial =
   | NoPrincipal
   /** An emergency account, away from where its use raises an alarm (ID-07). */
   | { readonly reason: 'break_glass' }
-  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'server' | 'tool' }
+  | { readonly reason: 'locked'; readonly lock: string; readonly on: 'organisation' | 'server' | 'tool' }
   | { readonly reason: 'server_unknown' }
   | { readonly reason: 'server_not_enabled'; readonly state: string }
   /** The server takes only tokens that are bound to a key, and this one is not (AN-13). */

@@ -33,6 +33,8 @@ export interface InflightRegistry {
   cancel(call: Inflight, why: string): void;
   /** Its deadline rests until the returned function is called, and then begins anew; pauses nest. */
   pause(call: Inflight): () => void;
+  /** How many were ended by this reason; remembered for locks, the newest few hundred. */
+  cancelledBy(why: string): number;
   /** Ends every call for which `why` gives a reason; null lets it run. Returns how many. */
   cancelWhere(why: (facts: InflightFacts | null) => string | null): number;
   cancelRequest(session: string, requestId: string | number): boolean;
@@ -47,15 +49,27 @@ interface Entry extends Inflight, Place {
   pauses: number;
 }
 
+const REMEMBERED_LOCKS = 500;
+
 export function inflightRegistry(): InflightRegistry {
   const calls = bag<Entry>();
   /** INVARIANT: every Inflight comes from `open`. Null: it is closed. */
   const entryOf = (call: Inflight): Entry | null => ((call as Entry).at < 0 ? null : (call as Entry));
 
+  const byLock = new Map<string, number>();
+  const count = (why: string): void => {
+    if (!why.startsWith('lock:')) return;
+    const before = byLock.get(why) ?? 0;
+    const [oldest] = byLock.keys();
+    if (before === 0 && byLock.size >= REMEMBERED_LOCKS && oldest !== undefined) byLock.delete(oldest);
+    byLock.set(why, before + 1);
+  };
+
   const cancel = (call: Inflight, why: string): void => {
     const entry = entryOf(call);
     if (!entry || call.cancelledBy !== null) return;
     call.cancelledBy = why;
+    count(why);
     entry.controller.abort(why);
   };
 
@@ -83,6 +97,7 @@ export function inflightRegistry(): InflightRegistry {
       calls.remove(call as Entry);
     },
     cancel,
+    cancelledBy: (why) => byLock.get(why) ?? 0,
     pause(call) {
       const entry = entryOf(call);
       if (!entry) return () => undefined;

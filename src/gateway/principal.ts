@@ -60,12 +60,15 @@ export function principalOf(snapshot: Snapshot, caller: Caller, now: number): Re
   return stop ? err(stop) : result;
 }
 
-/** What ends with time, or can fall on people whom we do not know otherwise: locks, void tokens, a silent source. */
+/**
+ * What ends with time, or can fall on people whom we do not know otherwise: locks, void tokens, a silent source. A lock on the organisation
+ * is not asked here: it stops every call (server-is-enabled.ts), but not the people who are to lift it.
+ */
 function barred(snapshot: Snapshot, caller: Caller, person: PersonEntry | null, now: number): NoPrincipal | null {
   const { locks, voids, sources } = snapshot;
   if (locks === null || locks.size > 0) {
     for (const agent of [caller.clientId, ...caller.actChain]) {
-      const lock = lockOn(snapshot, { person: person?.id ?? null, agent, token: caller.tokenId }, now);
+      const lock = lockOn(snapshot, { organisation: null, person: person?.id ?? null, agent, token: caller.tokenId }, now);
       if (lock) return { reason: 'locked', lock: lock.id, on: lock.subject.kind };
     }
   }
@@ -84,7 +87,7 @@ function barred(snapshot: Snapshot, caller: Caller, person: PersonEntry | null, 
 
 /** Whoever locks a person means what they left running, too. */
 function ownerLocked(snapshot: Snapshot, owner: string, now: number): NoPrincipal | null {
-  const lock = lockOn(snapshot, { person: owner }, now);
+  const lock = lockOn(snapshot, { organisation: null, person: owner }, now);
   return lock ? { reason: 'locked', lock: lock.id, on: lock.subject.kind } : null;
 }
 

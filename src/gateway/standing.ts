@@ -1,5 +1,5 @@
 /**
- * Which lock falls on a person, agent, token, server or tool at this moment, over the snapshot's index.
+ * Which lock falls on the organisation, a person, agent, token, server or tool at this moment, over the snapshot's index.
  * INVARIANT: an unreadable lock record (index null) counts as a lock on everything; the first guard has refused by then.
  */
 import { lockedBy } from '../inventory/locks.ts';

@@ -12,12 +12,13 @@ export const serverIsEnabled = guard<number>({
   decide(call, now) {
     const { subject, endpoint, snapshot } = call;
     if (endpoint.org !== snapshot.org) return deny({ reason: 'server_unknown' });
+    const lock = lockOn(snapshot, { server: subject.server }, now);
+    if (lock && lock.subject.kind === 'organisation') return deny({ reason: 'locked', lock: lock.id, on: 'organisation' });
     if (subject.server === null) return PASS;
     const server = snapshot.servers.get(subject.server);
     // On the aggregate the prefix is part of a name: whether such a server exists is nobody's to try out.
     if (!server) return deny({ reason: endpoint.server === null ? 'tool_unknown' : 'server_unknown' });
     if (server.record.state !== 'enabled') return deny({ reason: 'server_not_enabled', state: server.record.state });
-    const lock = lockOn(snapshot, { server: server.id }, now);
     if (lock) return deny({ reason: 'locked', lock: lock.id, on: 'server' });
     // AN-13: a token that anybody could have taken opens nothing here. Where names carry the server there is then no such name.
     if (server.record.tokens === 'dpop' && !known(call, 'caller').keyThumbprint)
