@@ -64,6 +64,8 @@ interface AdminFacts {
   /** Dotted names of `unsafe…` keys in force. */
   readonly unsafeKeys: readonly string[];
   readonly unsafeAuthorMayActivate: boolean;
+  /** Nobody else has to agree to what gives access. True only where the configuration says so. */
+  readonly unsafeOnePersonMayDecide: boolean;
   /** `admin.clients`: who else may be an active agent administers nothing (ID-09). */
   readonly clients: readonly string[];
   /** `admin.signIn`. */

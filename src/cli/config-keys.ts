@@ -498,6 +498,17 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'true: who wrote a policy may also activate it. That removes the second pair of eyes; for a team of one only.',
         ),
+      ownerlessAfterHours: count(0, 8_760)
+        .default(24)
+        .describe(
+          'How long a server, agent or credential keeps working once nobody of its owners is active, in hours; then it is suspended. 0: at once. Until then an administrator may name another owner.',
+        ),
+      unsafeOnePersonMayDecide: z
+        .boolean()
+        .default(false)
+        .describe(
+          'true: who changed a server, tool, credential or grant may also let it through. Nobody else looks at what gives access; for a team of one only.',
+        ),
     })
     .prefault({})
     .describe('Who has to agree with whom.'),

@@ -327,6 +327,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         version: VERSION,
         unsafeKeys,
         unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
+        unsafeOnePersonMayDecide: config.governance.unsafeOnePersonMayDecide,
         clients: config.admin.clients,
         signIn: config.admin.signIn,
         freshnessLimitMs: config.freshness.limitMs,

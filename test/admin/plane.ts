@@ -160,6 +160,7 @@ export async function startPlane(
       version: '0.0.0-test',
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
+      unsafeOnePersonMayDecide: false,
       clients: ['remit-cli', 'agent-7'],
       signIn: STRICT_SIGN_IN,
       freshnessLimitMs: 10_000,

@@ -358,6 +358,7 @@ export async function startRig(options: RigOptions = {}) {
               version: '0.0.0-test',
               unsafeKeys: [],
               unsafeAuthorMayActivate: false,
+              unsafeOnePersonMayDecide: false,
               clients: ['remit-cli'],
               signIn: STRICT_SIGN_IN,
               freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
