@@ -18,6 +18,17 @@ import type { ClaimCode } from './claim.ts';
 import type { SignInRule } from './sign-in-rule.ts';
 import type { GatewayEvents } from './events/transmit.ts';
 
+/** How a lock came to its end. */
+export interface LockSettled {
+  /** Calls that it ended on this node. */
+  readonly calls: number;
+  /** Of those, calls whose outcome was not yet recorded when we stopped waiting. */
+  readonly unfinished: number;
+  /** Tokens given back at upstreams (RFC 7009), and those that an upstream would not or could not take. */
+  readonly tokensRevoked: number;
+  readonly tokensLeft: number;
+}
+
 export interface AdminContext {
   readonly facts: AdminFacts;
   readonly org: string;
@@ -30,8 +41,8 @@ export interface AdminContext {
   readonly snapshot: () => Snapshot;
   readonly audit: AdminAudit;
   readonly verifier: Pick<TokenVerifier, 'verify'> & ClaimsReader;
-  /** Called once a lock is committed and in force on this node: cancel what is in flight under it. */
-  readonly onLock: (lock: Lock) => void;
+  /** What a lock that is in force on this node has stopped here, and the rest of its work: tokens at the upstream, where it takes them back. */
+  readonly stopped: (id: string, lock: Lock) => { readonly calls: number; readonly settled: Promise<LockSettled> };
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;

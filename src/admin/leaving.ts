@@ -4,6 +4,7 @@
  * revision at which one is true and the other is not. Refresh grants and sessions at the authorization server follow by event (transmit.ts).
  */
 import { cancelApproval } from '../approvals/machine.ts';
+import type { Approval } from '../approvals/records.ts';
 import type { Void } from '../directory/voids.ts';
 import { newId } from '../lib/ids.ts';
 import type { Write } from '../store/state.ts';
@@ -19,6 +20,20 @@ export interface Ending {
   readonly by: string;
   /** Tokens issued at or before this moment are void. Default: now. Never later than now: a source's clock must not void what does not exist yet. */
   readonly before?: number;
+}
+
+/** Ends the held calls, waiting or approved and unused, that `which` names. */
+export function heldCallWrites(
+  ctx: Pick<Leaving, 'org' | 'clock' | 'snapshot'>,
+  which: (approval: Approval) => boolean,
+): Write[] {
+  const now = ctx.clock.now();
+  return [...ctx.snapshot().approvals.values()].flat().flatMap(({ id, revision, ...approval }): Write[] => {
+    if (!which(approval)) return [];
+    const cancelled = cancelApproval(approval, { person: approval.person, mayDecide: false }, now);
+    if (!cancelled.ok) return [];
+    return [{ kind: 'approval', org: ctx.org, id, body: cancelled.value, expectedRevision: revision }];
+  });
 }
 
 /** Voids that are over are swept along, a few with each new one. */
@@ -43,18 +58,9 @@ export function endingWrites(ctx: Leaving, endings: readonly Ending[]): Write[] 
     };
   });
   const gone = new Set(endings.map(({ subject }) => `${subject.kind} ${subject.value}`));
-  for (const { id, revision, ...approval } of [...ctx.snapshot().approvals.values()].flat()) {
-    if (!gone.has(`person ${approval.person}`) && !gone.has(`client ${approval.agent}`)) continue;
-    const cancelled = cancelApproval(approval, { person: approval.person, mayDecide: false }, now);
-    if (cancelled.ok)
-      writes.push({
-        kind: 'approval',
-        org: ctx.org,
-        id,
-        body: cancelled.value,
-        expectedRevision: revision,
-      });
-  }
+  writes.push(
+    ...heldCallWrites(ctx, ({ person, agent }) => gone.has(`person ${person}`) || gone.has(`client ${agent}`)),
+  );
   // The oldest stand first. Two sweeps at once must not fail a revocation: no expected revision.
   let looked = 0;
   for (const { id, body } of ctx.follower.records.list('void', ctx.org)) {

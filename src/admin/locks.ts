@@ -8,11 +8,13 @@ import { itemKey, toolId } from '../integrity/records.ts';
 import { Lock, LOCK_KINDS, LockValue } from '../inventory/records.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok } from '../lib/result.ts';
+import { adminEntry } from '../audit/entries.ts';
 import { commitChange } from './commit.ts';
 import type { AdminContext } from './context.ts';
 import { invalid, notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf } from './records.ts';
-import { handler, Reason } from './route.ts';
+import { handler, Reason, type Ask } from './route.ts';
+import { stoppingWrites, type Stopped } from './stopping.ts';
 
 export const listLocks = handler({
   run: async ({ ctx }) => {
@@ -42,18 +44,63 @@ export const addLock = handler({
       until: body.until,
     };
     const id = newId('lock', ctx.clock);
+    const { done, stopped } = await commitLock(ask, id, lock);
+    // Also when the record is missing: the lock is in force, and what runs under it must stop all the same.
+    const inForce = done.ok || done.error.revision !== undefined;
+    const calls = inForce ? settle(ask, id, lock) : 0;
+    if (!done.ok) return done;
+    const { outOfService, heldCalls } = stopped;
+    return ok({
+      status: 201,
+      body: { id, revision: done.value, ...lock, stopped: { calls, heldCalls, outOfService } },
+      revision: done.value,
+    });
+  },
+});
+
+/** A lock never fails because somebody edits what it falls on at the same moment: then it is tried again, and at last made alone. */
+const TRIES = 4;
+
+async function commitLock(ask: Ask<unknown, unknown>, id: string, lock: Lock) {
+  const { ctx } = ask;
+  for (let tries = 1; ; tries++) {
+    const alone = tries === TRIES;
+    const stopped: Stopped = alone ? { writes: [], outOfService: [], heldCalls: 0 } : stoppingWrites(ctx, lock);
+    const { outOfService, heldCalls } = stopped;
     const done = await commitChange(ask, {
       what: 'lock.added',
       subject: `lock/${id}`,
-      reason: body.reason,
-      facts: { kind: body.kind, value: body.value, until: body.until },
-      writes: [{ kind: 'lock', org: ctx.org, id, body: lock, expectedRevision: null }],
+      reason: lock.reason,
+      facts: {
+        kind: lock.subject.kind,
+        value: lock.subject.value,
+        until: lock.until,
+        heldCalls,
+        outOfService: [...outOfService],
+      },
+      writes: [{ kind: 'lock', org: ctx.org, id, body: lock, expectedRevision: null }, ...stopped.writes],
     });
-    // Also when the record is missing: the lock is in force, and what runs under it must stop all the same.
-    if (done.ok || done.error.revision !== undefined) ctx.onLock(lock);
-    return done.ok ? ok({ status: 201, body: { id, revision: done.value, ...lock }, revision: done.value }) : done;
-  },
-});
+    if (done.ok || done.error.code !== 'conflict' || alone) return { done, stopped };
+    await ctx.follower.advanceTo(await ctx.state.head());
+  }
+}
+
+/** What goes on after the answer: the terminal record says how it ended. @returns how many calls have been ended so far. */
+function settle({ ctx, ref, who }: Ask<unknown, unknown>, id: string, lock: Lock): number {
+  const { calls, settled } = ctx.stopped(id, lock);
+  settled
+    .then((end) =>
+      ctx.audit.log.record(
+        adminEntry(
+          ctx.audit.log.stamp({ ref }),
+          { what: 'lock.settled', subject: `lock/${id}`, kind: lock.subject.kind, value: lock.subject.value, ...end },
+          who.actor,
+        ),
+      ),
+    )
+    .catch((fault: unknown) => ctx.log.error({ ref, lock: id, err: fault }, 'how a lock ended could not be recorded'));
+  return calls;
+}
 
 export const liftLock = handler({
   body: z.strictObject({ reason: Reason }),

@@ -355,7 +355,13 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       audit: { log: audit, ledger, verifierKey: signer.vkey.text },
       verifier,
       // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
-      onLock: () => undefined,
+      stopped(id) {
+        const { calls, settled } = gateway.stoppedBy(id);
+        return {
+          calls,
+          settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
+        };
+      },
       onApproval: () => undefined,
       catalogue: {
         async refresh(server) {

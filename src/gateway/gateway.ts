@@ -26,6 +26,8 @@ import { fanOut } from './fan-out.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
 import { inflightRegistry } from './inflight.ts';
+import { lockEffect } from './lock-effect.ts';
+import type { LockEffect } from './lock-effect.ts';
 import { memoryLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { laneOf } from './lanes.ts';
@@ -106,6 +108,8 @@ export interface Gateway {
   readonly openStreams: number;
   /** Reason codes why this node should get no traffic; empty when ready. */
   notReady(): readonly string[];
+  /** What this lock, which is in force already, has ended here. */
+  stoppedBy(lock: string): LockEffect;
   /** Messages under way, parked calls and tasks included. */
   inflight(): number;
   close(): Promise<void>;
@@ -317,6 +321,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       return itemCounts(await catalogue.refresh(server));
     },
     inflight: () => inflight.size,
+    stoppedBy: (lock) => lockEffect(inflight, lock),
     get openStreams() {
       return streams.places.size;
     },

@@ -267,7 +267,7 @@ describe('PH-10', () => {
     'catalogue throws': (ctx) => ({ ...ctx, catalogue: { refresh: rejecting, status: boom } }),
     snapshot: (ctx) => ({ ...ctx, snapshot: boom }),
     verifier: (ctx) => ({ ...ctx, verifier: { ...ctx.verifier, verify: rejecting } }),
-    hooks: (ctx) => ({ ...ctx, onLock: boom, onApproval: boom, metrics: rejecting }),
+    hooks: (ctx) => ({ ...ctx, stopped: boom, onApproval: boom, metrics: rejecting }),
   };
   const filled = (path: string): string =>
     path

@@ -179,7 +179,10 @@ export async function startPlane(
       issuers: [trust === undefined ? { issuer: issuer.issuer, jwksUri: issuer.jwksUri } : { issuer: trust.issuer }],
       fetchJwks: async (url) => (await fetch(url)).json(),
     }),
-    onLock: (lock) => void locks.push(lock),
+    stopped(_id, lock) {
+      locks.push(lock);
+      return { calls: 0, settled: Promise.resolve({ calls: 0, unfinished: 0, tokensRevoked: 0, tokensLeft: 0 }) };
+    },
     onApproval: (id) => void decided.push(id),
     catalogue: {
       refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),

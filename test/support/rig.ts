@@ -373,7 +373,13 @@ export async function startRig(options: RigOptions = {}) {
             snapshot: () => gateway.snapshot(),
             audit: { log: audit, ledger, verifierKey: signer.vkey.text },
             verifier,
-            onLock: () => undefined,
+            stopped(id) {
+              const { calls, settled } = gateway.stoppedBy(id);
+              return {
+                calls,
+                settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
+              };
+            },
             onApproval: () => undefined,
             catalogue: {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),

@@ -13,7 +13,8 @@ export const serverIsEnabled = guard<number>({
     const { subject, endpoint, snapshot } = call;
     if (endpoint.org !== snapshot.org) return deny({ reason: 'server_unknown' });
     const lock = lockOn(snapshot, { server: subject.server }, now);
-    if (lock && lock.subject.kind === 'organisation') return deny({ reason: 'locked', lock: lock.id, on: 'organisation' });
+    if (lock && lock.subject.kind === 'organisation')
+      return deny({ reason: 'locked', lock: lock.id, on: 'organisation' });
     if (subject.server === null) return PASS;
     const server = snapshot.servers.get(subject.server);
     // On the aggregate the prefix is part of a name: whether such a server exists is nobody's to try out.
