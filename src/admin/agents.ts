@@ -93,7 +93,8 @@ export const addAgent = handler({
       );
     if (view.agents.has(agentKey(agent.issuer, agent.clientId)))
       return err(conflict('agent_exists', 'This client of this issuer has a record already.', 'Review that one.'));
-    const id = newId('agent', ctx.clock);
+    // Only `apply` names the id of a new agent; this row has no such parameter.
+    const id = ask.params['agent'] ?? newId('agent', ctx.clock);
     const done = await commitChange(ask, {
       what: 'agent.added',
       subject: `agent/${id}`,

@@ -30,7 +30,11 @@ export interface ChangeOfState {
 const APPLY_WITHIN_MS = 5000;
 
 /** Commits one change. The value is the revision that carries it. */
-export function commitChange(ask: Ask<unknown, unknown>, change: ChangeOfState): Promise<Result<number, Problem>> {
+export async function commitChange(
+  ask: Ask<unknown, unknown>,
+  change: ChangeOfState,
+): Promise<Result<number, Problem>> {
+  if (ask.stage) return ask.stage(change);
   return commitBy(ask.ctx, { name: ask.who.person, actor: ask.who.actor, ref: ask.ref }, change);
 }
 

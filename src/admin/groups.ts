@@ -72,7 +72,8 @@ export const addGroup = handler({
     const { ctx, body } = ask;
     const taken = sameName(ctx, body.group.name, null);
     if (taken) return err(taken);
-    const id = newId('group', ctx.clock);
+    // Only `apply` names the id of a new group; this row has no such parameter.
+    const id = ask.params['group'] ?? newId('group', ctx.clock);
     const done = await commitChange(ask, {
       what: 'group.added',
       subject: `group/${id}`,

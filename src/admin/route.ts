@@ -4,6 +4,7 @@ import type { Actor } from '../audit/entry.ts';
 import type { Role } from '../directory/records.ts';
 import type { Caller } from '../identity/caller.ts';
 import type { Result } from '../lib/result.ts';
+import type { ChangeOfState } from './commit.ts';
 import type { AdminContext } from './context.ts';
 import type { Problem } from './problem.ts';
 
@@ -35,6 +36,8 @@ export interface Ask<Body, Query> {
   readonly seen: Seen;
   /** Reference id of this request, in its errors and audit entries. */
   readonly ref: string;
+  /** Set while `apply` rehearses a request: the change is handed to it instead of being committed (apply/stage.ts). */
+  readonly stage?: (change: ChangeOfState) => Result<number, Problem>;
 }
 
 export interface Answer {
@@ -46,10 +49,18 @@ export interface Answer {
   readonly contentType?: string;
 }
 
+export interface BodyLimits {
+  readonly maxBytes: number;
+  /** Array elements and object members in the whole of it. */
+  readonly maxMembers: number;
+}
+
 export interface Handler {
   readonly query: z.ZodType;
   /** Null: a body is refused. */
   readonly body: z.ZodType | null;
+  /** How large a body may be; left out: what the listener takes from everybody. */
+  readonly limits?: BodyLimits;
   run(ask: Ask<unknown, unknown>): Promise<Result<Answer, Problem>>;
 }
 
@@ -72,11 +83,13 @@ const NoQuery = z.strictObject({});
 export function handler<Q extends z.ZodType = typeof NoQuery, B extends z.ZodType = z.ZodUndefined>(spec: {
   readonly query?: Q;
   readonly body?: B;
+  readonly limits?: BodyLimits;
   run(ask: Ask<z.infer<B>, z.infer<Q>>): Promise<Result<Answer, Problem>>;
 }): Handler {
   return {
     query: spec.query ?? NoQuery,
     body: spec.body ?? null,
+    ...(spec.limits && { limits: spec.limits }),
     run: (ask) => spec.run(ask as Ask<z.infer<B>, z.infer<Q>>),
   };
 }

@@ -6,7 +6,6 @@
  */
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AddressInfo } from 'node:net';
-import type { z } from 'zod';
 import { problemBody as scimProblemBody } from '../directory/scim/problem.ts';
 import {
   challenge401,
@@ -18,15 +17,15 @@ import {
 import { newId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
-import { authenticate, permit, recordRefusal, stillMay } from './authenticate.ts';
 import type { AdminContext } from './context.ts';
 import { eventRoutes } from './events/push.ts';
 import { problemBody, type Problem } from './problem.ts';
-import type { AdminCaller, Route, Seen } from './route.ts';
+import type { AdminCaller, BodyLimits, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
+import { admit, perform, readBody, readQuery, type Input } from './run-route.ts';
 import { SCIM_PATH, scimPlugin } from './scim/plugin.ts';
 
-const MAX_BODY_BYTES = 524_288;
+const LIMITS: BodyLimits = { maxBytes: 524_288, maxMembers: 20_000 };
 /** People and their tools, not agents: more than this is somebody holding connections open. */
 const MAX_CONNECTIONS = 1024;
 const METADATA_PATH = metadataPath(API_PATH);
@@ -58,7 +57,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
 
   const server = fastify({
     logger: false,
-    bodyLimit: MAX_BODY_BYTES,
+    bodyLimit: LIMITS.maxBytes,
     requestTimeout: 30_000,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
@@ -95,8 +94,8 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
   }
 
   server.removeAllContentTypeParsers();
-  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, bytes, done) => {
-    const parsed = parseStrictJson(bytes as Buffer, { maxBytes: MAX_BODY_BYTES, maxDepth: 32, maxMembers: 20_000 });
+  server.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+    const parsed = parseStrictJson(bytes as Buffer, { ...limitsOf(request), maxDepth: 32 });
     if (parsed.ok) done(null, parsed.value);
     else done(new BadJson(parsed.error));
   });
@@ -126,7 +125,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     answerProblem(request, reply, { status: 404, code: 'no_such_route', message: 'There is nothing at this path.' }),
   );
   server.setErrorHandler((error, request, reply) => {
-    const problem = readableError(error);
+    const problem = readableError(error, limitsOf(request));
     if (problem.status >= 500)
       ctx.log.error({ ref: of(request).ref, err: error, route: request.routeOptions.url }, 'admin request failed');
     return answerProblem(request, reply, problem);
@@ -157,58 +156,20 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     instance.route({
       method: route.method,
       url: route.path,
-      config: { scope: route.scope },
+      config: { scope: route.scope, ...(route.handler.limits && { limits: route.handler.limits }) },
+      bodyLimit: route.handler.limits?.maxBytes ?? LIMITS.maxBytes,
       // Before the body is read: who may not call this does not get to send one.
       onRequest: async (request, reply) => {
-        const who = await authenticate(
-          ctx,
-          { rawHeaders: request.raw.rawHeaders, url: request.raw.url ?? '' },
-          `${origin}${API_PATH}`,
-          route,
-        );
+        const { rawHeaders, url } = request.raw;
+        const who = await admit(ctx, { rawHeaders, url: url ?? '' }, `${origin}${API_PATH}`, route, of(request).ref);
         if (!who.ok) return answerProblem(request, reply, who.error);
-        const noted = await ctx.breakGlass.note(who.value, of(request).ref, `${route.method} ${route.path}`);
-        if (!noted.ok) return answerProblem(request, reply, noted.error);
-        const may = permit(ctx, who.value, route);
-        if (!may.ok) {
-          await recordRefusal(ctx, of(request).ref, who.value, route, may.error);
-          return answerProblem(request, reply, may.error);
-        }
         of(request).who = who.value;
       },
       handler: async (request, reply) => {
-        const { who: before, ref } = of(request);
-        if (before === null) throw new Error('a route ran without an authenticated person');
-        const still = stillMay(ctx, before, route);
-        if (!still.ok) {
-          await recordRefusal(ctx, ref, before, route, still.error);
-          return answerProblem(request, reply, still.error);
-        }
-        const who = still.value;
-        const query = route.handler.query.safeParse(request.query);
-        if (!query.success) return answerProblem(request, reply, inputProblem('query', query.error.issues));
-        const body = readBody(route, request.body);
-        if (!body.ok) return answerProblem(request, reply, body.error);
-        const seen = readSeen(request);
-        if (seen === null)
-          return answerProblem(request, reply, {
-            status: 400,
-            code: 'bad_precondition',
-            message: 'If-Match must be one ETag of this API, If-None-Match must be *.',
-          });
-        const answer = await route.handler.run({
-          ctx,
-          who,
-          ref,
-          seen,
-          params: request.params as Record<string, string>,
-          query: query.data,
-          body: body.value,
-        });
-        if (!answer.ok) {
-          if (answer.error.status === 403) await recordRefusal(ctx, ref, who, route, answer.error);
-          return answerProblem(request, reply, answer.error);
-        }
+        const { who, ref } = of(request);
+        if (who === null) throw new Error('a route ran without an authenticated person');
+        const answer = await perform(ctx, who, route, ref, () => readInput(route, request));
+        if (!answer.ok) return answerProblem(request, reply, answer.error);
         const { status, revision, contentType, body: payload } = answer.value;
         if (revision !== undefined) void reply.header('etag', `"${revision}"`);
         return reply
@@ -271,41 +232,22 @@ function neededScope(request: FastifyRequest): string {
   return scope ?? 'admin:read';
 }
 
-function readBody(route: Route, sent: unknown): Result<unknown, Problem> {
-  if (route.handler.body === null) {
-    return sent === undefined
-      ? ok(undefined)
-      : err({
-          status: 400,
-          code: 'unexpected_body',
-          message: 'This route takes no body.',
-          remedy: 'Send the request without one.',
-        });
-  }
-  if (sent === undefined)
+const limitsOf = (request: FastifyRequest): BodyLimits =>
+  (request.routeOptions.config as { readonly limits?: BodyLimits }).limits ?? LIMITS;
+
+function readInput(route: Route, request: FastifyRequest): Result<Input, Problem> {
+  const query = readQuery(route, request.query);
+  if (!query.ok) return query;
+  const body = readBody(route, request.body);
+  if (!body.ok) return body;
+  const seen = readSeen(request);
+  if (seen === null)
     return err({
       status: 400,
-      code: 'body_missing',
-      message: 'This route needs a JSON body.',
-      remedy: `See ${API_PATH}/openapi.json.`,
+      code: 'bad_precondition',
+      message: 'If-Match must be one ETag of this API, If-None-Match must be *.',
     });
-  const body = route.handler.body.safeParse(sent);
-  return body.success ? ok(body.data) : err(inputProblem('', body.error.issues));
-}
-
-/** The first problem names the field; the message lists all of them. zod quotes what is expected, never what was sent. */
-function inputProblem(root: string, issues: readonly z.core.$ZodIssue[]): Problem {
-  const place = (issue: z.core.$ZodIssue): string =>
-    [root, ...issue.path.map(String)].filter((part) => part !== '').join('.');
-  const lines = issues.slice(0, 20).map((issue) => `${place(issue) || 'body'}: ${issue.message}`);
-  const first = issues[0] === undefined ? '' : place(issues[0]);
-  return {
-    status: root === 'query' ? 400 : 422,
-    code: 'invalid',
-    message: lines.join('; '),
-    field: first === '' ? 'body' : first,
-    remedy: `The expected shape is in ${API_PATH}/openapi.json.`,
-  };
+  return ok({ params: request.params as Record<string, string>, query: query.value, body: body.value, seen });
 }
 
 function readSeen(request: FastifyRequest): Seen | null {
@@ -318,7 +260,7 @@ function readSeen(request: FastifyRequest): Seen | null {
   return revision === undefined ? null : { kind: 'revision', revision: Number(revision) };
 }
 
-function readableError(error: unknown): Problem {
+function readableError(error: unknown, { maxBytes }: BodyLimits): Problem {
   if (error instanceof BadJson) {
     return {
       status: 400,
@@ -337,7 +279,7 @@ function readableError(error: unknown): Problem {
         remedy: 'Set Content-Type: application/json.',
       };
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return { status: 413, code: 'too_large', message: `The body is larger than ${MAX_BODY_BYTES} bytes.` };
+      return { status: 413, code: 'too_large', message: `The body is larger than ${maxBytes} bytes.` };
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return { status: 400, code: 'bad_request', message: 'The body does not match its headers.' };
