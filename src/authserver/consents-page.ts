@@ -8,8 +8,8 @@ import type { ClientMetadata, Provider } from 'oidc-provider';
 import type { Consents } from './consents.ts';
 import type { Endings } from './endings.ts';
 import { formToken, readForm } from './forms.ts';
-import { markup, shortText } from './html.ts';
-import type { Markup } from './html.ts';
+import { markup, shortText } from '../lib/html.ts';
+import type { Markup } from '../lib/html.ts';
 import { page, pageHeaders } from './pages.ts';
 import type { UserDirectory } from './users.ts';
 

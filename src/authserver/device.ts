@@ -10,8 +10,8 @@ import { sha256Hex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { FLOW_COOKIES } from './cookies.ts';
 import { windowCounter } from './counters.ts';
-import { markup, shortText } from './html.ts';
-import type { Markup } from './html.ts';
+import { markup, shortText } from '../lib/html.ts';
+import type { Markup } from '../lib/html.ts';
 import { page, pageHeaders } from './pages.ts';
 
 type Middleware = Parameters<Provider['use']>[0];

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { FailedSignIn } from './federation/federation.ts';
-import { markup, shortText, trustedMarkup } from './html.ts';
-import type { Markup } from './html.ts';
+import { markup, shortText, trustedMarkup } from '../lib/html.ts';
+import type { Markup } from '../lib/html.ts';
 import type { OfferedScope, Risk } from './resources.ts';
 
 const STYLE = `

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { shortText } from '../../src/authserver/html.ts';
+import { shortText } from '../../src/lib/html.ts';
 import {
   consentPage,
   errorPage,
