@@ -99,12 +99,14 @@ describe('NH-06: lifting a lock gives nothing back', () => {
   });
 
   test('NH-06: the agent is suspended until an administrator activates it', async () => {
+    await rig.names('notes');
     const locked = await lock('agent', 'agent-1');
     await lift(locked);
     expect((await write('lifted')).status).toBe(401);
     const [record] = (locked['stopped'] as JsonObject)['outOfService'] as string[];
     const id = String(record).slice('agent/'.length);
-    expect((await rig.admin('ada', 'GET', `/agents/${id}`)).body['state']).toBe('suspended');
+    const read = await rig.admin('ada', 'GET', `/agents/${id}`);
+    expect(read.body['state'], read.text).toBe('suspended');
     expect(rig.sink().calls()).toEqual([]);
   });
 
