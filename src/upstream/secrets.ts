@@ -5,9 +5,8 @@
 import { open } from 'node:fs/promises';
 import { isAbsolute, normalize } from 'node:path';
 import { Fault } from '../lib/fault.ts';
+import { MAX_SECRET_BYTES as MAX_BYTES, type SecretSource, versionOf } from './broker/secret-source.ts';
 import type { SecretReference } from './target.ts';
-
-const MAX_BYTES = 64 * 1024;
 
 /** What references may name. Left out: anything this process can read, which is right only for the operator's own configuration. */
 export interface SecretScope {
@@ -36,6 +35,16 @@ export async function resolveSecret(
   const inside = scope.folders?.some((folder) => name.startsWith(`${folder}/`)) ?? true;
   if (!inside) throw refused(reference, 'its file lies outside of the folders for secrets');
   return checked(reference, await fileText(reference, name));
+}
+
+/** The same as a source, for names such as `env:NAME` and `file:PATH`. */
+export function placesSource(env: Readonly<Record<string, string | undefined>>, scope: SecretScope = {}): SecretSource {
+  return {
+    read: async (name) => {
+      const value = await resolveSecret({ secret: name }, env, scope);
+      return { value, version: versionOf(value), expiresAt: null };
+    },
+  };
 }
 
 async function fileText(reference: string, path: string): Promise<string> {
