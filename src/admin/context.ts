@@ -2,6 +2,7 @@
  * What the admin listener needs from the process it runs in, as plain functions. The composition root (`cli/serve.ts`) fills it.
  * Nothing here is optional: a part that is not there cannot be forgotten silently.
  */
+import type { ArgumentsBox } from '../approvals/sealed-arguments.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Ledger } from '../audit/ledger.ts';
 import type { ClaimsReader, TokenVerifier } from '../identity/access-token.ts';
@@ -43,6 +44,8 @@ export interface AdminContext {
   readonly verifier: Pick<TokenVerifier, 'verify'> & ClaimsReader;
   /** What a lock that is in force on this node has stopped here, and the rest of its work: tokens at the upstream, where it takes them back. */
   readonly stopped: (id: string, lock: Lock) => { readonly calls: number; readonly settled: Promise<LockSettled> };
+  /** Opens what a held call would send. Same keys as the gateway's. */
+  readonly heldArguments: Pick<ArgumentsBox, 'open'>;
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;

@@ -5,7 +5,7 @@
 import type { Role } from '../directory/records.ts';
 import { explainAccess } from './access.ts';
 import { activateAgent, addAgent, getAgent, listAgents, putAgent, retireAgent, suspendAgent } from './agents.ts';
-import { approveCall, denyCall, getApproval, listApprovals } from './approvals.ts';
+import { approveCall, cancelCall, denyCall, getApproval, listApprovals } from './approvals.ts';
 import {
   auditCheckpoint,
   auditEntry,
@@ -52,10 +52,20 @@ import {
   setConnectionState,
 } from './scim/connection-routes.ts';
 import { connectServer, finishConnecting } from './server-account.ts';
-import { deleteServer, getServer, listServers, putServer, refreshServer, transitionServer } from './servers.ts';
+import {
+  deleteServer,
+  getServer,
+  listServers,
+  putServer,
+  reassignServer,
+  refreshServer,
+  switchServer,
+  transitionServer,
+} from './servers.ts';
 import { metrics, status } from './status.ts';
 import { previewToken } from './token-preview.ts';
-import { approveTool, getTool, listTools, withdrawTool } from './tools.ts';
+import { approveTool, proposeTool, withdrawTool } from './tool-review.ts';
+import { getTool, listTools } from './tools.ts';
 import { addVoid, listVoids, signOutMyself, signOutPerson } from './voids.ts';
 
 export const API_PATH = '/api/v1';
@@ -72,8 +82,6 @@ const ADMINS: readonly Role[] = ['administrator'];
 const SERVER_KEEPERS: readonly Role[] = ['operator', 'administrator'];
 const RESPONDERS: readonly Role[] = ['operator', 'security_reviewer', 'administrator'];
 const POLICY_AUTHORS: readonly Role[] = ['security_reviewer', 'administrator'];
-const APPROVERS: readonly Role[] = ['approver'];
-const APPROVAL_READERS: readonly Role[] = ['approver', ...OVERSEERS];
 
 const openApi = handler({
   run: async ({ ctx }) => ok({ body: openApiDocument(ROUTES, SCOPES, ctx.facts.version) }),
@@ -135,13 +143,16 @@ const ROWS: readonly Row[] = [
   ['POST',   '/servers/:server/enable',              'admin:write', POLICY_AUTHORS,   transitionServer('enabled'),   'Let calls through to a server; refused while its identity is incomplete'],
   ['POST',   '/servers/:server/suspend',             'admin:write', RESPONDERS,       transitionServer('suspended'), 'Stop calls to a server for now', 'routine'],
   ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
+  ['POST',   '/servers/:server/switches',            'admin:write', RESPONDERS,       switchServer,     'Turn reachable, productionData or writes off, or back on (reviewers, with a recent sign-in)', 'routine'],
+  ['POST',   '/servers/:server/owner',               'admin:write', ADMINS,           reassignServer,   'Name who answers for a server from now on; it stays as it is', 'routine'],
   ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions', 'routine'],
   ['POST',   '/servers/:server/connect',             'admin:write', SERVER_KEEPERS,   connectServer,    'Begin to connect a server to the account that its calls use: where to go and agree'],
   ['POST',   '/servers/:server/connect/finish',      'admin:write', SERVER_KEEPERS,   finishConnecting, 'Hand in the address the browser was sent to afterwards'],
 
   ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools and other items of a server: standing, risk, findings'],
   ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],
-  ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve exactly the definition with this digest'],
+  ['POST',   '/servers/:server/tools/:tool/propose', 'admin:write', RESPONDERS,       proposeTool,      'Propose a judgement of exactly the definition with this digest; somebody else approves it', 'routine'],
+  ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve a proposal of somebody else, or what is only read, about exactly the definition with this digest'],
   ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of an item', 'routine'],
 
   ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
@@ -170,10 +181,11 @@ const ROWS: readonly Row[] = [
   ['POST',   '/scim-connections/:connection/disable','admin:write', ADMINS,           setConnectionState('disabled'), 'Refuse the tokens of a connection from now on', 'routine'],
   ['POST',   '/scim-connections/:connection/enable', 'admin:write', ADMINS,           setConnectionState('active'),   'Accept the tokens of a connection again'],
 
-  ['GET',    '/approvals',                           'admin:read',  APPROVAL_READERS, listApprovals,    'List held calls'],
-  ['GET',    '/approvals/:approval',                 'admin:read',  APPROVAL_READERS, getApproval,      'Read a held call: exactly what will run'],
-  ['POST',   '/approvals/:approval/approve',         'admin:write', APPROVERS,        approveCall,      'Approve one held call, once; never your own', 'routine'],
-  ['POST',   '/approvals/:approval/deny',            'admin:write', APPROVERS,        denyCall,         'Deny one held call', 'routine'],
+  ['GET',    '/approvals',                           'admin:read',  'everyone',       listApprovals,    'List held calls that you asked for, decide about or oversee, newest first'],
+  ['GET',    '/approvals/:approval',                 'admin:read',  'everyone',       getApproval,      'Read a held call: exactly what will run, for who asked and who decides'],
+  ['POST',   '/approvals/:approval/approve',         'admin:write', 'everyone',       approveCall,      'Agree to one held call, once; never your own', 'routine'],
+  ['POST',   '/approvals/:approval/deny',            'admin:write', 'everyone',       denyCall,         'Deny one held call', 'routine'],
+  ['POST',   '/approvals/:approval/cancel',          'admin:write', 'everyone',       cancelCall,       'Take back a call of your own that is held, or end one that is yours to decide', 'routine'],
 
   ['GET',    '/audit/entries',                       'admin:read',  OVERSEERS,        queryAudit,       'Search the audit log, newest first'],
   ['GET',    '/audit/entries/:index',                'admin:read',  OVERSEERS,        auditEntry,       'Read one entry'],

@@ -13,6 +13,7 @@ import { startPolling } from '../admin/events/poll.ts';
 import { eventReceiver } from '../admin/events/receive.ts';
 import { watchSilence } from '../admin/events/silence.ts';
 import { transmitter } from '../admin/events/transmit.ts';
+import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import { breakGlass } from '../admin/break-glass.ts';
 import { startAdmin } from '../admin/server.ts';
 import { adminEntry, gateEntry } from '../audit/entries.ts';
@@ -254,6 +255,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
     });
 
+    const sessionKeys = [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)];
     const gateway = opened(
       await listening(
         'public',
@@ -269,7 +271,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           audit,
           verifier,
           pool,
-          sessionKeys: [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)],
+          sessionKeys,
           issuers: config.issuers.map(({ issuer }) => issuer),
           listen: {
             host: config.public.host,
@@ -362,6 +364,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
         };
       },
+      heldArguments: argumentsBox(sessionKeys, org),
       onApproval: () => undefined,
       catalogue: {
         async refresh(server) {

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { argumentsBox } from '../../src/approvals/sealed-arguments.ts';
 import { breakGlass } from '../../src/admin/break-glass.ts';
 import type { ClaimCode } from '../../src/admin/claim.ts';
 import type { AdminContext } from '../../src/admin/context.ts';
@@ -30,6 +31,8 @@ import { startIssuer } from '../support/issuer.ts';
 import { STRICT_SIGN_IN } from '../support/sign-in.ts';
 
 const ORG = 'default';
+/** Seals the arguments of held calls. */
+export const HELD_KEY: Uint8Array = new Uint8Array(32).fill(7);
 
 /** Directory ids by what they may do. `ada` is the administrator. */
 const PEOPLE = {
@@ -183,6 +186,7 @@ export async function startPlane(
       locks.push(lock);
       return { calls: 0, settled: Promise.resolve({ calls: 0, unfinished: 0, tokensRevoked: 0, tokensLeft: 0 }) };
     },
+    heldArguments: argumentsBox([HELD_KEY], ORG),
     onApproval: (id) => void decided.push(id),
     catalogue: {
       refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),

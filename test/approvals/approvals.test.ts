@@ -104,7 +104,14 @@ describe('deciding', () => {
     const decided = decideApproval(pending, { by: boss, outcome, note: 'why', at: AT + 5 });
     expect(decided).toEqual({
       ok: true,
-      value: { ...pending, state: outcome, decidedBy: 'person_b', decidedAt: AT + 5, note: 'why' },
+      value: {
+        ...pending,
+        state: outcome,
+        decisions: [{ by: 'person_b', outcome, note: 'why', at: AT + 5 }],
+        decidedBy: 'person_b',
+        decidedAt: AT + 5,
+        note: 'why',
+      },
     });
   });
 });
@@ -129,6 +136,7 @@ describe('every state has its ways out and no others', () => {
     denied: { approve: no, deny: no, use: no, cancel: no, expire: 'nothing' },
     expired: { approve: no, deny: no, use: no, cancel: no, expire: 'nothing' },
     cancelled: { approve: no, deny: no, use: no, cancel: no, expire: 'nothing' },
+    failed: { approve: no, deny: no, use: no, cancel: no, expire: 'nothing' },
     used: { approve: no, deny: no, use: no, cancel: no, expire: 'nothing' },
   };
   test.each(APPROVAL_STATES)('%s', (state) => {

@@ -11,6 +11,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import type { IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { argumentsBox } from '../../src/approvals/sealed-arguments.ts';
 import { breakGlass } from '../../src/admin/break-glass.ts';
 import { startAdmin } from '../../src/admin/server.ts';
 import { STRICT_SIGN_IN } from './sign-in.ts';
@@ -306,6 +307,7 @@ export async function startRig(options: RigOptions = {}) {
     const pool = testPool({ clock });
     const logged: Array<{ readonly level: string; readonly fields: object; readonly message: string }> = [];
 
+    const sessionKeys = [randomBytes(32)];
     const deps: GatewayDeps = {
       org: ORG,
       node: 'rig-1',
@@ -317,7 +319,7 @@ export async function startRig(options: RigOptions = {}) {
       audit,
       verifier,
       pool,
-      sessionKeys: [randomBytes(32)],
+      sessionKeys,
       issuers: [issuer.issuer],
       listen: {
         host: '127.0.0.1',
@@ -380,6 +382,7 @@ export async function startRig(options: RigOptions = {}) {
                 settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
               };
             },
+            heldArguments: argumentsBox(sessionKeys, ORG),
             onApproval: () => undefined,
             catalogue: {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
