@@ -513,7 +513,7 @@ describe('approvals', () => {
       person,
       agent: 'agent-1',
       server: 'docs',
-      tool: 'read_file',
+      tool: 'held_tool',
       definition: `sha256:${'1'.repeat(64)}` as const,
       arguments: { path: id },
       terms: {},
@@ -542,7 +542,7 @@ describe('approvals', () => {
     ]);
     expect(code(await plane.as('ada', 'POST', '/approvals/apr_two/approve', { call: second }))).toEqual([
       403,
-      'role_missing',
+      'approval_role',
     ]);
     expect(
       (await plane.as('petra', 'POST', '/approvals/apr_two/approve', { call: second, note: 'checked' })).body['state'],
