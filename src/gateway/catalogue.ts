@@ -270,7 +270,7 @@ export function createCatalogue(deps: {
       // Resources come and go by the hundred: one that nobody approved leaves nothing behind.
       if (kind === 'resource' && !record.approved) put(key, null, revision, 'gone');
       else {
-        const next = vanish(record);
+        const next = vanish(record, at);
         if (next) put(key, next, revision, 'gone');
       }
     }
@@ -301,7 +301,7 @@ export function createCatalogue(deps: {
     // A look already under way may have been answered before the change: what it saw proves nothing about now.
     await running.get(serverId)?.catch(() => undefined);
     const server = deps.snapshot().servers.get(serverId);
-    if (server?.record.state !== 'enabled') return;
+    if (!server?.inService) return;
     await refresh(server).catch((error: unknown) => deps.onFault(serverId, error));
   }
 

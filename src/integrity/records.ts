@@ -21,7 +21,7 @@ export const Observed = z.strictObject({
 });
 
 /** What a reviewer says of a definition; the server's own words (annotations) never stand in for any of it (AZ-06). */
-const Judgement = {
+const judgement = {
   risk: z.enum(RISK_CLASSES),
   /** The OAuth scope a caller must hold, for example `files:read`. */
   scope: z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters'),
@@ -40,10 +40,13 @@ const Judgement = {
   approvals: z.number().int().min(1).max(9).exactOptional(),
 };
 
+export const Judgement = z.strictObject(judgement);
+export type Judgement = z.infer<typeof Judgement>;
+
 export const Approved = z.strictObject({
   digest: DigestText,
   definition: z.record(z.string(), z.json()),
-  ...Judgement,
+  ...judgement,
   by: z.string().min(1),
   at: z.number().int(),
   /** Of a consequential class: who proposed it, somebody else than `by`. */
@@ -53,7 +56,7 @@ export const Approved = z.strictObject({
 /** A judgement that waits for somebody else's yes, about exactly this definition. */
 export const Proposal = z.strictObject({
   digest: DigestText,
-  ...Judgement,
+  ...judgement,
   by: z.string().min(1),
   at: z.number().int(),
 });
@@ -70,6 +73,8 @@ export const ToolRecord = z.strictObject({
   observed: Observed.nullable(),
   approved: Approved.nullable(),
   proposal: Proposal.exactOptional(),
+  /** Since when the server says something else than what is approved, or nothing; ms. Left out: it says just that. */
+  driftedAt: z.number().int().exactOptional(),
 });
 export type ToolRecord = z.infer<typeof ToolRecord>;
 export type Approved = z.infer<typeof Approved>;

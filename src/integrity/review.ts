@@ -1,20 +1,26 @@
 /**
- * How the record of a tool or another item moves: sightings come from the server, approvals from a person who saw exactly what is approved (AP-01, TD-03).
+ * How the record of a tool or another item moves: sightings come from the server, proposals and approvals from people who saw exactly what
+ * is approved (AP-01, TD-03). What can do more than read, and what a finding holds, takes two of them.
  * Pure; the caller stores what comes back. Not checked here: that `by` may review; the admin room asks for the role.
  */
 import type { Digest } from '../lib/canonical-json.ts';
+import { digestOf } from '../lib/canonical-json.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { isJsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import type { SeenDefinition } from './definition.ts';
 import { fitOf } from './fit.ts';
-import { Approved } from './records.ts';
-import type { ItemKind, RiskClass, TaskSupport, ToolRecord } from './records.ts';
+import { judgementProblem } from './judgement.ts';
+import { Approved, Proposal } from './records.ts';
+import type { Judgement, RiskClass, ToolRecord } from './records.ts';
+import { suggestRisk } from './risk-hint.ts';
 import type { Finding } from './scan.ts';
 import { scanDefinition } from './scan.ts';
 
-/** The record after a sighting, or null when it says nothing new. An approval stays in place, so that the difference can be shown. */
+/**
+ * The record after a sighting, or null when it says nothing new. An approval stays in place, so that the difference can be shown;
+ * a proposal was about what was seen before, and ends.
+ */
 export function observe(
   record: ToolRecord | undefined,
   server: string,
@@ -22,13 +28,24 @@ export function observe(
   at: number,
 ): ToolRecord | null {
   if (record?.observed?.digest === seen.digest) return null;
+  const approved = record?.approved ?? null;
   const observed = { digest: seen.digest, definition: { ...seen.definition }, seenAt: at } as ToolRecord['observed'];
-  return { server, kind: seen.kind, name: seen.name, observed, approved: record?.approved ?? null };
+  const drifted = approved !== null && approved.digest !== seen.digest;
+  return {
+    server,
+    kind: seen.kind,
+    name: seen.name,
+    observed,
+    approved,
+    ...(drifted && { driftedAt: record?.driftedAt ?? at }),
+  };
 }
 
 /** The record after the server stopped offering it, or null when that was known. */
-export function vanish(record: ToolRecord): ToolRecord | null {
-  return record.observed ? { ...record, observed: null } : null;
+export function vanish(record: ToolRecord, at: number): ToolRecord | null {
+  if (!record.observed) return null;
+  const { proposal: _, ...rest } = record;
+  return { ...rest, observed: null, ...(record.approved && { driftedAt: record.driftedAt ?? at }) };
 }
 
 export type ReviewProblem =
@@ -37,13 +54,14 @@ export type ReviewProblem =
   | { readonly code: 'definition_moved'; readonly expected: Digest; readonly observed: Digest }
   | { readonly code: 'definition_refused'; readonly findings: readonly Finding[] }
   | { readonly code: 'schema_refused'; readonly message: string }
-  | { readonly code: 'review_invalid'; readonly field: string; readonly message: string };
+  | { readonly code: 'review_invalid'; readonly field: string; readonly message: string }
+  | { readonly code: 'nothing_proposed' }
+  /** What is proposed is not what was read. */
+  | { readonly code: 'proposal_moved' }
+  | { readonly code: 'proposal_own' };
 
-export interface Review {
-  readonly risk: RiskClass;
-  readonly scope: string;
-  readonly justification: string;
-  readonly tasks?: TaskSupport;
+/** A judgement about exactly one definition. */
+export interface Review extends Judgement {
   readonly by: string;
   /** ms since the epoch. */
   readonly at: number;
@@ -51,83 +69,99 @@ export interface Review {
   readonly expectedDigest: Digest;
 }
 
-/** Pins what is observed now, provided it is what the reviewer saw, can be checked at call time and hides nothing from a reader. */
-export function approve(record: ToolRecord, review: Review): Result<ToolRecord, ReviewProblem> {
-  const { observed } = record;
-  if (!observed) return err({ code: 'nothing_to_review' });
-  if (observed.digest !== review.expectedDigest) {
-    return err({ code: 'definition_moved', expected: review.expectedDigest, observed: observed.digest });
-  }
-  const blocking = scanDefinition(observed.definition).filter((finding) => finding.severity === 'block');
-  if (blocking.length > 0) return err({ code: 'definition_refused', findings: blocking });
-  const fit = fitOf(record.kind, observed.definition);
-  if (!fit.ok) return err({ code: 'schema_refused', message: fit.error.message });
+/** What somebody else has to agree to. It gives nothing yet. */
+export function propose(record: ToolRecord, review: Review): Result<ToolRecord, ReviewProblem> {
+  const fits = reviewable(record, review);
+  if (!fits.ok) return fits;
   const { expectedDigest: digest, ...rest } = review;
-  const approved = Approved.safeParse({ digest, definition: observed.definition, ...rest });
-  if (!approved.success) {
-    const [issue] = approved.error.issues;
-    return err({
-      code: 'review_invalid',
-      field: issue?.path.join('.') ?? '',
-      message: issue?.message ?? 'is not valid',
-    });
-  }
-  return ok({ ...record, approved: approved.data });
+  const proposal = Proposal.safeParse({ digest, ...rest });
+  if (!proposal.success) return err(invalid(proposal.error));
+  return ok({ ...record, proposal: proposal.data });
 }
 
-/** The record without its approval: it is invisible and unusable at once. */
-export function withdraw(record: ToolRecord): ToolRecord {
-  return { ...record, approved: null };
+/** The name of exactly one proposal, by whom and what it says: so that nobody agrees to another one than they read. */
+export const proposalDigest = (proposal: Proposal): Digest => digestOf(proposal);
+
+/** Pins what is proposed, by the yes of somebody else than who proposed it. `proposal` is the digest of the one that was read. */
+export function agree(
+  record: ToolRecord,
+  yes: {
+    readonly by: string;
+    readonly at: number;
+    readonly expectedDigest: Digest;
+    readonly proposal: Digest;
+    readonly mayBeOwn: boolean;
+  },
+): Result<ToolRecord, ReviewProblem> {
+  const { proposal } = record;
+  if (!proposal) return err({ code: 'nothing_proposed' });
+  if (proposalDigest(proposal) !== yes.proposal || proposal.digest !== yes.expectedDigest)
+    return err({ code: 'proposal_moved' });
+  if (proposal.by === yes.by && !yes.mayBeOwn) return err({ code: 'proposal_own' });
+  const { digest: _, by: proposedBy, at: __, ...judgement } = proposal;
+  const { by, at, expectedDigest } = yes;
+  return pin(record, { ...judgement, by, at, expectedDigest }, proposedBy);
 }
-
-export interface RiskHint {
-  readonly risk: RiskClass;
-  readonly why: string;
-}
-
-const WORDS: ReadonlyArray<readonly [RiskClass, ReadonlySet<string>]> = [
-  ['execute', new Set(['exec', 'execute', 'run', 'shell', 'eval', 'command', 'script', 'spawn', 'deploy', 'trigger'])],
-  [
-    'destructive',
-    new Set(['delete', 'remove', 'drop', 'purge', 'destroy', 'truncate', 'wipe', 'revoke', 'kill', 'reset']),
-  ],
-  [
-    'write',
-    new Set(
-      'write create update edit set put post send move rename upload insert add modify patch save merge publish toggle'.split(
-        ' ',
-      ),
-    ),
-  ],
-  [
-    'read',
-    new Set(['read', 'get', 'list', 'search', 'find', 'fetch', 'show', 'view', 'describe', 'query', 'count', 'echo']),
-  ],
-];
-
-const NOUN = {
-  prompt: 'prompt',
-  resource: 'resource',
-  template: 'resource of a template',
-  server: 'text of the server',
-} as const;
 
 /**
- * A first guess for the review form, from the tool's name. ATTACKER-CONTROLLED: the server chose name and annotations, so this
- * decides nothing; annotations can only raise the guess, and a name that says nothing counts as a write.
+ * Pins what is observed now by the word of one person, provided it is what they saw, can be checked at call time and hides nothing from
+ * a reader. For what `takesTwo` does not name; the caller asks.
  */
-export function suggestRisk(kind: ItemKind, definition: JsonObject): RiskHint {
-  if (kind !== 'tool') return { risk: 'read', why: `a ${NOUN[kind]} is read` };
-  const name = typeof definition['name'] === 'string' ? definition['name'] : '';
-  const parts = name
-    .replaceAll(/([a-z0-9])([A-Z])/g, '$1 $2')
-    .toLowerCase()
-    .split(/[^a-z0-9]+/);
-  const named = WORDS.find(([, words]) => parts.some((part) => words.has(part)));
-  const annotations = isJsonObject(definition['annotations']) ? definition['annotations'] : {};
-  if (annotations['destructiveHint'] === true && (!named || named[0] === 'read' || named[0] === 'write')) {
-    return { risk: 'destructive', why: 'the server says it may destroy (destructiveHint)' };
-  }
-  if (!named) return { risk: 'write', why: 'the name does not say what it does' };
-  return { risk: named[0], why: `the name contains a word of the class ${named[0]}` };
+export function approve(record: ToolRecord, review: Review): Result<ToolRecord, ReviewProblem> {
+  return pin(record, review, null);
+}
+
+/** Why a judgement takes a second person; null: it takes one. `everConsequential`: it was of another class than `read` before. */
+export function takesTwo(
+  record: ToolRecord,
+  risk: RiskClass,
+  findings: readonly Finding[],
+  everConsequential: boolean,
+): 'class' | 'finding' | 'lowered' | null {
+  if (risk !== 'read') return 'class';
+  if (findings.some(({ severity }) => severity === 'hold')) return 'finding';
+  // Else whoever wants a deletion for themselves calls it reading.
+  const { risk: hint } = suggestRisk(record.kind, (record.observed?.definition ?? {}) as JsonObject);
+  return everConsequential || hint === 'destructive' || hint === 'execute' ? 'lowered' : null;
+}
+
+/** The record without its approval and without what is proposed: it is invisible and unusable at once. */
+export function withdraw(record: ToolRecord): ToolRecord {
+  const { proposal: _, driftedAt: __, ...rest } = record;
+  return { ...rest, approved: null };
+}
+
+function pin(record: ToolRecord, review: Review, proposedBy: string | null): Result<ToolRecord, ReviewProblem> {
+  const fits = reviewable(record, review);
+  if (!fits.ok) return fits;
+  const { expectedDigest: digest, ...rest } = review;
+  const definition = record.observed!.definition;
+  const approved = Approved.safeParse({ digest, definition, ...rest, ...(proposedBy !== null && { proposedBy }) });
+  if (!approved.success) return err(invalid(approved.error));
+  return ok({ ...withdraw(record), approved: approved.data });
+}
+
+/** Whether this judgement can stand about what is observed now. */
+function reviewable({ kind, observed }: ToolRecord, review: Review): Result<void, ReviewProblem> {
+  if (!observed) return err({ code: 'nothing_to_review' });
+  if (observed.digest !== review.expectedDigest)
+    return err({ code: 'definition_moved', expected: review.expectedDigest, observed: observed.digest });
+  const blocking = scanDefinition(observed.definition).filter((finding) => finding.severity === 'block');
+  if (blocking.length > 0) return err({ code: 'definition_refused', findings: blocking });
+  const fit = fitOf(kind, observed.definition);
+  if (!fit.ok) return err({ code: 'schema_refused', message: fit.error.message });
+  const problem = judgementProblem(kind, review, fit.value.schema);
+  return problem ? err({ code: 'review_invalid', ...problem }) : ok(undefined);
+}
+
+function invalid({
+  issues: [issue],
+}: {
+  readonly issues: ReadonlyArray<{ readonly path: readonly PropertyKey[]; readonly message: string }>;
+}): ReviewProblem {
+  return {
+    code: 'review_invalid',
+    field: issue?.path.map(String).join('.') ?? '',
+    message: issue?.message ?? 'is not valid',
+  };
 }

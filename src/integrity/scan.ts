@@ -18,7 +18,7 @@ export type FindingCode =
 
 export interface Finding {
   readonly code: FindingCode;
-  readonly severity: 'block' | 'warn' | 'info';
+  readonly severity: 'block' | 'hold' | 'warn' | 'info';
   /** JSON Pointer of the text; a member name itself is meant when `inName`. */
   readonly path: string;
   readonly inName: boolean;

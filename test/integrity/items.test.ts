@@ -7,7 +7,8 @@ import { diffDefinitions } from '../../src/integrity/diff.ts';
 import { fitOf } from '../../src/integrity/fit.ts';
 import { ToolRecord, itemKey } from '../../src/integrity/records.ts';
 import type { ItemKind } from '../../src/integrity/records.ts';
-import { approve, observe, suggestRisk, vanish, withdraw } from '../../src/integrity/review.ts';
+import { approve, observe, vanish, withdraw } from '../../src/integrity/review.ts';
+import { suggestRisk } from '../../src/integrity/risk-hint.ts';
 import { recordIsSound, toolStanding } from '../../src/integrity/standing.ts';
 import type { Json, JsonObject } from '../../src/lib/json.ts';
 import { isJsonObject } from '../../src/lib/json.ts';
@@ -194,7 +195,7 @@ describe('TD-03: nothing unreviewed stands, of any kind', () => {
     const moved = ToolRecord.parse(observe(decided.value, 'docs', other, AT + 1));
     expect(toolStanding(moved)).toBe('changed');
     expect(toolStanding(ToolRecord.parse(observe(moved, 'docs', first, AT + 2)))).toBe('approved');
-    expect(toolStanding(vanish(decided.value)!)).toBe('gone');
+    expect(toolStanding(vanish(decided.value, AT + 3)!)).toBe('gone');
     expect(toolStanding(withdraw(decided.value))).toBe('unreviewed');
     expect([decided.value.kind, moved.kind]).toEqual([kind, kind]);
   });

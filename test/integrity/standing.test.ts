@@ -3,7 +3,8 @@ import type { Digest } from '../../src/lib/canonical-json.ts';
 import { definitionDigest, readDefinition } from '../../src/integrity/definition.ts';
 import type { SeenDefinition } from '../../src/integrity/definition.ts';
 import type { ToolRecord } from '../../src/integrity/records.ts';
-import { approve, observe, suggestRisk, vanish, withdraw } from '../../src/integrity/review.ts';
+import { approve, observe, vanish, withdraw } from '../../src/integrity/review.ts';
+import { suggestRisk } from '../../src/integrity/risk-hint.ts';
 import { recordIsSound, toolStanding } from '../../src/integrity/standing.ts';
 
 const AT = 1_800_000_000_000;
@@ -39,7 +40,7 @@ const approved = must(approve(observed, review(first.digest)));
 const changed = observe(approved, 'files', second, AT + 1) as ToolRecord;
 
 describe('TD-03: nothing unreviewed stands', () => {
-  const gone = vanish(approved) as ToolRecord;
+  const gone = vanish(approved, AT + 3) as ToolRecord;
   test.each([
     ['no record', undefined, undefined, 'unknown'],
     ['seen, never reviewed', observed, undefined, 'unreviewed'],

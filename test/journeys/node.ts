@@ -172,12 +172,10 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
         const { observed } = await must('sven', 'GET', `/servers/sink/tools/${name}`);
         const scope = { read: 'sink:read', write: 'sink:write', destructive: 'sink:destroy' }[risk];
         const { digest } = observed as { digest: string };
-        await must('sven', 'POST', `/servers/sink/tools/${name}/approve`, {
-          digest,
-          risk,
-          scope,
-          justification: 'test',
-        });
+        const path = `/servers/sink/tools/${name}`;
+        const review = { digest, risk, scope, justification: 'test' };
+        const { proposal } = await must('omar', 'POST', `${path}/propose`, review);
+        await must('sven', 'POST', `${path}/approve`, { digest, proposal: proposal as string });
       }
     },
     async api(person, method, path, body, headers = {}) {
