@@ -16,7 +16,6 @@ import {
 import { scanDefinition } from '../integrity/scan.ts';
 import { toolStanding } from '../integrity/standing.ts';
 import { cancelApprovals } from '../gateway/ended-approvals.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { EventFacts } from '../audit/entries.ts';
 import { commitChange } from './commit.ts';
@@ -62,7 +61,7 @@ export const approveTool = handler({
     const { digest, proposal, ...own } = ask.body;
     const decided =
       proposal === undefined
-        ? await alone(ask, found.value, digest, own)
+        ? await alone(ask, found.value.id, tool, digest, own)
         : agreed(ask, tool, { expectedDigest: digest, proposal });
     if (!decided.ok) return decided;
     const { risk, scope, justification, proposedBy } = decided.value.approved!;
@@ -107,7 +106,8 @@ function agreed(
 /** One person's own judgement, where that is enough. */
 async function alone(
   ask: Ask<unknown, unknown>,
-  { id, revision: _, ...tool }: Item<ToolRecord>,
+  id: string,
+  tool: ToolRecord,
   expectedDigest: Parameters<typeof agree>[1]['expectedDigest'],
   own: { readonly [M in keyof Judgement]?: Judgement[M] | undefined },
 ): Promise<Result<ToolRecord, Problem>> {
@@ -120,7 +120,7 @@ async function alone(
   const decided = approve(tool, { ...judgement.data, ...byNow(ask), expectedDigest });
   if (!decided.ok) return err(reviewProblem(decided.error));
   if (ask.ctx.facts.unsafeOnePersonMayDecide) return decided;
-  const findings = scanDefinition((tool.observed?.definition ?? {}) as JsonObject);
+  const findings = scanDefinition(tool.observed?.definition ?? {});
   const why = takesTwo(tool, judgement.data.risk, findings, await everConsequential(ask, id));
   return why === null ? decided : err(NEEDS_TWO[why]);
 }

@@ -5,7 +5,6 @@
  */
 import type { Digest } from '../lib/canonical-json.ts';
 import { digestOf } from '../lib/canonical-json.ts';
-import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import type { SeenDefinition } from './definition.ts';
@@ -121,7 +120,7 @@ export function takesTwo(
   if (risk !== 'read') return 'class';
   if (findings.some(({ severity }) => severity === 'hold')) return 'finding';
   // Else whoever wants a deletion for themselves calls it reading.
-  const { risk: hint } = suggestRisk(record.kind, (record.observed?.definition ?? {}) as JsonObject);
+  const { risk: hint } = suggestRisk(record.kind, record.observed?.definition ?? {});
   return everConsequential || hint === 'destructive' || hint === 'execute' ? 'lowered' : null;
 }
 
