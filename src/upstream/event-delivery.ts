@@ -1,7 +1,7 @@
 /**
- * Bringing security event tokens to one receiver (RFC 8935), in order, until each is taken: used by both our processes.
- * Promises: the next one leaves only after the last one was taken or refused; what the receiver cannot take now is tried again with
- * growing pauses; an answer is read to 16 KiB. Durability is the source's: it hands the same event out until it was settled.
+ * Bringing what happened to one receiver, in order, until each is taken: security event tokens (RFC 8935) for both our processes, and
+ * notifications. Promises: the next one leaves only after the last one was taken or refused; what the receiver cannot take now is tried
+ * again with growing pauses. Durability is the source's: it hands the same event out until it was settled.
  */
 import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
@@ -10,14 +10,17 @@ import { parseStrictJson } from '../lib/strict-json.ts';
 import type { DialRule } from './dial.ts';
 import { guardedRequest } from './dial.ts';
 
-export interface OutgoingEvent {
+export interface Outgoing {
   /** ms since the epoch: when it came to be, so that somebody can tell how late it is. */
   readonly at: number;
+}
+
+export interface OutgoingEvent extends Outgoing {
   /** Signed anew at each try, so that a rotated key is no trouble. */
   sign(): Promise<string>;
 }
 
-export interface EventSource<E extends OutgoingEvent> {
+export interface EventSource<E extends Outgoing> {
   /** The oldest that was not settled; null: nothing to tell. */
   next(): Promise<E | null>;
   /** Durable before it resolves, or the event comes again, which its receiver must bear. */
@@ -49,7 +52,7 @@ export interface EventDelivery {
   close(): Promise<void>;
 }
 
-type Answer =
+export type Answer =
   | { readonly kind: 'taken' }
   | { readonly kind: 'refused'; readonly code: string }
   | { readonly kind: 'later'; readonly code: string };
@@ -59,17 +62,29 @@ const LONGEST_PAUSE_MS = 5_000;
 /** Nobody wakes us when another process wrote. */
 const LOOK_EVERY_MS = 1_000;
 
-export function deliverEvents<E extends OutgoingEvent>(options: {
+interface Delivering<E extends Outgoing> {
   readonly source: EventSource<E>;
-  readonly receiver: EventReceiver;
   readonly clock: Clock;
   readonly onRefused: (event: E, code: string) => void;
   /** It is not taken now; once for each outage. */
   readonly onLater: (code: string) => void;
   /** A failure that is not the receiver's: the source or the key. */
   readonly onFault: (fault: unknown) => void;
-}): EventDelivery {
-  const { source, receiver, clock } = options;
+}
+
+/** Security event tokens; an answer is read to 16 KiB. */
+export function deliverEvents<E extends OutgoingEvent>({
+  receiver,
+  ...options
+}: Delivering<E> & { readonly receiver: EventReceiver }): EventDelivery {
+  return deliver({ ...options, send: async (event, signal) => push(receiver, await event.sign(), signal) });
+}
+
+/** `send` rejects only for what is no answer of the receiver's. */
+export function deliver<E extends Outgoing>(
+  options: Delivering<E> & { readonly send: (event: E, signal: AbortSignal) => Promise<Answer> },
+): EventDelivery {
+  const { source, clock, send } = options;
   const closed = new AbortController();
   let wakeUp: () => void = () => undefined;
   let woken = false;
@@ -103,7 +118,7 @@ export function deliverEvents<E extends OutgoingEvent>(options: {
           continue;
         }
         waitingSince ??= event.at;
-        const answer = await push(receiver, await event.sign(), closed.signal);
+        const answer = await send(event, closed.signal);
         if (answer.kind === 'later') {
           problem = answer.code;
           if (failures === 0) options.onLater(answer.code);
