@@ -5,13 +5,18 @@
  * Which ones it displaces is written by its author: whoever activates agrees to that list or does not, and cannot lengthen it.
  */
 import { z } from 'zod';
+import { DigestText } from '../integrity/records.ts';
 import { err, ok, type Result } from '../lib/result.ts';
+import { candidateOf } from '../policy/candidate.ts';
 import { compilePolicies } from '../policy/compile.ts';
+import type { PolicySource } from '../policy/compile.ts';
+import type { Effect } from '../policy/effect-book.ts';
 import { lintPolicy, warningsOf } from '../policy/lint.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
+import { EffectQuery, POLICIES_BROKEN, effectBody, effectIn, effectWords } from './effects.ts';
 import { conflict, forbidden, invalid, notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler, Reason } from './route.ts';
@@ -77,18 +82,21 @@ export const putPolicy = handler({
 export const activatePolicy = handler({
   body: z.strictObject({
     reason: Reason,
+    effect: DigestText.describe('`digest` of the effect that you read (GET of the policy, then of its /effect).'),
     replaces: z
       .never('belongs to the draft: its author stores it there (PUT of the policy), and somebody else activates that.')
       .optional(),
   }),
   run: async (ask) => {
-    const { ctx, who, body, params } = ask;
+    const { ctx, who, body, params, seen } = ask;
     const id = params['policy'] ?? '';
     const found = itemOf(ctx, 'policy', id, PolicyRecord);
     if (found === undefined) return err(notFound('policy', id));
     const { id: _, revision, ...policy } = found;
     if (policy.state === 'active')
       return err(conflict('policy_state', 'The policy is in force already.', 'Nothing needs to be done.'));
+    const read = expected(seen, revision);
+    if (!read.ok) return read;
     if (!ctx.facts.unsafeAuthorMayActivate && (await authorsOf(ctx, id, policy)).has(who.person)) {
       return err(
         forbidden(
@@ -107,25 +115,17 @@ export const activatePolicy = handler({
       if (!fresh && forbids(other, rest.text)) return err(NEEDS_TWO);
       replaced.push(write(ctx, other, { ...rest, state: 'draft' }, seenRevision));
     }
-    // The whole that would be in force must compile together, not only the new part.
-    const inForce = itemsOf(ctx, 'policy', PolicyRecord).filter(
-      (one) => one.state === 'active' && !policy.replaces.includes(one.id),
-    );
-    const compiled = compilePolicies({
-      policies: [...inForce, { ...policy, id }].map(({ id, text }) => ({ id, text })),
-      tools: [],
-    });
-    if (!compiled.ok)
-      return err(
-        invalid('policy', compiled.error.map((problem) => `${problem.policy}: ${problem.message}`).join('; ')),
-      );
     const checked = check(ctx, id, policy.text);
     if (!checked.ok) return checked;
+    // What they agree to is what they saw. The same change has another effect once people, agents, items or other policies changed.
+    const effect = await effectOfChange(ctx, id, { text: policy.text, replaces: policy.replaces });
+    if (!effect.ok) return effect;
+    if (effect.value.digest !== body.effect) return err(effectChanged(effect.value));
     const done = await commitChange(ask, {
       what: 'policy.activated',
       subject: `policy/${id}`,
       reason: body.reason,
-      facts: { replaces: policy.replaces },
+      facts: { replaces: policy.replaces, effect: effect.value.digest, ...effect.value.counts },
       // The list is spent: putting the same policy back in force later displaces nothing by itself.
       writes: [write(ctx, id, { ...policy, state: 'active', replaces: [] }, revision), ...replaced],
     });
@@ -159,6 +159,66 @@ export const deactivatePolicy = handler({
     return done.ok ? ok({ body: { id, state: 'draft', revision: done.value }, revision: done.value }) : done;
   },
 });
+
+/** Of a draft: what activating it would do. Of a policy in force: what taking it out would. */
+export const policyEffect = handler({
+  query: EffectQuery,
+  run: async ({ ctx, params, query }) => {
+    const id = params['policy'] ?? '';
+    const found = itemOf(ctx, 'policy', id, PolicyRecord);
+    if (found === undefined) return err(notFound('policy', id));
+    const { state, text, replaces, revision } = found;
+    const change = state === 'active' ? 'deactivate' : 'activate';
+    const effect = await effectOfChange(ctx, id, state === 'active' ? null : { text, replaces });
+    if (!effect.ok) return effect;
+    const body = { policy: id, change, replaces, ...effectBody(ctx, effect.value, query) };
+    return ok({ body, revision });
+  },
+});
+
+/** Of a text that nobody has stored. */
+export const textEffect = handler({
+  query: EffectQuery,
+  body: z.strictObject({ text: PolicyRecord.shape.text, replaces: PolicyRecord.shape.replaces }),
+  run: async ({ ctx, params, query, body }) => {
+    const id = params['policy'] ?? '';
+    const checked = check(ctx, id, body.text);
+    if (!checked.ok) return checked;
+    const others = displaced(ctx, id, body.replaces);
+    if (!others.ok) return others;
+    const effect = await effectOfChange(ctx, id, body);
+    if (!effect.ok) return effect;
+    const answer = { policy: id, change: 'activate', replaces: body.replaces, ...effectBody(ctx, effect.value, query) };
+    return ok({ body: { ...answer, warnings: checked.value } });
+  },
+});
+
+/** `draft` null: the policy leaves force. */
+async function effectOfChange(
+  ctx: AdminContext,
+  id: string,
+  draft: { readonly text: string; readonly replaces: readonly string[] } | null,
+): Promise<Result<Effect, Problem>> {
+  const view = ctx.snapshot();
+  if (view.policies === null) return err(POLICIES_BROKEN);
+  const add: PolicySource[] = draft ? [{ id, text: draft.text }] : [];
+  const after = candidateOf(view.policies, { without: [id, ...(draft?.replaces ?? [])], add });
+  if (!after.ok)
+    return err(invalid('policy', after.error.map(({ policy, message }) => `${policy}: ${message}`).join('; ')));
+  const key = `policy ${id} ${after.value.digest}`;
+  const effect = await effectIn(view, key, { before: view.policies, after: after.value }, ctx.clock.now());
+  // Other rules came into force while this was worked out: then it is the effect of another change.
+  return ctx.snapshot().policies === view.policies ? ok(effect) : err(effectChanged(null));
+}
+
+const effectChanged = (effect: Effect | null): Problem =>
+  conflict(
+    'effect_changed',
+    effect === null
+      ? 'Other rules came into force meanwhile.'
+      : `This is not the effect you read. It is now ${effect.digest}: ${effectWords(effect)}.`,
+    'Read the effect again (GET /policies/{policy}/effect) and decide anew.',
+  );
 
 export const deletePolicy = handler({
   body: z.strictObject({ reason: Reason }),

@@ -4,6 +4,7 @@
  */
 import type { Role } from '../directory/records.ts';
 import { explainAccess } from './access.ts';
+import { applyHandlers } from './apply/handlers.ts';
 import { activateAgent, addAgent, getAgent, listAgents, putAgent, retireAgent, suspendAgent } from './agents.ts';
 import { approveCall, cancelCall, denyCall, getApproval, listApprovals } from './approvals.ts';
 import {
@@ -40,7 +41,9 @@ import {
   deletePolicy,
   getPolicy,
   listPolicies,
+  policyEffect,
   putPolicy,
+  textEffect,
 } from './policies.ts';
 import { handler, type Handler, type Route, type Scope } from './route.ts';
 import { ok } from '../lib/result.ts';
@@ -82,6 +85,8 @@ const ADMINS: readonly Role[] = ['administrator'];
 const SERVER_KEEPERS: readonly Role[] = ['operator', 'administrator'];
 const RESPONDERS: readonly Role[] = ['operator', 'security_reviewer', 'administrator'];
 const POLICY_AUTHORS: readonly Role[] = ['security_reviewer', 'administrator'];
+
+const { planApply, apply, listSets, setDrift } = applyHandlers(() => ROUTES);
 
 const openApi = handler({
   run: async ({ ctx }) => ok({ body: openApiDocument(ROUTES, SCOPES, ctx.facts.version) }),
@@ -160,7 +165,9 @@ const ROWS: readonly Row[] = [
   ['GET',    '/policies/:policy',                    'admin:read',  STAFF,            getPolicy,        'Read a policy'],
   ['PUT',    '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   putPolicy,        'Store policy text as a draft, after compile and lint', 'routine'],
   ['DELETE', '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   deletePolicy,     'Delete a draft', 'routine'],
-  ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of those it says it replaces; never your own draft'],
+  ['GET',    '/policies/:policy/effect',             'admin:read',  OVERSEERS,        policyEffect,     'Who would gain or lose what if the draft came into force, or the policy in force left it'],
+  ['POST',   '/policies/:policy/effect',             'admin:read',  POLICY_AUTHORS,   textEffect,       'The same for a text that is not stored'],
+  ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of those it says it replaces, with exactly the effect that was read; never your own draft'],
   ['POST',   '/policies/:policy/deactivate',         'admin:write', POLICY_AUTHORS,   deactivatePolicy, 'Take a policy out of force'],
 
   ['GET',    '/locks',                               'admin:read',  STAFF,            listLocks,        'List locks in force'],
@@ -198,6 +205,11 @@ const ROWS: readonly Row[] = [
 
   ['POST',   '/access/explain',                      'admin:read',  STAFF,            explainAccess,    'Would this person be allowed to call this tool, and by which policies'],
   ['POST',   '/access/token',                        'admin:read',  STAFF,            previewToken,     'What a token, or one with these claims, would become here: person, roles by source, agents, what stops it'],
+  ['POST',   '/apply/plan',                          'admin:read',  RESPONDERS,       planApply,        'What these resources would change, with every problem of every one; changes nothing'],
+  ['POST',   '/apply',                               'admin:write', RESPONDERS,       apply,            'Commit exactly the plan that was seen, in one step or not at all'],
+  ['GET',    '/apply/sets',                          'admin:read',  STAFF,            listSets,         'List what was applied from files, by set'],
+  ['GET',    '/apply/sets/:set/drift',               'admin:read',  STAFF,            setDrift,         'What differs now from what was applied: field by field, by whom, since when'],
+
   ['GET',    '/changes',                             'admin:read',  OVERSEERS,        changesFeed,      'Changes of governance state after a revision'],
   ['GET',    '/history/:kind/:id',                   'admin:read',  OVERSEERS,        recordHistory,    'All changes of one record'],
 ];
