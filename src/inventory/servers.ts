@@ -171,7 +171,7 @@ function split(argument: string): [string, string?] {
 }
 
 /** By what it looks like, or by what it is called. */
-function isSecret(name: string, value: string): boolean {
+export function isSecret(name: string, value: string): boolean {
   if (secretRanges(value).length > 0) return true;
   return SECRET_NAME.test(name) && !HARMLESS.test(value) && !value.startsWith('-');
 }
