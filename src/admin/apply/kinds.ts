@@ -1,0 +1,161 @@
+/**
+ * Which rows of the route table stand behind a resource. `apply` has no rule of its own: what a file says is sent to the handler that a
+ * single request would reach, under the roles of its row. A kind that is not here is not applied.
+ */
+import { z } from 'zod';
+import { Group, Mapping, Organisation } from '../../directory/records.ts';
+import { Agent } from '../../inventory/agents.ts';
+import { Server } from '../../inventory/records.ts';
+import { checkServer } from '../../inventory/servers.ts';
+import { digestOf } from '../../lib/canonical-json.ts';
+import type { JsonObject } from '../../lib/json.ts';
+import { PolicyRecord } from '../../policy/records.ts';
+import type { Route } from '../route.ts';
+
+type RowName = `${Route['method']} /${string}`;
+
+export interface Kind {
+  readonly kind: string;
+  readonly stored: z.ZodType<object>;
+  /** Of the body that holds the spec. */
+  readonly member: string;
+  /** The parameter of the path that holds the id. */
+  readonly param: string;
+  readonly read: RowName;
+  /** Null: there is one already, always. */
+  readonly create: RowName | null;
+  readonly change: RowName;
+  /** How it goes when it left the file; null: it has ended already. Left out: it never goes. */
+  readonly end?: (record: JsonObject) => { readonly row: RowName; readonly action: 'delete' | 'retire' } | null;
+  readonly id: RegExp;
+  /** An id that once was somebody's never comes again: memberships and policies may still name it. */
+  readonly idOnce?: true;
+  /** Said when it is made and never changed. */
+  readonly fixed?: readonly string[];
+  /** Members of the spec that the server side spends or moves on: no difference, no drift. */
+  readonly spent?: (record: JsonObject) => readonly string[];
+  /** Two resources of one file may not say the same. */
+  readonly unique?: (spec: JsonObject) => string;
+  /** All that is wrong with a spec, one by one; the handler says the same in one sentence. */
+  readonly check?: (
+    spec: JsonObject,
+  ) => ReadonlyArray<{ readonly field: string; readonly message: string; readonly code: string }>;
+}
+
+const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+const RECORD_ID = /^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?$/;
+const POLICY_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?$/;
+
+/** In this order they are judged: what others refer to comes first. */
+export const KINDS: readonly Kind[] = [
+  {
+    kind: 'organisation',
+    stored: Organisation,
+    member: 'organisation',
+    param: 'organisation',
+    read: 'GET /organisation',
+    create: null,
+    change: 'PUT /organisation',
+    id: RECORD_ID,
+  },
+  {
+    kind: 'group',
+    stored: Group,
+    member: 'group',
+    param: 'group',
+    read: 'GET /groups/:group',
+    create: 'POST /groups',
+    change: 'PUT /groups/:group',
+    end: () => ({ row: 'DELETE /groups/:group', action: 'delete' }),
+    id: RECORD_ID,
+    idOnce: true,
+    unique: ({ name }) => digestOf({ name: name ?? null }),
+  },
+  {
+    kind: 'mapping',
+    stored: Mapping,
+    member: 'mapping',
+    param: 'mapping',
+    read: 'GET /mappings/:mapping',
+    create: 'PUT /mappings/:mapping',
+    change: 'PUT /mappings/:mapping',
+    end: () => ({ row: 'DELETE /mappings/:mapping', action: 'delete' }),
+    id: SLUG,
+    unique: ({ issuer }) => digestOf({ issuer: issuer ?? null }),
+  },
+  {
+    kind: 'agent',
+    stored: Agent,
+    member: 'agent',
+    param: 'agent',
+    read: 'GET /agents/:agent',
+    create: 'POST /agents',
+    change: 'PUT /agents/:agent',
+    end: ({ state }) => (state === 'retired' ? null : { row: 'POST /agents/:agent/retire', action: 'retire' }),
+    id: RECORD_ID,
+    idOnce: true,
+    fixed: ['issuer', 'clientId'],
+    unique: ({ issuer, clientId }) => digestOf({ issuer: issuer ?? null, clientId: clientId ?? null }),
+  },
+  {
+    kind: 'server',
+    stored: Server,
+    member: 'server',
+    param: 'server',
+    read: 'GET /servers/:server',
+    create: 'PUT /servers/:server',
+    change: 'PUT /servers/:server',
+    end: ({ state }) =>
+      state === 'retired'
+        ? null
+        : state === 'draft'
+          ? { row: 'DELETE /servers/:server', action: 'delete' }
+          : { row: 'POST /servers/:server/retire', action: 'retire' },
+    id: SLUG,
+    check: (spec) => {
+      const server = Server.safeParse({ ...spec, state: 'draft' });
+      return server.success ? checkServer(server.data) : [];
+    },
+  },
+  {
+    kind: 'policy',
+    stored: PolicyRecord,
+    member: 'policy',
+    param: 'policy',
+    read: 'GET /policies/:policy',
+    create: 'PUT /policies/:policy',
+    change: 'PUT /policies/:policy',
+    end: () => ({ row: 'DELETE /policies/:policy', action: 'delete' }),
+    id: POLICY_ID,
+    // Whoever activates a draft spends the list of what it replaces; the file still has it.
+    spent: ({ state }) => (state === 'draft' ? [] : ['replaces']),
+  },
+];
+
+const BY_NAME = new Map(KINDS.map((kind) => [kind.kind, kind]));
+export const kindOf = (name: string): Kind | undefined => BY_NAME.get(name);
+
+/** The row behind a name; a kind whose rows are not served is a defect of ours. */
+export function rowOf(routes: readonly Route[], name: RowName): Route {
+  const row = routes.find(({ method, path }) => `${method} ${path.replace(/^\/api\/v1/, '')}` === name);
+  if (row === undefined) throw new Error(`no row of the route table is ${name}`);
+  return row;
+}
+
+/** The members that a file says of this kind: those of the schema of the row that makes it. */
+export function saidBy(kind: Kind, routes: readonly Route[]): readonly string[] {
+  const { body } = rowOf(routes, kind.create ?? kind.change).handler;
+  const spec: unknown = body instanceof z.ZodObject ? body.shape[kind.member] : null;
+  if (!(spec instanceof z.ZodObject)) throw new Error(`the body of ${kind.kind} does not name its members`);
+  return Object.keys(spec.shape);
+}
+
+/** A record as a file would say it; null when it does not fit its schema. Defaults are filled in, so that leaving one out is no difference. */
+export function view(kind: Kind, said: readonly string[], body: JsonObject | null | undefined): JsonObject | null {
+  const parsed = body ? kind.stored.safeParse(body) : undefined;
+  if (!parsed?.success) return null;
+  const without = kind.spent?.(body as JsonObject) ?? [];
+  return Object.fromEntries(
+    Object.entries(parsed.data as JsonObject).filter(([name]) => said.includes(name) && !without.includes(name)),
+  );
+}

@@ -1,0 +1,303 @@
+/**
+ * A plan: what every resource of a file would do, with all problems of all of them, and the staged change that does it. Making one changes
+ * nothing. Its digest says which records it saw at which revision and what becomes of them: one plan is committed, never another.
+ */
+import { digestOf, type Digest } from '../../lib/canonical-json.ts';
+import type { JsonObject } from '../../lib/json.ts';
+import { permit } from '../authenticate.ts';
+import type { AdminContext } from '../context.ts';
+import type { Problem } from '../problem.ts';
+import type { AdminCaller, Route } from '../route.ts';
+import { difference } from './difference.ts';
+import { kindOf, KINDS, rowOf, saidBy, view, type Kind } from './kinds.ts';
+import { nameOf, type Action, type PlanInput, type PlanRow, type Resource, type RowProblem } from './resources.ts';
+import { literalSecrets, withoutSecrets } from './secrets.ts';
+import { allSets, saidDigest, SET_KIND, setOf, type AppliedSet } from './sets.ts';
+import { stageOn, type Stage } from './stage.ts';
+
+export interface Plan {
+  readonly rows: readonly PlanRow[];
+  /** Null while something is refused: then there is nothing that could be applied. */
+  readonly digest: Digest | null;
+  /** At which the records were read. */
+  readonly revision: number;
+  readonly stage: Stage;
+}
+
+interface Making {
+  readonly ctx: AdminContext;
+  readonly who: AdminCaller;
+  readonly routes: readonly Route[];
+  readonly reason: string;
+  readonly stage: Stage;
+  /** Of records that are in some set: its name. */
+  readonly owners: ReadonlyMap<string, string>;
+  readonly taken: Map<string, string>;
+}
+
+/** So often other work of the process gets its turn. */
+const BREATH = 20;
+
+/** `reason` goes into the staged changes. */
+export async function makePlan(
+  base: { readonly ctx: AdminContext; readonly who: AdminCaller; readonly ref: string },
+  routes: readonly Route[],
+  input: PlanInput,
+  reason: string,
+): Promise<Plan> {
+  const { ctx, who, ref } = base;
+  const revision = ctx.follower.revision;
+  const stage = stageOn(ctx, who, ref);
+  const owners = new Map(allSets(ctx).flatMap(({ id, records }) => records.map((one) => [nameOf(one), id] as const)));
+  const making: Making = { ctx, who, routes, reason, stage, owners, taken: new Map() };
+  const rows: PlanRow[] = [];
+  const twice = repeated(input.resources);
+  let worked = 0;
+  const breathe = async (): Promise<void> => {
+    if (++worked % BREATH === 0) await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  const numbered = input.resources.map((resource, index) => ({ resource, index }));
+  for (const kind of KINDS) {
+    for (const { resource, index } of numbered.filter((one) => one.resource.kind === kind.kind)) {
+      rows.push(await judge(making, kind, resource, index, input.set ?? null, twice.has(nameOf(resource))));
+      await breathe();
+    }
+    stage.settle();
+  }
+  for (const { resource, index } of numbered) if (!kindOf(resource.kind)) rows.push(unknownKind(resource, index));
+  rows.sort((a, b) => a.index! - b.index!);
+  if (input.set !== undefined) {
+    const named = new Set(input.resources.map(nameOf));
+    const left = (setOf(ctx, input.set)?.records ?? []).filter((one) => !named.has(nameOf(one)));
+    // What refers to others goes before them.
+    const order = (one: { readonly kind: string }): number => -KINDS.findIndex(({ kind }) => kind === one.kind);
+    for (const one of [...left].sort((a, b) => order(a) - order(b))) {
+      rows.push(await leave(making, one.kind, one.id, input.prune));
+      await breathe();
+    }
+    if (rows.every(({ action }) => action !== 'refused')) await remember(making, input.set, rows);
+  }
+  const digest = rows.some(({ action }) => action === 'refused')
+    ? null
+    : digestOf({
+        org: ctx.org,
+        set: input.set ?? null,
+        setRevision: input.set === undefined ? null : (setOf(ctx, input.set)?.revision ?? null),
+        rows: rows.map(({ kind, id, action, revision: at, changes }) => ({ kind, id, action, at, changes })),
+      });
+  return { rows, digest, revision, stage };
+}
+
+async function judge(
+  making: Making,
+  kind: Kind,
+  { id, spec }: Resource,
+  index: number,
+  set: string | null,
+  twice: boolean,
+): Promise<PlanRow> {
+  const { ctx, who, routes, stage } = making;
+  const found = ctx.follower.records.get(kind.kind, ctx.org, id);
+  const at = { index, kind: kind.kind, id: withoutSecrets(id), revision: found?.revision ?? null };
+  const problems: RowProblem[] = [];
+  const refuse = (code: string, path: readonly string[], message: string, remedy?: string): void =>
+    void problems.push({ code, path, message, ...(remedy !== undefined && { remedy }) });
+
+  const row = found || !kind.create ? rowOf(routes, kind.change) : rowOf(routes, kind.create);
+  // A plan is for whoever may make the change: it shows how the records stand. The rest of the row is asked when it is applied.
+  const may = permit(ctx, who, { scope: 'admin:read', roles: row.roles, sensitive: false });
+  if (!may.ok) problems.push(fromProblem(kind, may.error));
+  if (twice)
+    refuse('named_twice', ['id'], 'Another resource of these files has this kind and id.', 'Keep one of them.');
+  if (!kind.id.test(id))
+    refuse('invalid', ['id'], 'This is not an id for this kind.', 'Use lower-case letters, digits and inner hyphens.');
+  else if (kind.idOnce && !found && (await ctx.state.history(kind.kind, ctx.org, id)).length > 0)
+    refuse(
+      'id_spent',
+      ['id'],
+      'Something else once had this id.',
+      'Choose another: what still names the old one must not mean the new one.',
+    );
+  const owner = making.owners.get(nameOf({ kind: kind.kind, id }));
+  if (owner !== undefined && owner !== set)
+    refuse(
+      'in_other_set',
+      [],
+      `The set ${owner} holds this record.`,
+      `Take it out of the files of ${owner} and apply them, or apply it with --set ${owner}.`,
+    );
+  for (const path of literalSecrets(spec))
+    refuse(
+      'secret_literal',
+      path,
+      'looks like a literal secret; it is not stored, and not repeated here',
+      'Refer to it: credential:ID, env:NAME, file:PATH or vault:MOUNT/PATH#FIELD. If it was real, it has been shown to this file: rotate it.',
+    );
+
+  const before = view(kind, saidBy(kind, routes), found?.body);
+  const asked = readSpec(making, kind, row, spec, before, problems);
+  if (asked === null) return { ...at, action: 'refused', changes: [], problems };
+  const claim = kind.unique?.(asked.whole);
+  const other = claim === undefined ? undefined : making.taken.get(`${kind.kind} ${claim}`);
+  if (other !== undefined)
+    refuse(
+      'named_twice',
+      [],
+      `It says the same as ${kind.kind}/${withoutSecrets(other)}: two of them would be mixed up.`,
+      'Keep one of them.',
+    );
+  else if (claim !== undefined) making.taken.set(`${kind.kind} ${claim}`, id);
+
+  const spent = found && kind.spent ? kind.spent(found.body) : [];
+  const said = Object.fromEntries(Object.entries(asked.whole).filter(([name]) => !spent.includes(name)));
+  if (before && digestOf(before) === digestOf(said))
+    return { ...at, action: problems.length > 0 ? 'refused' : 'unchanged', changes: [], problems };
+
+  for (const { code, field, message } of kind.check?.(asked.whole) ?? [])
+    refuse(code, ['spec', ...field.split('.')], withoutSecrets(message));
+  // Judged all the same, so that everything that is wrong is told at once; what is refused is not staged.
+  const judged = await stage.run({
+    keep: problems.length === 0,
+    row,
+    params: { [kind.param]: id },
+    body: asked.body,
+    seen: found ? { kind: 'revision', revision: found.revision } : { kind: 'absent' },
+  });
+  if (!judged.ok) {
+    const problem = fromProblem(kind, judged.error);
+    if (!problems.some(({ path }) => path.length > 0 && path.join('.') === problem.path.join('.')))
+      problems.push(problem);
+  }
+  if (problems.length > 0) return { ...at, action: 'refused', changes: [], problems };
+  const after = judged.ok ? written(kind, id, judged.value?.writes ?? []) : null;
+  const changes = after === undefined ? [] : difference(found?.body ?? null, after);
+  return { ...at, action: found ? 'change' : 'create', changes, problems };
+}
+
+/** The body of the row with this spec in it, read as the row reads it; null: told in `problems`. */
+function readSpec(
+  { reason }: Making,
+  kind: Kind,
+  row: Route,
+  spec: JsonObject | Record<string, unknown>,
+  before: JsonObject | null,
+  problems: RowProblem[],
+): { readonly body: unknown; readonly whole: JsonObject } | null {
+  const fixed = before ? (kind.fixed ?? []) : [];
+  for (const name of fixed)
+    if (spec[name] !== before?.[name])
+      problems.push({
+        code: 'invalid',
+        path: ['spec', name],
+        message: `It is said once, when the ${kind.kind} is made, and does not change.`,
+      });
+  const rest = Object.fromEntries(Object.entries(spec).filter(([name]) => !fixed.includes(name)));
+  const parsed = row.handler.body?.safeParse({ reason, [kind.member]: rest });
+  if (!parsed) throw new Error(`the row behind ${kind.kind} takes no body`);
+  if (!parsed.success) {
+    for (const { path, message, code } of parsed.error.issues)
+      problems.push({
+        code: code === 'unrecognized_keys' ? 'unknown_member' : 'invalid',
+        path: ['spec', ...path.slice(path[0] === kind.member ? 1 : 0).map((part) => withoutSecrets(String(part)))],
+        message: withoutSecrets(message),
+      });
+    return null;
+  }
+  const body = parsed.data as Record<string, JsonObject>;
+  const kept = Object.fromEntries(fixed.map((name) => [name, before![name]!]));
+  return { body, whole: { ...body[kind.member], ...kept } };
+}
+
+/** What left the files of its set. */
+async function leave(making: Making, kindName: string, id: string, prune: boolean): Promise<PlanRow> {
+  const { ctx, who, routes, stage, reason } = making;
+  const found = ctx.follower.records.get(kindName, ctx.org, id);
+  const at = { index: null, kind: kindName, id, revision: found?.revision ?? null, changes: [] };
+  const kind = kindOf(kindName);
+  const released: PlanRow = { ...at, action: 'released', problems: [] };
+  const refused = (problem: Problem): PlanRow => ({ ...at, action: 'refused', problems: [fromProblem(kind, problem)] });
+  if (!kind) return released;
+  const end = prune && found && kind.end ? kind.end(found.body) : null;
+  const row = rowOf(routes, end?.row ?? kind.change);
+  // Letting go takes the record out of sight of drift: that is for whoever may change it.
+  const may = permit(ctx, who, { scope: 'admin:read', roles: row.roles, sensitive: false });
+  if (!may.ok) return refused(may.error);
+  if (!end || !found) return released;
+  const done = await stage.run({
+    keep: true,
+    row,
+    params: { [kind.param]: id },
+    body: { reason },
+    seen: { kind: 'revision', revision: found.revision },
+  });
+  if (!done.ok) return refused(done.error);
+  const after = written(kind, id, done.value?.writes ?? []);
+  return { ...at, action: end.action, changes: after ? difference(found.body, after) : [], problems: [] };
+}
+
+/** Stages the set as it will be. A set that says the same already is not written. */
+async function remember({ ctx, routes, stage, reason }: Making, name: string, rows: readonly PlanRow[]): Promise<void> {
+  const records = rows
+    .filter(({ index }) => index !== null)
+    .map(({ kind, id }) => ({
+      kind,
+      id,
+      digest: saidDigest(kindOf(kind)!, routes, stage.records.get(kind, ctx.org, id)!.body),
+    }))
+    .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
+  const before = setOf(ctx, name);
+  if (before && digestOf(before.records) === digestOf(records)) return;
+  const body: AppliedSet = { records };
+  stage.add({
+    what: before ? 'apply_set.changed' : 'apply_set.added',
+    subject: `${SET_KIND}/${name}`,
+    reason,
+    facts: { records: records.length },
+    writes: [{ kind: SET_KIND, org: ctx.org, id: name, body, expectedRevision: before?.revision ?? null }],
+  });
+}
+
+/** The body of this very record; null: deleted; undefined: the change is about others. */
+const written = (
+  kind: Kind,
+  id: string,
+  writes: ReadonlyArray<{ kind: string; id: string; body: JsonObject | null }>,
+) => writes.find((write) => write.kind === kind.kind && write.id === id)?.body;
+
+/** As the handler says it, with its field named from the resource on. */
+function fromProblem(kind: Kind | undefined, { code, message, remedy, field }: Problem): RowProblem {
+  const parts = field === undefined ? [] : field.split('.');
+  const path = parts[0] !== kind?.member ? [] : parts.length > 1 ? ['spec', ...parts.slice(1)] : ['id'];
+  return {
+    code,
+    path: path.map(withoutSecrets),
+    message: withoutSecrets(message),
+    ...(remedy !== undefined && { remedy: withoutSecrets(remedy) }),
+  };
+}
+
+const unknownKind = ({ kind, id }: Resource, index: number): PlanRow => ({
+  index,
+  kind: withoutSecrets(kind),
+  id: withoutSecrets(id),
+  action: 'refused',
+  revision: null,
+  changes: [],
+  problems: [
+    {
+      code: 'unknown_kind',
+      path: ['kind'],
+      message: 'Nothing of this kind is applied from files.',
+      remedy: `Use one of: ${KINDS.map((one) => one.kind).join(', ')}.`,
+    },
+  ],
+});
+
+function repeated(resources: readonly Resource[]): ReadonlySet<string> {
+  const seen = new Set<string>();
+  return new Set(resources.map(nameOf).filter((name) => seen.has(name) || !seen.add(name)));
+}
+
+export const count = (rows: readonly PlanRow[], ...actions: readonly Action[]): number =>
+  rows.filter(({ action }) => actions.includes(action)).length;
