@@ -94,7 +94,9 @@ export const explainAccess = handler({
       [found.ok ? '' : reasonOf(found.error), !found.ok],
       [`locked:${lock?.subject.kind ?? ''}`, lock !== null],
       [`server_${server.record.state}`, server.record.state !== 'enabled'],
+      ['server_switched_off', !server.inService],
       [`tool_${standing}`, standing !== 'approved'],
+      [`tool_switched_off:${tool.switchedOff ?? ''}`, tool.switchedOff !== null],
       ['above_ceiling', principal !== null && tool.facts !== null && !withinCeiling(principal.ceiling, tool.facts)],
       ['policies_broken', view.policies === null],
     ] as const;

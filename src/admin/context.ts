@@ -80,6 +80,8 @@ interface AdminFacts {
   readonly unsafeAuthorMayActivate: boolean;
   /** Nobody else has to agree to what gives access. True only where the configuration says so. */
   readonly unsafeOnePersonMayDecide: boolean;
+  /** How long something keeps working that nobody answers for (NH-05). */
+  readonly ownerlessAfterHours: number;
   /** `admin.clients`: who else may be an active agent administers nothing (ID-09). */
   readonly clients: readonly string[];
   /** `admin.signIn`. */

@@ -1,36 +1,110 @@
 /**
- * What somebody should look at: agents and servers nobody answers for, secrets that are too old, clients that wait (NH-05, AN-14).
- * Read from the records at this moment, so an owner who leaves is in the list with the commit that took them away.
+ * What somebody should look at: servers, agents and credentials nobody answers for or whose review is over, secrets that are too old, clients
+ * that wait (NH-05, AN-14). Read from the records at this moment, so an owner who leaves is in the list with the commit that took them away.
+ * Not here: suspending what nobody answers for (owner-watch.ts), and what a credential's value is like (its own findings).
  */
+import { ownerStands } from '../directory/owners.ts';
 import { Agent } from '../inventory/agents.ts';
+import { Credential } from '../inventory/credentials.ts';
+import { missingFor, worksIn, type Identity, type LifeKind } from '../inventory/lifecycle.ts';
+import { Server } from '../inventory/records.ts';
 import { ok } from '../lib/result.ts';
 import { FINDINGS } from './agent-states.ts';
 import { findingsOf } from './agents.ts';
-import { itemsOf } from './records.ts';
+import type { AdminContext } from './context.ts';
+import { endOfNotice, noticeOf } from './owner-watch.ts';
+import { itemsOf, type Item } from './records.ts';
 import { handler } from './route.ts';
 
+export interface Found {
+  readonly kind: LifeKind;
+  readonly id: string;
+  readonly title: string;
+  readonly code: string;
+  readonly message: string;
+  /** When it is suspended unless somebody else answers for it by then; ms since the epoch. */
+  readonly suspendedAt?: number;
+}
+
 export const listFindings = handler({
-  run: async ({ ctx }) => {
-    const { people, servers } = ctx.snapshot();
-    const agents = itemsOf(ctx, 'agent', Agent).flatMap((agent) =>
-      findingsOf(ctx, agent).map((code) => ({
-        kind: 'agent',
-        id: agent.id,
-        title: agent.title,
-        code,
-        message: FINDINGS[code],
-      })),
-    );
-    const orphans = [...servers.values()]
-      .filter(({ record }) => record.state !== 'retired' && record.state !== 'draft')
-      .filter(({ record }) => people.byId(record.owner)?.state !== 'active')
-      .map(({ id, record }) => ({
-        kind: 'server',
-        id,
-        title: record.title,
-        code: 'owner_gone',
-        message: `Its owner ${record.owner} is gone or inactive. Name another owner, or suspend it.`,
-      }));
-    return ok({ body: { findings: [...orphans, ...agents] } });
-  },
+  run: async ({ ctx }) => ok({ body: { findings: findings(ctx) } }),
 });
+
+export function findings(ctx: AdminContext): readonly Found[] {
+  const agents = itemsOf(ctx, 'agent', Agent).flatMap((agent) =>
+    findingsOf(ctx, agent).map((code) => found(ctx, 'agent', agent, code, FINDINGS[code])),
+  );
+  const servers = itemsOf(ctx, 'server', Server).flatMap((server) => [
+    ...lifeFindings(ctx, 'server', server),
+    ...pinFindings(ctx, server),
+  ]);
+  const credentials = itemsOf(ctx, 'credential', Credential).flatMap((one) => lifeFindings(ctx, 'credential', one));
+  return [...servers, ...credentials, ...agents];
+}
+
+/** What the one table says of a server or credential that is past its draft. */
+function lifeFindings(
+  ctx: AdminContext,
+  kind: 'server' | 'credential',
+  record: Item<Identity & { readonly title: string; readonly owner: string; readonly state: string }>,
+): readonly Found[] {
+  if (record.state === 'retired' || record.state === 'draft') return [];
+  const now = ctx.clock.now();
+  const list: Found[] = [];
+  if (!ownerStands(ctx.snapshot(), record.owner))
+    list.push(
+      found(
+        ctx,
+        kind,
+        record,
+        'owner_gone',
+        `Its owner ${record.owner} is gone or inactive. Name another owner, or suspend it.`,
+      ),
+    );
+  if (worksIn(kind, record.state)) {
+    const lacks = missingFor(kind, record.state, record, { now, ownerStands: () => true }).filter(
+      ({ field }) => field !== 'reviewBy' || record.reviewBy === undefined,
+    );
+    if (lacks.length > 0)
+      list.push(
+        found(
+          ctx,
+          kind,
+          record,
+          'incomplete',
+          `It works and would not be enabled today; it lacks ${lacks.map(({ field }) => field).join(', ')}.`,
+        ),
+      );
+  }
+  if (record.reviewBy !== undefined && record.reviewBy <= now)
+    list.push(found(ctx, kind, record, 'review_due', 'The day when somebody should have looked at it again is over.'));
+  return list;
+}
+
+/** A server elsewhere that says which keys it shows cannot be replaced unseen. */
+function pinFindings(ctx: AdminContext, server: Item<Server>): readonly Found[] {
+  const { upstream, state } = server;
+  if (!worksIn('server', state) || upstream.transport === 'stdio' || upstream.pins !== undefined) return [];
+  if (!upstream.url.startsWith('https:')) return [];
+  return [
+    found(
+      ctx,
+      'server',
+      server,
+      'unpinned',
+      'Whoever holds a certificate for its name could take its place; pin its key.',
+    ),
+  ];
+}
+
+function found(
+  ctx: AdminContext,
+  kind: LifeKind,
+  { id, title }: { readonly id: string; readonly title: string },
+  code: string,
+  message: string,
+): Found {
+  const notice = code === 'owner_gone' ? noticeOf(ctx, kind, id) : null;
+  const end = notice === null ? {} : { suspendedAt: endOfNotice(ctx, notice) };
+  return { kind, id, title, code, message, ...end };
+}

@@ -1,18 +1,24 @@
 /**
  * Servers as identities: register, change, enable, suspend, retire, delete. The gateway forwards to nothing else (NH-02).
  * A change of what a server is (owner, purpose, upstream, …) puts it back in review: what was enabled is not what would run.
- * Literal secrets, destinations and transitions are judged by `inventory/servers.ts` (NH-04); that the owner is active, here (NH-01).
+ * Literal secrets and destinations are judged by `inventory/servers.ts` (NH-04), its life and what must be said of it by the one table
+ * (`inventory/lifecycle.ts`, NH-01); whoever wrote it does not enable it (second-person.ts), and enables what they read (If-Match).
+ * Switches and a new owner change nothing that was reviewed, so they need no new review (AZ-14, NH-05).
  */
 import { z } from 'zod';
-import { Person } from '../directory/records.ts';
+import { ownerStands } from '../directory/owners.ts';
 import { ToolRecord } from '../integrity/records.ts';
-import { Server, ServerId } from '../inventory/records.ts';
-import { checkServer, checkTransition } from '../inventory/servers.ts';
-import { err, ok } from '../lib/result.ts';
+import { checkTransition, missingFor, worksIn, type Missing } from '../inventory/lifecycle.ts';
+import { Owner, Server, ServerId, Switches } from '../inventory/records.ts';
+import { checkServer } from '../inventory/servers.ts';
+import { err, ok, type Result } from '../lib/result.ts';
+import { permit } from './authenticate.ts';
 import { commitChange, expected } from './commit.ts';
-import { conflict, invalid, notFound } from './problem.ts';
-import { itemOf, itemsOf } from './records.ts';
+import type { AdminContext } from './context.ts';
+import { conflict, invalid, notFound, type Problem } from './problem.ts';
+import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler, Reason, type Ask } from './route.ts';
+import { somebodyElse } from './second-person.ts';
 import { forgetAccount } from './server-account.ts';
 
 export const listServers = handler({
@@ -20,7 +26,7 @@ export const listServers = handler({
     ok({
       body: {
         servers: itemsOf(ctx, 'server', Server).map(
-          ({ id, revision, title, owner, purpose, environment, dataClasses, state }) => ({
+          ({ id, revision, title, owner, purpose, environment, dataClasses, riskTier, reviewBy, switches, state }) => ({
             id,
             revision,
             title,
@@ -28,6 +34,9 @@ export const listServers = handler({
             purpose,
             environment,
             dataClasses,
+            ...(riskTier !== undefined && { riskTier }),
+            ...(reviewBy !== undefined && { reviewBy }),
+            switches,
             state,
             url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`,
           }),
@@ -43,13 +52,18 @@ export const getServer = handler({
     if (server === undefined) return err(notFound('server', id));
     return ok({
       revision: server.revision,
-      body: { ...server, url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`, watching: ctx.catalogue.status(id) },
+      body: {
+        ...server,
+        url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`,
+        watching: ctx.catalogue.status(id),
+        lacks: lacksOf(ctx, server),
+      },
     });
   },
 });
 
 export const putServer = handler({
-  body: z.strictObject({ reason: Reason, server: Server.omit({ state: true }) }),
+  body: z.strictObject({ reason: Reason, server: Server.omit({ state: true, switches: true }) }),
   run: async (ask) => {
     const { ctx, body, params, seen } = ask;
     const named = ServerId.safeParse(params['server']);
@@ -67,9 +81,10 @@ export const putServer = handler({
     if (!revision.ok) return revision;
     // What was enabled is not what would run now: a change goes back before a reviewer.
     const state = before === undefined || before.state === 'draft' ? 'draft' : 'in_review';
-    const moved = checkTransition(before?.state ?? null, state);
-    if (moved !== null) return err(conflict(moved.code, sentence(moved.message), 'Register it under another id.'));
-    const server: Server = { ...body.server, state };
+    const moved = checkTransition('server', before?.state ?? null, state);
+    if (moved !== null) return err(conflict('server_transition', sentence(moved), 'Register it under another id.'));
+    // Who may write a server does not thereby turn back on what somebody switched off.
+    const server: Server = { ...body.server, switches: before?.switches ?? Switches.parse({}), state };
     const problems = checkServer(server);
     const [first] = problems;
     if (first !== undefined)
@@ -97,38 +112,140 @@ export const transitionServer = (to: Server['state']) =>
       const id = params['server'] ?? '';
       const before = itemOf(ctx, 'server', id, Server);
       if (before === undefined) return err(notFound('server', id));
-      const { id: _, revision, ...server } = before;
+      const { id: _, revision: at, ...server } = before;
+      // Whoever lets it work says which revision they read; taking it away must not fail because somebody wrote meanwhile.
+      const revision = worksIn('server', to) || ask.seen.kind !== 'unsaid' ? expected(ask.seen, at) : ok(at);
+      if (!revision.ok) return revision;
       if (server.state === to)
         return err(conflict('server_state', `The server is ${to} already.`, 'Nothing needs to be done.'));
-      const moved = checkTransition(server.state, to);
-      if (moved !== null) return err(conflict(moved.code, sentence(moved.message), 'Move it there first.'));
-      if (to === 'enabled') {
-        const [problem] = checkServer(server);
-        if (problem !== undefined)
-          return err(
-            invalid(
-              `server.${problem.field}`,
-              `${problem.field} ${problem.message}`,
-              'Correct the record, then enable it.',
-            ),
-          );
-        // NH-01: an identity nobody answers for is not let in, and an owner who has left answers for nothing.
-        const owner = itemOf(ctx, 'person', server.owner, Person);
-        if (owner?.state !== 'active')
-          return err(
-            invalid(
-              'server.owner',
-              `The owner ${JSON.stringify(server.owner)} is not an active person of the directory.`,
-              'Set `owner` to the id of an active person; `remit person list` shows them.',
-            ),
-          );
+      const moved = checkTransition('server', server.state, to);
+      if (moved !== null) return err(conflict('server_transition', sentence(moved), 'Move it there first.'));
+      if (worksIn('server', to)) {
+        const refused = refusal(lacksOf(ctx, server)) ?? (await somebodyElse(ctx, ask.who, 'server', id, Server));
+        if (refused !== null) return err(refused);
       }
       const next = { ...server, state: to };
-      const done = await commitServer(ask, id, next, revision, `server.${to}`, body.reason, server.state);
-      if (done.ok && to === 'retired') await forgetAccount(ask, id);
+      const done = await commitServer(ask, id, next, revision.value, `server.${to}`, body.reason, server.state);
+      if (done.ok && to === 'retired' && ask.stage === undefined) await forgetAccount(ask, id);
       return done;
     },
   });
+
+/** Everything that keeps it from being enabled, at once. */
+export const lacksOf = (ctx: Pick<AdminContext, 'snapshot' | 'clock'>, server: Server): readonly Missing[] => [
+  ...missingFor('server', 'enabled', server, {
+    now: ctx.clock.now(),
+    ownerStands: (owner) => ownerStands(ctx.snapshot(), owner),
+  }),
+  ...checkServer(server)
+    .filter(({ code }) => code !== 'server_owner')
+    .map(({ field, message }) => ({ field, message: `${message}.`, remedy: `Correct ${field}.` })),
+];
+
+function refusal(lacks: readonly Missing[]): Problem | null {
+  const [first] = lacks;
+  if (first === undefined) return null;
+  return invalid(
+    `server.${first.field}`,
+    `The server cannot be enabled yet. ${lacks.map(({ field, message }) => `${field}: ${message}`).join(' ')}`,
+    lacks.map(({ remedy }) => remedy).join(' '),
+  );
+}
+
+/** A server whose record may still be written, at the revision the caller saw if they say so. */
+function living(
+  { ctx, params, seen }: Pick<Ask<unknown, unknown>, 'ctx' | 'params' | 'seen'>,
+  what: string,
+): Result<{ readonly before: Item<Server>; readonly revision: number | null }, Problem> {
+  const id = params['server'] ?? '';
+  const before = itemOf(ctx, 'server', id, Server);
+  if (before === undefined) return err(notFound('server', id));
+  const revision = seen.kind === 'unsaid' ? ok(before.revision) : expected(seen, before.revision);
+  if (!revision.ok) return revision;
+  if (before.state === 'retired')
+    return err(conflict('server_state', `A retired server ${what}.`, 'Register it under another id.'));
+  return ok({ before, revision: revision.value });
+}
+
+/** Giving back is what a reviewer answers for; taking away must be quick. */
+const GIVING_BACK = { scope: 'admin:write', roles: ['security_reviewer', 'administrator'], sensitive: true } as const;
+
+const SwitchNames = ['reachable', 'productionData', 'writes'] as const;
+
+export const switchServer = handler({
+  body: z
+    .strictObject({
+      reason: Reason,
+      reachable: z.boolean().exactOptional(),
+      productionData: z.boolean().exactOptional(),
+      writes: z.boolean().exactOptional(),
+    })
+    .refine((body) => SwitchNames.some((name) => body[name] !== undefined), {
+      path: ['reachable'],
+      message: 'say which of reachable, productionData and writes is true or false',
+    }),
+  run: async (ask) => {
+    const { ctx, who, body } = ask;
+    const found = living(ask, 'has no switches');
+    if (!found.ok) return found;
+    const { id, revision: _, ...server } = found.value.before;
+    const switches = { ...server.switches };
+    for (const name of SwitchNames) switches[name] = body[name] ?? switches[name];
+    const turned = SwitchNames.filter((name) => switches[name] !== server.switches[name]);
+    if (turned.length === 0)
+      return err(conflict('server_switches', 'The switches stand like that already.', 'Nothing needs to be done.'));
+    if (turned.some((name) => switches[name])) {
+      const may = permit(ctx, who, GIVING_BACK);
+      if (!may.ok) return may;
+    }
+    const done = await commitChange(ask, {
+      what: 'server.switched',
+      subject: `server/${id}`,
+      reason: body.reason,
+      facts: { ...switches, turned },
+      writes: [
+        { kind: 'server', org: ctx.org, id, body: { ...server, switches }, expectedRevision: found.value.revision },
+      ],
+    });
+    return done.ok ? ok({ body: { id, switches, revision: done.value }, revision: done.value }) : done;
+  },
+});
+
+export const reassignServer = handler({
+  body: z.strictObject({ reason: Reason, owner: Owner }),
+  run: async (ask) => {
+    const { ctx, body } = ask;
+    const found = living(ask, 'gets no other owner');
+    if (!found.ok) return found;
+    const { id, revision: _, ...server } = found.value.before;
+    if (!ownerStands(ctx.snapshot(), body.owner))
+      return err(
+        invalid(
+          'owner',
+          `The owner ${JSON.stringify(body.owner)} is neither an active person nor a group with an active member.`,
+          'Set `owner` to the id of an active person, or to group/ID; `remit person list` shows them.',
+        ),
+      );
+    const done = await commitChange(ask, {
+      what: 'server.reassigned',
+      subject: `server/${id}`,
+      reason: body.reason,
+      facts: { owner: body.owner, ownerBefore: server.owner, state: server.state },
+      writes: [
+        {
+          kind: 'server',
+          org: ctx.org,
+          id,
+          body: { ...server, owner: body.owner },
+          expectedRevision: found.value.revision,
+        },
+      ],
+    });
+    return done.ok
+      ? ok({ body: { id, owner: body.owner, state: server.state, revision: done.value }, revision: done.value })
+      : done;
+  },
+});
 
 export const deleteServer = handler({
   body: z.strictObject({ reason: Reason }),
@@ -172,7 +289,16 @@ export const refreshServer = handler({
   body: z.strictObject({}),
   run: async ({ ctx, params, ref }) => {
     const id = params['server'] ?? '';
-    if (itemOf(ctx, 'server', id, Server) === undefined) return err(notFound('server', id));
+    const server = itemOf(ctx, 'server', id, Server);
+    if (server === undefined) return err(notFound('server', id));
+    if (!server.switches.reachable)
+      return err(
+        conflict(
+          'server_switched_off',
+          'The server is switched off: nothing goes to it.',
+          'Turn `reachable` on first.',
+        ),
+      );
     const seen = await ctx.catalogue.refresh(id);
     if (seen.ok) return ok({ body: { server: id, ...seen.value } });
     // The words of the other side stay in the process log: they may name addresses and files.

@@ -12,6 +12,7 @@ import { eventKey, newEventKey } from '../admin/events/event-key.ts';
 import { startPolling } from '../admin/events/poll.ts';
 import { eventReceiver } from '../admin/events/receive.ts';
 import { watchSilence } from '../admin/events/silence.ts';
+import { watchOwners } from '../admin/owner-watch.ts';
 import { transmitter } from '../admin/events/transmit.ts';
 import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import { breakGlass } from '../admin/break-glass.ts';
@@ -330,6 +331,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         unsafeKeys,
         unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
         unsafeOnePersonMayDecide: config.governance.unsafeOnePersonMayDecide,
+        ownerlessAfterHours: config.governance.ownerlessAfterHours,
         clients: config.admin.clients,
         signIn: config.admin.signIn,
         freshnessLimitMs: config.freshness.limitMs,
@@ -406,6 +408,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const admin = opened(await listening('admin', config.admin, startAdmin(adminContext)));
     events?.start(admin.url);
     opened(watchSilence(adminContext));
+    opened(watchOwners(adminContext));
     opened(
       startPolling(adminContext, eventReceiver(adminContext), (reference) =>
         resolveSecret(reference, process.env, config.secrets),

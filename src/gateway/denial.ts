@@ -4,6 +4,7 @@
  */
 import type { JsonObject } from '../lib/json.ts';
 import type { WireError } from '../protocol/errors.ts';
+import type { Over } from './approval-desk.ts';
 import type { NoPrincipal } from './principal.ts';
 
 export type Denial =
@@ -26,6 +27,8 @@ export type Denial =
   | { readonly reason: 'locked'; readonly lock: string; readonly on: 'organisation' | 'server' | 'tool' }
   | { readonly reason: 'server_unknown' }
   | { readonly reason: 'server_not_enabled'; readonly state: string }
+  /** Its switch `reachable` is off (AZ-14). */
+  | { readonly reason: 'server_switched_off' }
   /** The server takes only tokens that are bound to a key, and this one is not (AN-13). */
   | { readonly reason: 'proof_required' }
   | { readonly reason: 'session_unknown' }
@@ -36,6 +39,8 @@ export type Denial =
   // the item
   | { readonly reason: 'tool_unknown' }
   | { readonly reason: 'tool_unreviewed' }
+  /** A switch of its server takes it away (AZ-14); it is as if it were not there. */
+  | { readonly reason: 'tool_switched_off'; readonly by: 'writes' | 'productionData' }
   | { readonly reason: 'tool_changed'; readonly approved: string; readonly seen: string }
   | { readonly reason: 'tool_gone' }
   | { readonly reason: 'tool_unconfirmed'; readonly fault: string }
@@ -53,7 +58,22 @@ export type Denial =
       readonly because: string;
       readonly rules: readonly string[];
     }
-  | { readonly reason: 'approval_needed'; readonly approval: string; readonly expiresAt: number }
+  /** `page`: where who asked sees how it stands. */
+  | {
+      readonly reason: 'approval_needed';
+      readonly approval: string;
+      readonly expiresAt: number;
+      readonly page: string | null;
+    }
+  /** `again`: when asking anew makes sense, ms since the epoch; null: at once. */
+  | {
+      readonly reason: 'approval_over';
+      readonly approval: string | null;
+      readonly how: Over;
+      readonly again: number | null;
+    }
+  /** The caller has as many requests open as one may have. */
+  | { readonly reason: 'approvals_full'; readonly open: number; readonly again: number }
   | { readonly reason: 'approval_lost'; readonly approval: string }
   // room
   | { readonly reason: 'rate_limited'; readonly on: string; readonly retryAfterSeconds: number }
@@ -106,6 +126,10 @@ export function reasonCode(denial: Denial): string {
       return `source_silent:${denial.source}`;
     case 'server_not_enabled':
       return `server_not_enabled:${denial.state}`;
+    case 'tool_switched_off':
+      return `tool_switched_off:${denial.by}`;
+    case 'approval_over':
+      return `approval_over:${denial.how}`;
     case 'policy_denied':
       return `policy_denied:${denial.because}`;
     case 'ledger_unavailable':

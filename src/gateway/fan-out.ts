@@ -200,9 +200,9 @@ export function fanOut(deps: FanOutDeps): FanOut {
     const now = deps.ports.clock.now();
     const { server } = call.endpoint;
     const usable = [...call.snapshot.servers.values()].filter(
-      ({ id, record }) =>
+      ({ id, inService }) =>
         (server === null || id === server) &&
-        record.state === 'enabled' &&
+        inService &&
         lockOn(call.snapshot, { server: id }, now) === null,
     );
     // Its own signal: what one listener waits for may be what others wait for, too.

@@ -240,7 +240,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   });
 
   function refreshQuietly(server: ServerEntry): void {
-    if (server.record.state !== 'enabled') return;
+    if (!server.inService) return;
     catalogue.refresh(server).catch((error: unknown) => {
       log(
         'warn',

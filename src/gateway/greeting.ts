@@ -188,7 +188,7 @@ async function sightings(call: Call, deps: GreetingDeps): Promise<Sighted> {
   if (server) return [{ server, sighting: await catalogue.forLists(server, call.inflight.signal) }];
   const now = clock.now();
   const usable = [...call.snapshot.servers.values()].filter(
-    ({ id, record }) => record.state === 'enabled' && lockOn(call.snapshot, { server: id }, now) === null,
+    ({ id, inService }) => inService && lockOn(call.snapshot, { server: id }, now) === null,
   );
   const found = await Promise.all(
     usable.map((one) =>
@@ -249,12 +249,13 @@ function shownDefinition({ approved }: ToolEntry): JsonObject {
   return tasks === undefined ? definition : { ...definition, execution: { taskSupport: tasks } };
 }
 
-/** Approved as seen, not locked, and policy lets this person see it. */
+/** Approved as seen, not switched off, not locked, and policy lets this person see it. */
 function shows(call: Call, deps: Pick<GreetingDeps, 'ports'>, item: ToolEntry, sighting: Sighting): boolean {
   const now = deps.ports.clock.now();
   return (
     item.facts !== null &&
     item.check !== null &&
+    item.switchedOff === null &&
     toolStanding(item.record, sighting.tools.get(item.key) ?? null) === 'approved' &&
     lockOn(call.snapshot, { server: item.server, tool: item.key }, now) === null &&
     maySee(call, item.facts, now)

@@ -110,7 +110,7 @@ async function readable(call: Call, uris: readonly string[], deps: AnswerDeps): 
 /** Whether a server has subscriptions to resources. One that does not answer soon is not waited for. */
 async function tells(id: string, call: Call, deps: AnswerDeps): Promise<boolean> {
   const server = call.snapshot.servers.get(id);
-  if (server?.record.state !== 'enabled') return false;
+  if (!server?.inService) return false;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<false>((resolve) => void (timer = setTimeout(resolve, SERVER_WITHIN_MS, false)));
   const asked = deps.ports.catalogue

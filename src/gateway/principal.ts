@@ -3,6 +3,7 @@
  * and what is left when each bound is applied. One function for calls, for what runs already, for the admin plane and for `explain`.
  * Pure over the snapshot and the time. What is worked out for a token is kept with it until the snapshot changes.
  */
+import { ownerStands } from '../directory/owners.ts';
 import { trustsIssuer } from '../directory/people.ts';
 import type { Role } from '../directory/records.ts';
 import { isOurTenant, rolesFromClaims, standingRoles } from '../directory/roles.ts';
@@ -23,7 +24,7 @@ export interface Principal {
   readonly agent: KnownAgent;
   /** What every agent in the chain may at most; null: nothing bounds it. */
   readonly ceiling: Ceiling | null;
-  /** Directory id of who answers for an agent that acts alone; null where a person is there. */
+  /** Who answers for an agent that acts alone: a directory id, or `group/<id>`; null where a person is there. */
   readonly owner: string | null;
 }
 
@@ -133,8 +134,8 @@ function alone(
   ceiling: Ceiling | null,
 ): Result<Principal, NoPrincipal> {
   if (agent.kind !== 'autonomous') return err({ reason: 'agent_not_active', state: 'not_autonomous' });
-  const owner = agent.owner === undefined ? undefined : snapshot.people.byId(agent.owner);
-  if (owner?.state !== 'active') return err({ reason: 'agent_without_owner' });
+  const { owner } = agent;
+  if (owner === undefined || !ownerStands(snapshot, owner)) return err({ reason: 'agent_without_owner' });
   if (agent.roles.length === 0) return err({ reason: 'person_without_role' });
   const person = {
     id: `agent/${agent.id}`,
@@ -144,5 +145,5 @@ function alone(
     state: 'active' as const,
     roles: agent.roles,
   };
-  return ok({ person, agent, ceiling, owner: owner.id });
+  return ok({ person, agent, ceiling, owner });
 }

@@ -77,8 +77,8 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
 
 function itemsOf(snapshot: Snapshot, server: string | null): Iterable<ToolEntry> {
   if (server !== null) return snapshot.servers.get(server)?.tools.values() ?? [];
-  const enabled = [...snapshot.servers.values()].filter(({ record }) => record.state === 'enabled');
-  return enabled.flatMap(({ tools }) => [...tools.values()]);
+  const inService = [...snapshot.servers.values()].filter((entry) => entry.inService);
+  return inService.flatMap(({ tools }) => [...tools.values()]);
 }
 
 function sentence(title: string, risks: ReadonlySet<RiskClass>, tools: readonly string[]): string {

@@ -15,7 +15,7 @@ import type { VoidIndex } from '../directory/voids.ts';
 import { fitOf } from '../integrity/fit.ts';
 import type { ArgumentCheck } from '../integrity/schema.ts';
 import { ToolRecord, itemKey, toolId } from '../integrity/records.ts';
-import type { ItemKind } from '../integrity/records.ts';
+import type { Approved, ItemKind } from '../integrity/records.ts';
 import { recordIsSound } from '../integrity/standing.ts';
 import { compileTemplate } from '../integrity/uri-template.ts';
 import type { Template } from '../integrity/uri-template.ts';
@@ -23,7 +23,9 @@ import { Agent, agentIndex } from '../inventory/agents.ts';
 import type { AgentIndex } from '../inventory/agents.ts';
 import { lockIndex } from '../inventory/locks.ts';
 import type { LockIndex } from '../inventory/locks.ts';
+import { worksIn } from '../inventory/lifecycle.ts';
 import { Lock, Server } from '../inventory/records.ts';
+import type { Switches } from '../inventory/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -66,6 +68,8 @@ export interface ToolEntry {
   readonly schema: JsonObject | null;
   /** Null: what callers send cannot be checked safely; such an item is unusable. */
   readonly check: ArgumentCheck | null;
+  /** The switch of its server that takes it away; null: none does. */
+  readonly switchedOff: Exclude<keyof Switches, 'reachable'> | null;
 }
 
 /** An approved resource template, ready to read URIs. */
@@ -78,6 +82,8 @@ export interface ServerEntry {
   readonly id: string;
   readonly revision: number;
   readonly record: Server;
+  /** Enabled and not switched off. Locks are asked with the time. */
+  readonly inService: boolean;
   /** Items of every kind, by key. */
   readonly tools: ReadonlyMap<string, ToolEntry>;
   /** The most specific first: longest literal beginning, then by text. */
@@ -211,7 +217,7 @@ function toolEntry(record: ToolRecord, revision: number, server: Server | undefi
   const key = itemKey(kind, name);
   const id = toolId(record.server, key);
   const base = { id, revision, server: record.server, kind, name, key, record, approved };
-  if (!approved || !server) return { ...base, facts: null, schema: null, check: null };
+  if (!approved || !server) return { ...base, facts: null, schema: null, check: null, switchedOff: null };
   const fit = fitOf(kind, approved.definition);
   return {
     ...base,
@@ -226,7 +232,15 @@ function toolEntry(record: ToolRecord, revision: number, server: Server | undefi
     },
     schema: fit.ok ? fit.value.schema : null,
     check: fit.ok ? fit.value.check : null,
+    switchedOff: switchedOff(approved, server),
   };
+}
+
+/** AZ-14. The facts stay: a URI under a template that is switched off must not fall to another template. */
+function switchedOff(approved: Approved, { switches, environment }: Server): ToolEntry['switchedOff'] {
+  if (!switches.writes && approved.risk !== 'read') return 'writes';
+  const production = approved.productionData ?? environment === 'production';
+  return production && !switches.productionData ? 'productionData' : null;
 }
 
 function templatesOf(tools: ReadonlyMap<string, ToolEntry>): readonly TemplateEntry[] {
@@ -414,7 +428,11 @@ export function buildSnapshot(input: {
         const ofServer = tools.get(id) ?? new Map<string, ToolEntry>();
         const resources = [...ofServer.values()].filter(({ kind }) => kind === 'resource');
         const plainUris = new Set(resources.map(({ name }) => plainUri(name)));
-        return [id, { id, revision, record: value, tools: ofServer, templates: templatesOf(ofServer), plainUris }];
+        const inService = worksIn('server', value.state) && value.switches.reachable;
+        return [
+          id,
+          { id, revision, record: value, inService, tools: ofServer, templates: templatesOf(ofServer), plainUris },
+        ];
       }),
     );
   }

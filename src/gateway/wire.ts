@@ -187,6 +187,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'server_unknown':
       return error(404, REMIT_CODES.refused, 'There is no such server here. Check the URL.');
     case 'server_not_enabled':
+    case 'server_switched_off':
       if (facts.aggregate) return unknownTool();
       return error(403, REMIT_CODES.refused, 'This server is not in service. Ask its owner, quoting the reference.');
     case 'proof_required':
@@ -203,6 +204,7 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
 
     case 'tool_unknown':
     case 'tool_unreviewed':
+    case 'tool_switched_off':
     case 'tool_changed':
     case 'tool_gone':
     case 'schema_unusable':
@@ -246,7 +248,15 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'approval_needed':
       return refused(
         `This call waits for a person's approval (${denial.approval}, until ${new Date(denial.expiresAt).toISOString()}). ` +
-          'Nothing was sent. Once it is approved, call again with exactly the same arguments.',
+          `Nothing was sent. ${denial.page === null ? '' : `How it stands: ${denial.page} . `}` +
+          'Once it is approved, call again with exactly the same arguments.',
+      );
+    case 'approval_over':
+      return refused(endOfApproval(denial));
+    case 'approvals_full':
+      return refused(
+        `You have ${denial.open} calls waiting for approval through this client, and that is the limit. Nobody was asked about this one and nothing was sent. ` +
+          `Wait until some are decided; the next one ends by itself at ${new Date(denial.again).toISOString()}.`,
       );
     case 'approval_lost':
       return refused(
@@ -294,6 +304,29 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
       );
     default:
       return denial satisfies never;
+  }
+}
+
+/** Nothing was sent: what to say of a request that people did not agree to. */
+export function endOfApproval({ approval, how, again }: Extract<Denial, { reason: 'approval_over' }>): string {
+  const which = approval === null ? '' : ` (${approval})`;
+  const later = again === null ? '' : ` The same call is refused until ${new Date(again).toISOString()}.`;
+  switch (how) {
+    case 'denied':
+      return `The approval of this call was denied${which}. Nothing was sent.${later} Do not ask again for the same; ask for something else, or ask the people concerned.`;
+    case 'expired':
+      return `Nobody approved this call in time${which}. Nothing was sent, and it will not be. Calling again asks anew.`;
+    case 'declined':
+      return `Declined by user${which}: the call was taken back. Nothing was sent.`;
+    case 'cancelled':
+    case 'failed':
+      return `The request to approve this call was ended${which}. Nothing was sent. Calling again asks anew.`;
+    case 'used':
+      return `The approval${which} was used for the same call already. Nothing was sent this time: check what that call did before you ask again.`;
+    case 'too_large':
+      return 'This call needs a person to approve it, and its arguments are larger than anybody can read. Nothing was sent. Call with less.';
+    default:
+      return how satisfies never;
   }
 }
 

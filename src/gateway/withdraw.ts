@@ -5,6 +5,7 @@
  */
 import { standingRoles } from '../directory/roles.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
+import type { Server } from '../inventory/records.ts';
 import type { RecordName } from '../store/state.ts';
 import type { UpstreamPool } from '../upstream/target.ts';
 import type { Catalogue } from './catalogue.ts';
@@ -39,8 +40,8 @@ export function withdraw(
   }
   for (const [id, entry] of before.servers) {
     const server = after.servers.get(id);
-    const usable = server?.record.state === 'enabled' && lockOn(after, { server: id }, now) === null;
-    if (usable && server.revision === entry.revision) continue;
+    const usable = server?.inService === true && lockOn(after, { server: id }, now) === null;
+    if (usable && (server.revision === entry.revision || sameService(entry.record, server.record))) continue;
     parts.catalogue.forget(id);
     void parts.pool.close(id, usable ? 'its definition changed' : 'it is not in service');
   }
@@ -48,8 +49,8 @@ export function withdraw(
 
 /** Kinds of records that a caller's standing hangs on. */
 const STANDING = ['lock', 'person', 'group', 'mapping', 'agent', 'void', 'server', 'organisation'];
-/** Those by which somebody who stands can lose a tool: a group taken away is a revocation (TRUST.md R7). */
-const RIGHTS = ['person', 'group', 'mapping', 'agent'];
+/** Those by which somebody who stands can lose a tool: a group taken away is a revocation (TRUST.md R7), and so is a switch (AZ-14). */
+const RIGHTS = ['person', 'group', 'mapping', 'agent', 'server'];
 
 function stands({ people, groups }: Snapshot, id: string): boolean {
   const person = people.byId(id);
@@ -72,6 +73,15 @@ function forgetPeople(
   });
 }
 
+/** A new owner or a switch is no reason to end what runs: only what a switch takes away is cancelled, call by call. */
+const KEPT_UP: ReadonlySet<string> = new Set(['owner', 'switches', 'approvers', 'reviewBy', 'revocation']);
+
+function sameService(before: Server, after: Server): boolean {
+  const text = (server: Server): string =>
+    JSON.stringify(Object.entries(server).filter(([member]) => !KEPT_UP.has(member)));
+  return text(before) === text(after);
+}
+
 /** Why a call that is under way may not go on; null while it may. One that is not admitted yet meets the guards instead. */
 function whyNot(snapshot: Snapshot, facts: InflightFacts | null, rights: boolean, now: number): string | null {
   if (facts === null) return null;
@@ -82,9 +92,11 @@ function whyNot(snapshot: Snapshot, facts: InflightFacts | null, rights: boolean
   if (lock) return `lock:${lock.id}`;
   if (server === null) return null;
   const entry = snapshot.servers.get(server);
-  if (entry?.record.state !== 'enabled') return 'standing';
-  const item = rights && tool !== null ? entry.tools.get(tool)?.facts : null;
-  if (!item) return null;
+  if (!entry?.inService) return 'standing';
+  const used = rights && tool !== null ? entry.tools.get(tool) : undefined;
+  if (!used?.facts) return null;
+  if (used.switchedOff !== null) return 'standing';
+  const item = used.facts;
   const { person, ceiling } = found.value;
   return shownTo(person, ceiling, caller, snapshot, item, now) ? null : 'standing';
 }

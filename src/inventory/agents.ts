@@ -3,6 +3,7 @@
  * do is the person's right cut by its ceiling (ID-06). One that acts alone has roles of its own and a person who answers for it.
  */
 import { z } from 'zod';
+import { reachableFrom } from './environments.ts';
 import { ENVIRONMENTS, Governed, Owner } from './records.ts';
 
 export const AGENT_STATES = ['pending', 'active', 'suspended', 'retired'] as const;
@@ -61,11 +62,17 @@ export function agentIndex(agents: Iterable<KnownAgent>): AgentIndex {
   return index;
 }
 
-/** What all of them may: each bound is the meet of those that set it. Null when none sets any. */
-export function commonCeiling(agents: readonly Pick<Agent, 'ceiling'>[]): Ceiling | null {
+/**
+ * What all of them may: each bound is the meet of those that set it. Null when none sets any. The environment of an agent is such a bound:
+ * one that is marked for production reaches nothing else, and the other way round (NH-07).
+ */
+export function commonCeiling(agents: readonly Pick<Agent, 'ceiling' | 'environment'>[]): Ceiling | null {
+  const ceilings = agents.flatMap(({ ceiling, environment }) =>
+    environment === undefined ? [ceiling] : [ceiling, { environments: [...reachableFrom(environment)] }],
+  );
   const meet = <T>(member: (ceiling: Ceiling) => readonly T[] | undefined): T[] | undefined =>
-    agents
-      .map(({ ceiling }) => member(ceiling))
+    ceilings
+      .map((ceiling) => member(ceiling))
       .filter((bound) => bound !== undefined)
       .reduce<T[] | undefined>(
         (kept, bound) => (kept ? kept.filter((value) => bound.includes(value)) : [...bound]),

@@ -219,6 +219,7 @@ export const Switches = z.strictObject({
   /** Off: only items of the class `read` are there. */
   writes: z.boolean().default(true),
 });
+export type Switches = z.infer<typeof Switches>;
 
 export const Server = z.strictObject({
   ...Governed,

@@ -1,10 +1,10 @@
 /**
- * What a server record must be beyond its shape: no literal secrets (NH-04), destinations that say what they allow, and a state that
- * only moves along the table. All problems at once, each with its field and a remedy. Not checked here: whether the owner exists,
- * or the address answers.
+ * What a server record must be beyond its shape: no literal secrets (NH-04), and destinations that say what they allow. All problems at
+ * once, each with its field and a remedy. Not checked here: its life (lifecycle.ts), whether the owner exists, or the address answers.
  */
 import { isIP } from 'node:net';
 import { secretRanges } from '../lib/secret-shapes.ts';
+import { floatingProblems } from './floating.ts';
 import type { HttpUpstream, Server, SseUpstream, StdioUpstream } from './records.ts';
 
 export interface ServerProblem {
@@ -15,8 +15,8 @@ export interface ServerProblem {
     | 'server_header'
     | 'server_owner'
     | 'server_command'
-    | 'server_twice'
-    | 'server_transition';
+    | 'server_floating'
+    | 'server_twice';
   readonly field: string;
   readonly message: string;
 }
@@ -33,31 +33,9 @@ export function checkServer(server: Server): ServerProblem[] {
   return [
     ...owner,
     ...twice.map((field): ServerProblem => ({ code: 'server_twice', field, message: 'names one thing twice' })),
+    ...floatingProblems(server),
     ...(server.upstream.transport === 'stdio' ? checkStdio(server.upstream) : checkHttp(server.upstream)),
   ];
-}
-
-type State = Server['state'];
-
-/** From a state to those that may follow. `retired` is final: the id stays taken, so that nothing can take its place unseen. */
-export const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
-  draft: ['in_review', 'retired'],
-  in_review: ['draft', 'enabled', 'retired'],
-  enabled: ['in_review', 'suspended', 'retired'],
-  suspended: ['in_review', 'enabled', 'retired'],
-  retired: [],
-};
-
-/** null when `to` may follow `from`; staying is always allowed. `from` is null for a new server, which begins as a draft or in review. */
-export function checkTransition(from: State | null, to: State): ServerProblem | null {
-  const allowed = from === null ? (['draft', 'in_review'] as const) : TRANSITIONS[from];
-  if (from === to || allowed.some((state) => state === to)) return null;
-  const next = allowed.length > 0 ? `it can become ${allowed.join(' or ')}` : 'that state is final';
-  return {
-    code: 'server_transition',
-    field: 'state',
-    message: `a ${from ?? 'new'} server cannot become ${to}; ${next}`,
-  };
 }
 
 const SECRET = 'put the secret into the environment or a file of the gateway and refer to it as env:NAME or file:PATH';

@@ -164,6 +164,7 @@ export async function startPlane(
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
       unsafeOnePersonMayDecide: false,
+      ownerlessAfterHours: 24,
       clients: ['remit-cli', 'agent-7'],
       signIn: STRICT_SIGN_IN,
       freshnessLimitMs: 10_000,

@@ -221,6 +221,10 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     ...refused('This server is not in service. Ask its owner, quoting the reference.'),
     reason: 'server_not_enabled:retired-secret',
   },
+  server_switched_off: {
+    denial: { reason: 'server_switched_off' },
+    ...refused('This server is not in service. Ask its owner, quoting the reference.'),
+  },
   proof_required: {
     denial: { reason: 'proof_required' },
     ...signIn('This server takes only access tokens that are bound to a key. Get one with DPoP.'),
@@ -241,6 +245,11 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
   },
   tool_unknown: { denial: { reason: 'tool_unknown' }, ...unknownTool },
   tool_unreviewed: { denial: { reason: 'tool_unreviewed' }, ...unknownTool },
+  tool_switched_off: {
+    denial: { reason: 'tool_switched_off', by: 'writes' },
+    ...unknownTool,
+    reason: 'tool_switched_off:writes',
+  },
   tool_changed: {
     denial: { reason: 'tool_changed', approved: 'sha256:APPROVED', seen: 'sha256:SEEN' },
     ...unknownTool,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SERVER_STATES, Server } from '../../src/inventory/records.ts';
-import { checkServer, checkTransition, isNetwork, TRANSITIONS } from '../../src/inventory/servers.ts';
+import { checkServer, isNetwork } from '../../src/inventory/servers.ts';
 
 const base = {
   title: 'X',
@@ -101,27 +101,4 @@ test('an owner of blanks is none', () => {
   expect(checkServer({ ...http({}), owner: '  ' })).toEqual([
     { code: 'server_owner', field: 'owner', message: 'name the person or group who answers for this server' },
   ]);
-});
-
-describe('states', () => {
-  test('move along the table and no other way', () => {
-    for (const from of SERVER_STATES) {
-      for (const to of SERVER_STATES) {
-        expect(checkTransition(from, to) === null, `${from} to ${to}`).toBe(
-          from === to || TRANSITIONS[from].includes(to),
-        );
-      }
-    }
-  });
-  test('a new server cannot begin enabled, and the message says what it can become', () => {
-    expect(checkTransition(null, 'enabled')).toEqual({
-      code: 'server_transition',
-      field: 'state',
-      message: 'a new server cannot become enabled; it can become draft or in_review',
-    });
-    expect(checkTransition('retired', 'enabled')?.message).toBe(
-      'a retired server cannot become enabled; that state is final',
-    );
-    expect(checkTransition('draft', 'enabled')).not.toBeNull();
-  });
 });

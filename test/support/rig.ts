@@ -361,6 +361,7 @@ export async function startRig(options: RigOptions = {}) {
               unsafeKeys: [],
               unsafeAuthorMayActivate: false,
               unsafeOnePersonMayDecide: false,
+              ownerlessAfterHours: 24,
               clients: ['remit-cli'],
               signIn: STRICT_SIGN_IN,
               freshnessLimitMs: options.freshnessLimitMs ?? 20_000,

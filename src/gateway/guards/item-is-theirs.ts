@@ -1,5 +1,5 @@
 /**
- * The item exists, was approved as the server shows it now, is not locked, and policy lets this person see it.
+ * The item exists, was approved as the server shows it now, no switch takes it away, it is not locked, and policy lets this person see it.
  * An item they may not see and one that does not exist get the same answer at the same cost, without a word to the server (AZ-01, AZ-04).
  */
 import { toolStanding } from '../../integrity/standing.ts';
@@ -21,6 +21,7 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
   decide(call, { now, seen }) {
     const tool = itemOf(call);
     if (!tool?.approved || !tool.facts) return deny({ reason: tool ? 'tool_unreviewed' : 'tool_unknown' });
+    if (tool.switchedOff !== null) return deny({ reason: 'tool_switched_off', by: tool.switchedOff });
     if (!maySee(call, tool.facts, now))
       return deny({ reason: 'policy_denied', visible: false, because: 'not_visible', rules: [] });
 
