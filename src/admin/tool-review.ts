@@ -50,7 +50,7 @@ export const approveTool = handler({
       ),
       ...Judgement.partial().shape,
     })
-    .refine(({ proposal, digest: _, ...own }) => proposal === undefined || Object.keys(own).length === 0, {
+    .refine((body) => body.proposal === undefined || Object.keys(body).length === 2, {
       path: ['proposal'],
       message: 'Agree to a proposal as it is, or leave it out and give a judgement of your own.',
     }),

@@ -42,7 +42,9 @@ const INSTALL =
 /** All places, each with its field. */
 export function floatingProblems(server: Pick<Server, 'upstream' | 'source'>): FloatingProblem[] {
   const problems: FloatingProblem[] = [];
-  const add = (field: string, message: string): void => void problems.push({ code: 'server_floating', field, message });
+  const add = (field: string, message: string): void => {
+    if (!problems.some((known) => known.field === field)) problems.push({ code: 'server_floating', field, message });
+  };
   const { source, upstream } = server;
   if (source !== undefined && !isExact(source.version))
     add('source.version', 'is a tag or a range; write the one version that was reviewed, such as 2.1.0');

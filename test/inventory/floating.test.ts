@@ -1,5 +1,5 @@
 /** TD-08: which commands and versions name one exact artifact. */
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { floatingProblems } from '../../src/inventory/floating.ts';
 import type { Server } from '../../src/inventory/records.ts';
