@@ -164,7 +164,7 @@ function domain(value: string): Outcome {
     return err('has no domain that can be judged');
   const host = hostOf(new URL(`https://${name}`).hostname);
   if (host === null || (at >= 0 && IPV4.test(host))) return err('has no domain that can be judged');
-  return ok({ text: at < 0 ? host : `${mailbox}@${host}`, facets: { host, under: hostUnder(host) } });
+  return ok({ text: at < 0 ? host : `${mailbox}@${host}`, facets: { host, hostUnder: hostUnder(host) } });
 }
 
 /** At most 13 digits before the point and two behind: hundredths are then exact. */

@@ -1,23 +1,36 @@
 /**
  * The arguments of a call as Cedar entities: every leaf under its JSON Pointer (RFC 6901), in the map of its type.
  * A leaf that no map can carry (null, a number that is not a safe integer, a string that is not well-formed) is in none of them,
- * so rules must be written `permit … when { has and fits }`. Not done here: canonical paths and URLs; what `like` sees is the text as sent.
+ * so rules must be written `permit … when { has and fits }`. Typed parameters are seen in their canonical form, with their facets
+ * under `<pointer>#<facet>` (AZ-03); of all others `like` sees the text as sent.
  */
 import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs';
 import type { Json, JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
+import type { Parameters } from '../lib/typed-arguments.ts';
+import { canonicalArguments, facetsOf, parameterTable } from '../lib/typed-arguments.ts';
 
 /** More leaves or deeper nesting than this is not decided, it is denied. */
 const MAX_LEAVES = 2000;
 const MAX_DEPTH = 64;
 
-const escapePointer = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1');
+/** ATTACKER-CONTROLLED: the key. `#` begins a facet, so in a name it is written `~2`: nobody sends a facet by naming an argument like one. */
+const escapePointer = (key: string): string => key.replaceAll('~', '~0').replaceAll('/', '~1').replaceAll('#', '~2');
+
+const pointerOf = (pointer: string): string => pointer.replaceAll('#', '~2');
 
 type Tags = Record<string, string | number | boolean | string[]>;
 
 /** The four maps, uid `arguments` each. Pointers begin with `/`, so no argument name can collide with Cedar's own `__entity` or with `__proto__`. */
-export function exposeArguments(args: JsonObject): Result<EntityJson[], 'arguments_not_readable'> {
+export function exposeArguments(
+  given: JsonObject,
+  parameters?: Parameters,
+): Result<EntityJson[], 'arguments_not_readable'> {
+  const table = parameterTable(parameters);
+  const canonical = table && canonicalArguments(given, table);
+  if (canonical && !canonical.ok) return err('arguments_not_readable');
+  const args = canonical ? canonical.value.arguments : given;
   const maps: Record<'Strings' | 'Numbers' | 'Flags' | 'Lists', Tags> = {
     Strings: {},
     Numbers: {},
@@ -46,6 +59,14 @@ export function exposeArguments(args: JsonObject): Result<EntityJson[], 'argumen
   };
   const fits = Object.entries(args).every(([key, value]) => visit(value, `/${escapePointer(key)}`, 1));
   if (!fits) return err('arguments_not_readable');
+  for (const typed of canonical?.value.typed ?? []) {
+    for (const [facet, value] of facetsOf(typed)) {
+      const place = `${pointerOf(typed.pointer)}#${facet}`;
+      if (typeof value === 'string') maps.Strings[place] = value;
+      else if (typeof value === 'number') maps.Numbers[place] = value;
+      else maps.Lists[place] = value;
+    }
+  }
   return ok(
     Object.entries(maps).map(([type, tags]) => ({
       uid: { type: `Remit::${type}`, id: 'arguments' },

@@ -237,7 +237,8 @@ function outcome(
     const scopes = new Set(question.scopes);
     if (scopeHeld) scopes.add(scope);
     const { arguments: args, at, alone, actors } = question;
-    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, at, signIn, alone, actors };
+    const { parameters } = cls.example;
+    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, parameters, at, signIn, alone, actors };
     answers.push(perCallAnswer(cls.perCall, cls, who, call));
   }
   const permits = answers.flatMap((answer) => answer.permits);

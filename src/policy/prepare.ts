@@ -147,6 +147,7 @@ export function perCallAnswer(
     readonly approved: boolean;
     readonly scopes: readonly string[];
     readonly arguments: JsonObject;
+    readonly parameters: ToolFacts['parameters'];
     readonly at: number;
     readonly signIn: SignInFacts;
     readonly alone: boolean;
@@ -156,7 +157,7 @@ export function perCallAnswer(
   const { scopeHeld, approved, scopes, at, signIn, alone, actors } = call;
   const request = requestFor(cls.example, who, scopeHeld, approved);
   if (cls.readsArguments) {
-    const exposed = exposeArguments(call.arguments);
+    const exposed = exposeArguments(call.arguments, call.parameters);
     if (!exposed.ok) return { permits: [], forbids: [], errors: [exposed.error] };
     request.entities.push(...exposed.value);
   }

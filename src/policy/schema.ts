@@ -4,6 +4,8 @@
  * Facts come from the directory and the inventory; nothing a server says about itself is here (AZ-06). Guide: docs/guides/policy.md.
  */
 
+import type { Parameters } from '../lib/typed-arguments.ts';
+
 /** The same words as directory/records.ts, integrity/records.ts and inventory/records.ts; test/policy/schema.test.ts holds them together. */
 export const POLICY_ROLES = [
   'member',
@@ -35,6 +37,8 @@ export interface ToolFacts {
   readonly scope: string;
   readonly environment: Environment;
   readonly dataClasses: readonly DataClass[];
+  /** What the reviewer said some arguments are, by JSON Pointer (AZ-03). */
+  readonly parameters?: Parameters;
 }
 
 const words = (values: readonly string[]): string => JSON.stringify(values);

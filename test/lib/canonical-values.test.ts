@@ -207,7 +207,7 @@ describe('domain', () => {
   test('an address is judged by its domain alone', () => {
     expect(read('domain', 'Ana@Mail.Example.com')).toEqual({
       text: 'Ana@mail.example.com',
-      facets: { host: 'mail.example.com', under: ['mail.example.com', '.example.com', '.com'] },
+      facets: { host: 'mail.example.com', hostUnder: ['mail.example.com', '.example.com', '.com'] },
     });
   });
 });

@@ -1,11 +1,13 @@
 /**
  * The arguments fit what was approved, no key imitates a declared one (PH-02: a server that folds case would read it as that one),
  * and mirrored headers say what the body says (CI-01, PROTOCOL.md M6). A legacy client sends no such headers; if it does, they may not lie.
+ * Typed parameters are replaced by their canonical form here: policy, digest, approval and server see nothing else (AZ-03).
  * What an item is given: a tool and a prompt their `arguments`, a resource its URI and the template's variables, a completion what it completes.
  */
 import { digestOf } from '../../lib/canonical-json.ts';
 import { isJsonObject } from '../../lib/json.ts';
 import type { JsonObject } from '../../lib/json.ts';
+import { canonicalArguments } from '../../lib/typed-arguments.ts';
 import { argumentLookalike } from '../../protocol/key-fold.ts';
 import { checkParamHeaders } from '../../protocol/param-headers.ts';
 import { known } from '../call.ts';
@@ -26,6 +28,13 @@ export const argumentsFit = guard<null>({
       case 'subscribe': {
         const uri = call.subject.name ?? '';
         const given = { ...resolveUri(known(call, 'server'), uri)?.variables, uri };
+        const { typed } = known(call, 'tool');
+        if (typed) {
+          const canonical = canonicalArguments(given, typed);
+          if (!canonical.ok) return unfit(...canonical.error);
+          // The server reads the URI and no variables: it cannot be given another spelling, so this one must be it.
+          if (canonical.value.arguments !== given) return unfit('uri is not written in its canonical form');
+        }
         return learn({ arguments: given, argumentsDigest: digestOf({ uri }) });
       }
       case 'complete':
@@ -52,9 +61,18 @@ function declared(call: Call): Verdict {
     }
   }
   const fit = tool.check!.check(given);
-  if (!fit.ok) return unfit(...fit.error.map(({ field, message: text }) => `${field || 'arguments'} ${text}`));
-  return learn({ arguments: given, argumentsDigest: digestOf(given) });
+  if (!fit.ok) return misfit(fit.error);
+  if (!tool.typed) return learn({ arguments: given, argumentsDigest: digestOf(given) });
+  const canonical = canonicalArguments(given, tool.typed);
+  if (!canonical.ok) return unfit(...canonical.error);
+  const { arguments: plain } = canonical.value;
+  // Another spelling must fit the schema as well: what is forwarded is what was checked.
+  const fits = plain === given ? fit : tool.check!.check(plain);
+  return fits.ok ? learn({ arguments: plain, argumentsDigest: digestOf(plain) }) : misfit(fits.error);
 }
+
+const misfit = (problems: ReadonlyArray<{ readonly field: string; readonly message: string }>): Verdict =>
+  unfit(...problems.map(({ field, message }) => `${field || 'arguments'} ${message}`));
 
 /** `completion/complete` names one argument of the prompt or template and what was typed so far. */
 function completion(call: Call): Verdict {
