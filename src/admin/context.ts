@@ -13,6 +13,7 @@ import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
+import type { DeliveryStatus } from '../upstream/event-delivery.ts';
 import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
 import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
@@ -56,6 +57,8 @@ export interface AdminContext {
   readonly breakGlass: BreakGlass;
   /** What is told to authorization servers by security event; null: none is configured. */
   readonly events: GatewayEvents | null;
+  /** How notices reach their targets, by id. */
+  readonly notices: () => ReadonlyMap<string, DeliveryStatus>;
   /** Prometheus text, or null when telemetry.prometheus is off. */
   readonly metrics: (() => Promise<string>) | null;
   /** Reason codes why this process should get no traffic; empty when ready. No detail: anyone may read them. */

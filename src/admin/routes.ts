@@ -31,6 +31,7 @@ import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, put
 import { claimAdministration } from './claim.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
 import { deleteMapping, getMapping, listMappings, putMapping } from './mappings.ts';
+import { deleteTarget, getTarget, listTargets, putTarget } from './notify/targets.ts';
 import { openApiDocument } from './openapi.ts';
 import { getOrganisation, putOrganisation } from './organisation.ts';
 import { addPerson, getPerson, listPeople, putPerson, whoAmI } from './people.ts';
@@ -180,6 +181,11 @@ const ROWS: readonly Row[] = [
   ['DELETE', '/event-streams/:stream',               'admin:write', ADMINS,           deleteStream,     'Remove an event stream; what it voided stays void'],
   ['POST',   '/event-streams/:stream/tokens',        'admin:write', ADMINS,           addStreamToken,   'Make a bearer token by which a transmitter may push; shown once'],
   ['DELETE', '/event-streams/:stream/tokens/:token', 'admin:write', ADMINS,           removeStreamToken,'Revoke a bearer token of a stream'],
+
+  ['GET',    '/notification-targets',                'admin:read',  STAFF,            listTargets,      'List who is told of what waits, and whether messages arrive'],
+  ['GET',    '/notification-targets/:target',        'admin:read',  STAFF,            getTarget,        'Read a notification target'],
+  ['PUT',    '/notification-targets/:target',        'admin:write', ADMINS,           putTarget,        'Add or change a notification target: signed webhook or e-mail'],
+  ['DELETE', '/notification-targets/:target',        'admin:write', ADMINS,           deleteTarget,     'Stop telling a target'],
 
   ['GET',    '/scim-connections',                    'admin:read',  OVERSEERS,        listConnections,  'List provisioning connections: who may write people and groups, and when they last spoke'],
   ['GET',    '/scim-connections/:connection',        'admin:read',  OVERSEERS,        getConnection,    'Read a provisioning connection'],

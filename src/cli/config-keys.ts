@@ -513,6 +513,30 @@ export const ConfigSchema = z.strictObject({
     .prefault({})
     .describe('Who has to agree with whom.'),
 
+  notifications: z
+    .strictObject({
+      smtp: z
+        .strictObject({
+          host: z.string().min(1).describe('Mail server that takes our messages.'),
+          port: count(1, 65_535).default(587).describe('Its port.'),
+          tls: z
+            .boolean()
+            .default(false)
+            .describe('true: TLS from the first byte (port 465). false: STARTTLS is demanded before anything is said.'),
+          unsafePlain: z
+            .boolean()
+            .default(false)
+            .describe('true: messages and the password travel readable. Only to a mail server on this machine.'),
+          from: z.string().min(3).max(320).describe('Sender, for example `Remit <remit@example.com>`.'),
+          user: z.string().min(1).optional().describe('User name at the mail server. Left out: no sign-in.'),
+          password: SecretRef.optional().describe('Password, as a reference: `{secret: "env:NAME"}` or `{secret: "file:PATH"}`.'),
+        })
+        .optional()
+        .describe('How e-mail leaves. Left out: targets of the kind e-mail tell nobody.'),
+    })
+    .prefault({})
+    .describe('How people are told; who is told is a record (`remit notify`).'),
+
   log: z
     .strictObject({
       level: z

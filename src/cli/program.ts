@@ -10,6 +10,7 @@ import { groupCommands } from './commands/group.ts';
 import { initCommand } from './commands/init.ts';
 import { lockCommands } from './commands/lock.ts';
 import { mappingCommands } from './commands/mapping.ts';
+import { notifyCommands } from './commands/notify.ts';
 import { personCommands } from './commands/person.ts';
 import { policyCommands } from './commands/policy.ts';
 import { runCommands } from './commands/run.ts';
@@ -53,6 +54,7 @@ export function buildProgram(): Command {
   mappingCommands(program);
   scimCommands(program);
   eventCommands(program);
+  notifyCommands(program);
   program.commandsGroup('Respond:');
   statusCommand(program);
   lockCommands(program);

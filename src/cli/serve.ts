@@ -9,6 +9,8 @@ import { pino } from 'pino';
 import type { Logger } from 'pino';
 import type { AdminContext } from '../admin/context.ts';
 import { eventKey, newEventKey } from '../admin/events/event-key.ts';
+import { startNotifier } from '../admin/notify/notifier.ts';
+import type { Notifier } from '../admin/notify/notifier.ts';
 import { startPolling } from '../admin/events/poll.ts';
 import { eventReceiver } from '../admin/events/receive.ts';
 import { watchSilence } from '../admin/events/silence.ts';
@@ -319,6 +321,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
               log,
             }),
           );
+    let notifier: Notifier | null = null;
     const adminContext: AdminContext = {
       facts: {
         host: config.admin.host,
@@ -401,6 +404,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         },
       },
       events,
+      notices: () => notifier?.status() ?? new Map(),
       metrics: telemetry.scrape,
       notReady: () => gateway.notReady(),
       log,
@@ -408,6 +412,30 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const admin = opened(await listening('admin', config.admin, startAdmin(adminContext)));
     events?.start(admin.url);
     opened(watchSilence(adminContext));
+    const { smtp } = config.notifications;
+    notifier = opened(
+      startNotifier({
+        org,
+        clock,
+        state,
+        follower: view.follower,
+        snapshot: () => gateway.snapshot(),
+        resolveSecret: secretOf,
+        smtp: smtp
+          ? {
+              host: smtp.host,
+              port: smtp.port,
+              tls: smtp.tls,
+              unsafePlain: smtp.unsafePlain,
+              from: smtp.from,
+              ...(smtp.user !== undefined && { user: smtp.user }),
+              ...(smtp.password && { password: () => resolveSecret(smtp.password!, process.env, config.secrets) }),
+            }
+          : null,
+        publicUrl: config.admin.publicUrl ?? admin.url,
+        log,
+      }),
+    );
     opened(watchOwners(adminContext));
     opened(
       startPolling(adminContext, eventReceiver(adminContext), (reference) =>

@@ -199,6 +199,7 @@ export async function startPlane(
       forget: () => Promise.resolve(),
     },
     events: null,
+    notices: () => new Map(),
     metrics: null,
     notReady: () => [],
     log: plainLog,

@@ -391,6 +391,7 @@ export async function startRig(options: RigOptions = {}) {
             },
             accounts: pool.accounts,
             events: null,
+            notices: () => new Map(),
             claim: null,
             breakGlass: breakGlass({
               audit: { log: audit },
