@@ -82,7 +82,7 @@ export const putPolicy = handler({
 export const activatePolicy = handler({
   body: z.strictObject({
     reason: Reason,
-    effect: DigestText.describe('`digest` of the effect that you read (GET of the policy, then of its /effect).'),
+    effect: DigestText.optional().describe('`digest` of the effect that you read. Without it nothing is activated.'),
     replaces: z
       .never('belongs to the draft: its author stores it there (PUT of the policy), and somebody else activates that.')
       .optional(),
@@ -95,8 +95,6 @@ export const activatePolicy = handler({
     const { id: _, revision, ...policy } = found;
     if (policy.state === 'active')
       return err(conflict('policy_state', 'The policy is in force already.', 'Nothing needs to be done.'));
-    const read = expected(seen, revision);
-    if (!read.ok) return read;
     if (!ctx.facts.unsafeAuthorMayActivate && (await authorsOf(ctx, id, policy)).has(who.person)) {
       return err(
         forbidden(
@@ -117,6 +115,9 @@ export const activatePolicy = handler({
     }
     const checked = check(ctx, id, policy.text);
     if (!checked.ok) return checked;
+    const read = expected(seen, revision);
+    if (!read.ok) return read;
+    if (body.effect === undefined) return err(EFFECT_UNREAD);
     // What they agree to is what they saw. The same change has another effect once people, agents, items or other policies changed.
     const effect = await effectOfChange(ctx, id, { text: policy.text, replaces: policy.replaces });
     if (!effect.ok) return effect;
@@ -210,6 +211,14 @@ async function effectOfChange(
   // Other rules came into force while this was worked out: then it is the effect of another change.
   return ctx.snapshot().policies === view.policies ? ok(effect) : err(effectChanged(null));
 }
+
+const EFFECT_UNREAD: Problem = {
+  status: 428,
+  code: 'effect_unread',
+  field: 'effect',
+  message: 'Say which effect you agree to.',
+  remedy: 'Read it (GET /policies/{policy}/effect) and send its digest as `effect`.',
+};
 
 const effectChanged = (effect: Effect | null): Problem =>
   conflict(

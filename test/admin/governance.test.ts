@@ -23,6 +23,9 @@ async function registered(id: string, server: object = SERVER): Promise<void> {
   expect([id, reply.status, reply.text]).toEqual([id, 201, reply.text]);
 }
 
+const enable = (who: string, id: string, reason = 'x') =>
+  plane.afterReading(who, `/servers/${id}`, 'POST', `/servers/${id}/enable`, { reason });
+
 describe('servers', () => {
   test('a server is registered as a draft, reviewed, enabled, suspended, retired; each step is in the log with its revision', async () => {
     await registered('files');
@@ -34,7 +37,9 @@ describe('servers', () => {
       ['ada', 'retire', 'retired'],
     ] as const;
     for (const [who, verb, state] of steps) {
-      const reply = await plane.as(who, 'POST', `/servers/files/${verb}`, { reason: `${verb} it` });
+      const reply = await plane.afterReading(who, '/servers/files', 'POST', `/servers/files/${verb}`, {
+        reason: `${verb} it`,
+      });
       expect([verb, reply.status, reply.body['state']]).toEqual([verb, 200, state]);
       // Acknowledged means in force: the snapshot that decides calls has it already.
       expect(plane.snapshot().servers.get('files')?.record.state).toBe(state);
@@ -49,7 +54,7 @@ describe('servers', () => {
         },
       });
     }
-    expect(code(await plane.as('ada', 'POST', '/servers/files/enable', { reason: 'x' }))).toEqual([
+    expect(code(await enable('ada', 'files'))).toEqual([
       409,
       'server_transition',
     ]);
@@ -57,7 +62,7 @@ describe('servers', () => {
 
   test('a server cannot be enabled from a draft, and not by its keeper', async () => {
     await registered('jump');
-    expect(code(await plane.as('sven', 'POST', '/servers/jump/enable', { reason: 'x' }))).toEqual([
+    expect(code(await enable('sven', 'jump'))).toEqual([
       409,
       'server_transition',
     ]);
@@ -93,7 +98,7 @@ describe('servers', () => {
     ] as const) {
       await registered(id, { ...SERVER, owner });
       await plane.as('omar', 'POST', `/servers/${id}/submit`, { reason: 'x' });
-      const reply = await plane.as('sven', 'POST', `/servers/${id}/enable`, { reason: 'x' });
+      const reply = await enable('sven', id);
       expect([id, reply.status, reply.body.error?.['field']]).toEqual([id, 422, 'server.owner']);
       expect(plane.snapshot().servers.get(id)?.record.state).toBe('in_review');
     }
@@ -103,7 +108,7 @@ describe('servers', () => {
     await registered('changing');
     expect(plane.snapshot().servers.get('changing')?.record.state).toBe('draft');
     await plane.as('omar', 'POST', '/servers/changing/submit', { reason: 'x' });
-    await plane.as('sven', 'POST', '/servers/changing/enable', { reason: 'x' });
+    await enable('sven', 'changing');
     const read = await plane.as('omar', 'GET', '/servers/changing');
     const server = { ...SERVER, upstream: { transport: 'stdio', command: ['node', '/opt/other.js'] } };
     const reply = await plane.as(
@@ -348,7 +353,7 @@ describe('policies', () => {
       403,
       'policy_author',
     ]);
-    const other = await plane.as('ada', 'POST', '/policies/team.one/activate', { reason: 'reviewed' });
+    const other = await plane.activate('ada', 'team.one', 'reviewed');
     expect([other.status, other.body['state']]).toEqual([200, 'active']);
     expect(plane.snapshot().policies?.policies.map(({ id }) => id)).toContain('team.one');
   });
@@ -362,7 +367,7 @@ describe('policies', () => {
       { reason: 'x', policy: { description: 'x', text: POLICY } },
       ABSENT,
     );
-    expect((await twin.as('sven', 'POST', '/policies/team.one/activate', { reason: 'mine' })).status).toBe(200);
+    expect((await twin.activate('sven', 'team.one', 'mine')).status).toBe(200);
     await twin.close();
   });
 
@@ -386,7 +391,7 @@ describe('policies', () => {
     ]);
     await draft('sven', 'team.two', POLICY, ['team.one']);
     expect((await plane.as('ada', 'GET', '/policies/team.two')).body).toMatchObject({ replaces: ['team.one'] });
-    const done = await plane.as('ada', 'POST', '/policies/team.two/activate', { reason: 'x' });
+    const done = await plane.activate('ada', 'team.two', 'x');
     expect([done.status, done.body['replaced']]).toEqual([200, ['team.one']]);
     expect([inForce().includes('team.one'), inForce().includes('team.two')]).toEqual([false, true]);
     expect((await plane.entries('admin')).at(-1)).toMatchObject({
@@ -395,7 +400,7 @@ describe('policies', () => {
     // The list is spent: out of force and in again displaces nothing, and asks for nothing that is gone.
     expect((await plane.as('ada', 'GET', '/policies/team.two')).body).toMatchObject({ replaces: [] });
     expect((await plane.as('ada', 'POST', '/policies/team.two/deactivate', { reason: 'x' })).status).toBe(200);
-    expect((await plane.as('ada', 'POST', '/policies/team.two/activate', { reason: 'x' })).status).toBe(200);
+    expect((await plane.activate('ada', 'team.two', 'x')).status).toBe(200);
   });
 
   test('AZ-11: what a draft displaces is the word of its author, not of whoever activates it', async () => {
@@ -425,9 +430,9 @@ describe('policies', () => {
     expect(inForce()).toEqual(expect.arrayContaining([forbid]));
     expect(inForce()).not.toContain('team.pending');
     // A third person who read it agrees to both.
-    expect((await plane.as('abel', 'POST', '/policies/team.pending/activate', { reason: 'read it' })).status).toBe(200);
+    expect((await plane.activate('abel', 'team.pending', 'read it')).status).toBe(200);
     expect([inForce().includes(forbid), inForce().includes('team.pending')]).toEqual([false, true]);
-    expect((await plane.as('sven', 'POST', `/policies/${forbid}/activate`, { reason: 'back' })).status).toBe(200);
+    expect((await plane.activate('sven', forbid, 'back')).status).toBe(200);
     expect((await plane.as('sven', 'POST', '/policies/team.pending/deactivate', { reason: 'x' })).status).toBe(200);
   });
 
@@ -446,7 +451,7 @@ describe('policies', () => {
   test('a record from before the list was part of it reads as one that displaces nothing', async () => {
     await plane.seed([plane.put('policy', 'team.old', { description: 'x', text: POLICY, state: 'draft' })]);
     expect((await plane.as('ada', 'GET', '/policies/team.old')).body).toMatchObject({ state: 'draft', replaces: [] });
-    expect((await plane.as('ada', 'POST', '/policies/team.old/activate', { reason: 'x' })).status).toBe(200);
+    expect((await plane.activate('ada', 'team.old', 'x')).status).toBe(200);
     expect((await plane.as('ada', 'POST', '/policies/team.old/deactivate', { reason: 'x' })).status).toBe(200);
   });
 
@@ -584,7 +589,7 @@ describe('locks and questions', () => {
 
   test('explains a decision with the same function that makes it, and says what stops a call before policy', async () => {
     await plane.as('omar', 'POST', '/servers/docs/submit', { reason: 'x' });
-    await plane.as('sven', 'POST', '/servers/docs/enable', { reason: 'x' });
+    await enable('sven', 'docs');
     const tool = seenTool('docs', { ...READ_FILE, name: 'look' });
     await plane.seed([plane.put('tool', tool.id, tool.body)]);
     const ask = (body: object) =>

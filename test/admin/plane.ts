@@ -204,6 +204,7 @@ export async function startPlane(
     notReady: () => [],
     log: plainLog,
     claim: options.claim ?? null,
+    pages: null,
     breakGlass: breakGlass({ audit: { log }, clock, log: plainLog }),
   };
   const ctx = options.wrap?.(plain) ?? plain;
@@ -277,6 +278,18 @@ export async function startPlane(
         body === undefined ? undefined : JSON.stringify(body),
       );
     },
+    /** Reads a draft and what it would do, and puts it in force. */
+    async activate(name: string, policy: string, reason = 'reviewed'): Promise<Reply> {
+      const read = await this.as(name, 'GET', `/policies/${policy}`);
+      const { body } = await this.as(name, 'GET', `/policies/${policy}/effect?limit=1`);
+      const etag = { 'if-match': read.headers.get('etag') ?? '' };
+      return this.as(name, 'POST', `/policies/${policy}/activate`, { reason, effect: body['digest'] }, etag);
+    },
+    /** The same with `If-Match` of what the person reads at `read` just before. */
+    async afterReading(name: string, read: string, method: string, path: string, body: object): Promise<Reply> {
+      const etag = (await this.as(name, 'GET', read)).headers.get('etag') ?? '';
+      return this.as(name, method, path, body, { 'if-match': etag });
+    },
     async entries(kind?: string) {
       const found = await tailEntries(ledger, ORG, 1000);
       return found.map(({ entry }) => entry).filter((entry) => kind === undefined || entry.kind === kind);
@@ -293,12 +306,17 @@ export async function startPlane(
   };
 }
 
+/** All that a server must say of itself before it is enabled (NH-01). */
 export const SERVER = {
   title: 'Files',
   owner: 'omar',
   purpose: 'reads the docs folder',
   environment: 'development',
   dataClasses: ['internal'],
+  riskTier: 'low',
+  source: { vendor: 'Example', version: '1.2.3', digest: `sha256:${'a'.repeat(64)}` },
+  revocation: 'remove its service account at the identity provider',
+  reviewBy: 4_102_444_800_000,
   timeoutMs: 30_000,
   upstream: { transport: 'stdio', command: ['node', '/opt/files.js'] },
 };
