@@ -2,6 +2,7 @@
  * Which connections a pool keeps, and when one has to go: idle too long, too old, or the least recently used when there
  * is no room. Decides; ending them is the pool's.
  */
+import type { JsonObject } from '../lib/json.ts';
 import type { LinkedConnection } from './link.ts';
 import type { ServerStatus, ServerTarget } from './target.ts';
 import type { UpstreamFaultCode, UpstreamIdentity } from './connection.ts';
@@ -10,6 +11,8 @@ export interface Entry {
   readonly serverId: string;
   /** Null: the shared one. */
   readonly lane: string | null;
+  /** What a legacy server is told that we can do. */
+  readonly capabilities: JsonObject;
   state: ServerStatus['state'];
   /** Since when it is in this state, ms. */
   since: number;
@@ -23,6 +26,10 @@ export interface Entry {
   current: { readonly promise: Promise<LinkedConnection>; readonly abort: AbortController } | null;
   /** The live connection. */
   live: LinkedConnection | null;
+  /** Of the credentials that `live` was opened with. */
+  stamp: string;
+  /** A connection with newer credentials is being opened; `live` serves until it is there. */
+  replacing: AbortController | null;
   /** Everything that was told to end and has not yet. */
   ending: Promise<unknown>;
 }
@@ -31,6 +38,10 @@ export interface Entry {
 export interface Site {
   server: ServerTarget;
   definition: string;
+  /** Why it may not have its credentials; null: it may. */
+  refused: string | null;
+  /** From then on its credentials have to be asked about again, ms. */
+  lookAt: number;
   shared: Entry | null;
   readonly lanes: Map<string, Entry>;
 }
@@ -43,9 +54,10 @@ export interface KeepRules {
 
 export const KEEP: KeepRules = { idleMs: 600_000, lifeMs: 3_600_000, maxLanes: 100 };
 
-export const newEntry = (serverId: string, lane: string | null, now: number): Entry => ({
+export const newEntry = (serverId: string, lane: string | null, capabilities: JsonObject, now: number): Entry => ({
   serverId,
   lane,
+  capabilities,
   state: 'down',
   since: now,
   usedAt: now,
@@ -55,6 +67,8 @@ export const newEntry = (serverId: string, lane: string | null, now: number): En
   identity: null,
   current: null,
   live: null,
+  stamp: '',
+  replacing: null,
   ending: Promise.resolve(),
 });
 

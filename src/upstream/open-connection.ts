@@ -8,6 +8,7 @@ import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
+import type { Standing } from './broker/broker.ts';
 import { type DialRule, dialUrl, guardedDispatcher } from './dial.ts';
 import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
 import { headerProblem } from './http-rules.ts';
@@ -23,6 +24,7 @@ import type {
   SseTarget,
   StartProcess,
   StdioTarget,
+  Target,
   UpstreamLog,
 } from './target.ts';
 import type { Wire } from './wire.ts';
@@ -30,7 +32,9 @@ import type { Wire } from './wire.ts';
 export interface OpenOptions {
   readonly clock: Clock;
   readonly startProcess: StartProcess;
-  readonly resolveSecret: (reference: SecretReference) => Promise<string>;
+  readonly resolveSecret: (reference: SecretReference, serverId: string) => Promise<string>;
+  /** What its credentials are now. Default: they never change. */
+  readonly standing?: (serverId: string, upstream: Target) => Standing;
   readonly log: UpstreamLog;
   /** Where servers with `auth` have their tokens from. */
   readonly accounts: ServerAccounts;
@@ -44,6 +48,12 @@ export interface OpenOptions {
   readonly maxMessageBytes?: number;
 }
 
+export interface Opened {
+  readonly connection: LinkedConnection;
+  /** Of the credentials it was opened with. */
+  readonly stamp: string;
+}
+
 /**
  * `capabilities`: what a legacy server is told that we can do.
  * @throws UpstreamFault, or the Fault of what stood in the way; `openingFault` turns either into what a caller gets.
@@ -55,8 +65,9 @@ export async function openConnection(
   eras: EraMemory,
   options: OpenOptions,
   signal: AbortSignal,
-): Promise<LinkedConnection> {
+): Promise<Opened> {
   const { upstream, timeoutMs } = server;
+  let stamp: string;
   const definition = digestOf(upstream);
   const remembered = upstream.era === 'auto' ? eras.recall(serverId, definition) : upstream.era;
   const opened: Wire[] = [];
@@ -68,7 +79,10 @@ export async function openConnection(
     let identity: UpstreamIdentity;
     let way = remembered;
     if (upstream.transport === 'stdio') {
-      const env = await resolvedEnvironment(upstream, options);
+      const { value: env, ...resolved } = await steadily(serverId, upstream, options, () =>
+        resolvedEnvironment(serverId, upstream, options),
+      );
+      ({ stamp } = resolved);
       const start = async (): Promise<Wire> => add(await processFor(serverId, upstream, env, options));
       const era =
         remembered === null || remembered === 'sse'
@@ -76,7 +90,10 @@ export async function openConnection(
           : remembered;
       identity = await agreeIn(era, await start(), capabilities, signal, options.openTimeoutMs ?? 30_000);
     } else {
-      const http = await httpTo(serverId, upstream, options);
+      const { value: http, ...resolved } = await steadily(serverId, upstream, options, () =>
+        httpTo(serverId, upstream, options),
+      );
+      ({ stamp } = resolved);
       if (upstream.transport === 'sse') way = 'sse';
       let agreed: UpstreamIdentity | 'sse' = 'sse';
       if (way === null) agreed = await agreeByAsking(add(httpWire(http())), capabilities, signal, timeoutMs);
@@ -100,7 +117,7 @@ export async function openConnection(
       opened.push(wire);
       throw new UpstreamFault('upstream_closed', String(signal.reason), { dispatched: 'no' });
     }
-    return connectionOver(wire, identity, { timeoutMs, capabilities });
+    return { connection: connectionOver(wire, identity, { timeoutMs, capabilities }), stamp };
   } catch (error) {
     // A verdict may be what was wrong; the next attempt asks again.
     eras.forget(serverId);
@@ -108,6 +125,26 @@ export async function openConnection(
     throw error;
   }
 }
+
+/** More often in a row nobody changes credentials; then what was read last is used, and replaced as soon as it is open. */
+const STEADY_TRIES = 5;
+
+/** One connection never holds the old value of one credential and the new one of another. */
+async function steadily<T>(
+  serverId: string,
+  upstream: Target,
+  { standing }: OpenOptions,
+  resolve: () => Promise<T>,
+): Promise<{ readonly value: T; readonly stamp: string }> {
+  for (let tries = 1; ; tries++) {
+    const before = stampOf(standing?.(serverId, upstream));
+    const value = await resolve();
+    const stamp = stampOf(standing?.(serverId, upstream));
+    if (stamp === before || tries === STEADY_TRIES) return { value, stamp: before };
+  }
+}
+
+const stampOf = (standing: Standing | undefined): string => (standing?.ok === true ? standing.stamp : '');
 
 /** Secrets resolved once; every wire gets a dispatcher of its own, which it destroys. */
 async function httpTo(
@@ -118,7 +155,7 @@ async function httpTo(
   const url = dialUrl(target.url);
   const headers: Array<readonly [string, string]> = [];
   for (const { name, value } of target.headers) {
-    const text = await options.resolveSecret(value);
+    const text = await options.resolveSecret(value, serverId);
     const problem =
       target.auth !== undefined && OF_THE_ACCOUNT.has(name.toLowerCase())
         ? `the header ${name} belongs to the tokens that the server gets by its auth`
@@ -141,13 +178,14 @@ async function httpTo(
 const OF_THE_ACCOUNT: ReadonlySet<string> = new Set(['authorization', 'dpop']);
 
 async function resolvedEnvironment(
+  serverId: string,
   target: StdioTarget,
   options: OpenOptions,
 ): Promise<ReadonlyMap<string, { value: string; secret: boolean }>> {
   const env = new Map<string, { value: string; secret: boolean }>();
   for (const [name, value] of Object.entries(target.env)) {
     const secret = typeof value !== 'string';
-    env.set(name, { value: secret ? await options.resolveSecret(value) : value, secret });
+    env.set(name, { value: secret ? await options.resolveSecret(value, serverId) : value, secret });
   }
   return env;
 }

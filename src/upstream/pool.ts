@@ -1,7 +1,8 @@
 /**
  * One live connection per server and lane: opened when somebody needs it (single flight), closed when the definition
  * changes, when it was idle or old (`lane-book.ts`), opened again after it broke, with a pause that grows while it keeps
- * failing. While it pauses every caller gets the last fault at once. Owns what it opens: after `closeAll` no process,
+ * failing. Where a credential changed, the next connection is opened first and the old one ends once nothing is under way on it;
+ * where one may no longer be had, everything ends at once. While it pauses every caller gets the last fault at once. Owns what it opens: after `closeAll` no process,
  * socket or timer of it is left.
  * Longer than a page because it is one closure over one table.
  * Not done here: whether a server may be used (policy, locks), whose lane is whose.
@@ -24,7 +25,7 @@ import {
 } from './lane-book.ts';
 import type { LinkedConnection } from './link.ts';
 import { type ServerAccounts, serverAccounts } from './oauth/accounts.ts';
-import { type OpenOptions, openConnection, openingFault } from './open-connection.ts';
+import { type OpenOptions, type Opened, openConnection, openingFault } from './open-connection.ts';
 import type { Lane, ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
 
 export interface PoolOptions extends Omit<OpenOptions, 'accounts'> {
@@ -34,12 +35,16 @@ export interface PoolOptions extends Omit<OpenOptions, 'accounts'> {
   readonly keep?: Partial<KeepRules>;
   /** How often that is looked at, ms. */
   readonly sweepMs?: number;
+  /** How long somebody who asked for a connection before it was replaced may take to use it, ms. */
+  readonly graceMs?: number;
 }
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 /** A connection that held this long owes nothing to earlier failures. */
 const HELD_MS = 10_000;
+const GRACE_MS = 5_000;
+const DRAIN_LOOK_MS = 100;
 const NOTHING: JsonObject = {};
 
 export function upstreamPool(given: PoolOptions): UpstreamPool {
@@ -49,6 +54,9 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
   const sites = new Map<string, Site>();
   /** Told to end and not gone yet, of servers that have no site any more too. */
   const leaving = new Set<Promise<unknown>>();
+  /** Replaced, and still under way for somebody. */
+  const drainingNow = new Set<Drain>();
+  let drainer: NodeJS.Timeout | null = null;
   const eras = eraMemory(clock);
   let draining = 0;
   let over = false;
@@ -64,20 +72,110 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       if (known.definition !== definition) {
         for (const entry of entriesOf(known)) {
           end(entry, 'its definition changed');
-          Object.assign(entry, { failures: 0, retryAt: null, last: null });
+          Object.assign(entry, NO_PAUSE);
         }
+        endDrains(serverId);
         known.lanes.clear();
         known.definition = definition;
       }
       known.server = server;
+      look(serverId, known);
       return known;
     }
-    const site: Site = { server, definition, shared: null, lanes: new Map() };
+    const site: Site = { server, definition, refused: null, lookAt: 0, shared: null, lanes: new Map() };
     sites.set(serverId, site);
+    look(serverId, site);
     return site;
   }
 
-  function laneOf(serverId: string, site: Site, key: string): Entry {
+  /** What its credentials are now, and what follows for its connections (NH-03, NH-06). */
+  function look(serverId: string, site: Site): void {
+    const now = options.standing?.(serverId, site.server.upstream);
+    const refused = now?.ok === false ? now.why : null;
+    site.lookAt = now?.ok === false ? Number.POSITIVE_INFINITY : (now?.until ?? Number.POSITIVE_INFINITY);
+    if (refused !== site.refused) for (const entry of entriesOf(site)) Object.assign(entry, NO_PAUSE);
+    site.refused = refused;
+    if (refused !== null) {
+      for (const entry of entriesOf(site)) end(entry, refused);
+      endDrains(serverId);
+    } else if (now?.ok === true) {
+      for (const entry of entriesOf(site)) {
+        if (entry.live !== null && entry.stamp !== now.stamp && entry.replacing === null) void replace(entry, site);
+        // What failed with the old value need not be waited for.
+        if (entry.current === null && entry.stamp !== now.stamp) Object.assign(entry, NO_PAUSE);
+      }
+    }
+  }
+
+  /** Opens the next connection while the old one serves. If it cannot be opened, the old one goes on, and the next look tries again. */
+  async function replace(entry: Entry, site: Site): Promise<void> {
+    const { serverId } = entry;
+    const abort = new AbortController();
+    entry.replacing = abort;
+    const before = entry.current;
+    const late = setTimeout(() => abort.abort('deadline'), options.openTimeoutMs ?? 30_000);
+    try {
+      const { connection, stamp } = await openConnection(
+        serverId,
+        site.server,
+        entry.capabilities,
+        eras,
+        options,
+        abort.signal,
+      );
+      const old = entry.live;
+      if (abort.signal.aborted || entry.current !== before || old === null) {
+        await connection.close();
+        return;
+      }
+      const current = { promise: Promise.resolve(connection), abort: new AbortController() };
+      entry.current = current;
+      drain({ serverId, connection: old, since: clock.now() });
+      log({
+        level: 'info',
+        serverId,
+        event: 'closed',
+        message: 'its credential changed: the old connection ends once it is unused',
+      });
+      came(entry, current, { connection, stamp });
+    } catch (error) {
+      log({
+        level: 'warn',
+        serverId,
+        event: 'backoff',
+        message: `the connection with the new credential could not be opened, the old one serves on: ${openingFault(serverId, error).message}`,
+      });
+    } finally {
+      clearTimeout(late);
+      if (entry.replacing === abort) entry.replacing = null;
+    }
+  }
+
+  function drain(one: Drain): void {
+    drainingNow.add(one);
+    drainer ??= setInterval(drained, DRAIN_LOOK_MS).unref();
+  }
+
+  function drained(): void {
+    for (const one of drainingNow)
+      if (one.connection.inFlight() === 0 && clock.now() - one.since >= (options.graceMs ?? GRACE_MS)) endDrain(one);
+    if (drainingNow.size === 0 && drainer !== null) {
+      clearInterval(drainer);
+      drainer = null;
+    }
+  }
+
+  function endDrain(one: Drain): void {
+    drainingNow.delete(one);
+    const ending = one.connection.close().finally(() => leaving.delete(ending));
+    leaving.add(ending);
+  }
+
+  function endDrains(serverId: string): void {
+    for (const one of drainingNow) if (one.serverId === serverId) endDrain(one);
+  }
+
+  function laneOf(serverId: string, site: Site, { key, capabilities }: Lane): Entry {
     const now = clock.now();
     const known = site.lanes.get(key);
     if (known !== undefined && !retired(known, now, keep)) {
@@ -98,7 +196,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       end(room, 'another caller needs the room');
       site.lanes.delete(room.lane as string);
     }
-    const entry = newEntry(serverId, key, now);
+    const entry = newEntry(serverId, key, capabilities, now);
     site.lanes.set(key, entry);
     return entry;
   }
@@ -111,6 +209,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
 
   /** Turns away whoever waits, and lets the old connection go in the background. */
   function end(entry: Entry, reason: string): void {
+    entry.replacing?.abort(reason);
     const { current } = entry;
     if (current === null) return;
     entry.current = null;
@@ -142,19 +241,14 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     });
   }
 
-  async function openFor(
-    entry: Entry,
-    server: ServerTarget,
-    capabilities: JsonObject,
-    abort: AbortController,
-  ): Promise<LinkedConnection> {
+  async function openFor(entry: Entry, server: ServerTarget, abort: AbortController): Promise<Opened> {
     const { serverId } = entry;
     const late = setTimeout(() => abort.abort('deadline'), options.openTimeoutMs ?? 30_000);
     try {
       await entry.ending;
       if (abort.signal.aborted)
         throw new UpstreamFault('upstream_closed', String(abort.signal.reason), { dispatched: 'no' });
-      return await openConnection(serverId, server, capabilities, eras, options, abort.signal);
+      return await openConnection(serverId, server, entry.capabilities, eras, options, abort.signal);
     } catch (error) {
       throw openingFault(serverId, error);
     } finally {
@@ -162,15 +256,16 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     }
   }
 
-  function came(entry: Entry, mine: Entry['current'], connection: LinkedConnection): void {
+  function came(entry: Entry, mine: Entry['current'], { connection, stamp }: Opened): void {
     if (entry.current !== mine) return; // `end` closes it
     const { serverId } = entry;
     const { identity } = connection;
     enter(entry, 'up');
-    Object.assign(entry, { identity, live: connection, retryAt: null, usedAt: clock.now() });
+    Object.assign(entry, { identity, live: connection, stamp, retryAt: null, usedAt: clock.now() });
     log({ level: 'info', serverId, event: 'connected', message: `${identity.era} ${identity.protocolVersion}` });
     const broke = ({ reason }: { readonly reason: string }): void => {
       if (entry.current !== mine) return;
+      entry.replacing?.abort(reason);
       failed(
         entry,
         new UpstreamFault('upstream_closed', reason, { dispatched: 'no' }),
@@ -178,16 +273,20 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       );
     };
     void connection.closed.then(broke);
+    // A credential may have changed while it was opened.
+    const site = sites.get(serverId);
+    if (site !== undefined) look(serverId, site);
   }
 
-  function open(entry: Entry, server: ServerTarget, capabilities: JsonObject): Promise<LinkedConnection> {
+  function open(entry: Entry, server: ServerTarget): Promise<LinkedConnection> {
     const abort = new AbortController();
     enter(entry, 'connecting');
-    const promise = openFor(entry, server, capabilities, abort);
+    const opening = openFor(entry, server, abort);
+    const promise = opening.then(({ connection }) => connection);
     const mine = { promise, abort };
     entry.current = mine;
-    promise.then(
-      (connection) => came(entry, mine, connection),
+    opening.then(
+      (opened) => came(entry, mine, opened),
       (fault: UpstreamFault) => {
         if (entry.current === mine) failed(entry, fault, false);
       },
@@ -198,7 +297,8 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
   /** Ends what nobody needs any more. */
   function sweep(): void {
     const now = clock.now();
-    for (const site of sites.values()) {
+    for (const [serverId, site] of sites) {
+      look(serverId, site);
       for (const entry of entriesOf(site)) {
         const reason = outlived(entry, site.server.upstream.transport, now, keep);
         if (reason !== null) end(entry, reason);
@@ -211,13 +311,18 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     if (over)
       return Promise.reject(new UpstreamFault('upstream_closed', 'the gateway is stopping', { dispatched: 'no' }));
     const site = siteOf(serverId, server);
+    if (clock.now() >= site.lookAt) look(serverId, site);
+    if (site.refused !== null)
+      return Promise.reject(
+        new UpstreamFault('upstream_auth', `${serverId} cannot be used: ${site.refused}`, { dispatched: 'no' }),
+      );
     let entry: Entry;
     if (lane === undefined) {
-      entry = site.shared ??= newEntry(serverId, null, clock.now());
+      entry = site.shared ??= newEntry(serverId, null, NOTHING, clock.now());
       entry.usedAt = clock.now();
     } else {
       try {
-        entry = laneOf(serverId, site, lane.key);
+        entry = laneOf(serverId, site, lane);
       } catch (fault) {
         return Promise.reject(fault);
       }
@@ -228,13 +333,17 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       const text = `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`;
       return Promise.reject(new UpstreamFault(code, text, { dispatched: 'no' }));
     }
-    return open(entry, server, lane?.capabilities ?? NOTHING);
+    return open(entry, server);
   }
 
   return {
     // Not async: a live connection is one promise away on every call.
     connection,
+    recheck: () => {
+      for (const [serverId, site] of sites) look(serverId, site);
+    },
     close: async (serverId, reason) => {
+      endDrains(serverId);
       const site = sites.get(serverId);
       if (site === undefined) return;
       const entries = entriesOf(site);
@@ -245,11 +354,21 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     closeAll: async () => {
       over = true;
       clearInterval(sweeper);
+      for (const one of drainingNow) endDrain(one);
+      if (drainer !== null) clearInterval(drainer);
       for (const site of sites.values()) for (const entry of entriesOf(site)) end(entry, 'the gateway is stopping');
       await Promise.all(leaving);
     },
     status: () => [...sites].map(([serverId, site]) => statusOf(serverId, site)),
   };
+}
+
+const NO_PAUSE = { failures: 0, retryAt: null, last: null };
+
+interface Drain {
+  readonly serverId: string;
+  readonly connection: LinkedConnection;
+  readonly since: number;
 }
 
 /** Of the shared connection; of a server that has only lanes, of the one that changed last. */
@@ -258,7 +377,7 @@ function statusOf(serverId: string, site: Site): ServerStatus {
     (best, entry) => (best === null || entry.since > best.since ? entry : best),
     null,
   );
-  const entry = site.shared ?? newest ?? newEntry(serverId, null, 0);
+  const entry = site.shared ?? newest ?? newEntry(serverId, null, NOTHING, 0);
   const { state, since, failures, last, retryAt, identity } = entry;
   return {
     serverId,

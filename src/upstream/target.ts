@@ -112,6 +112,8 @@ export interface UpstreamPool {
    * recently used idle one makes room beyond a cap. @throws UpstreamFault, at once while backing off.
    */
   connection(serverId: string, server: ServerTarget, lane?: Lane): Promise<Connection>;
+  /** Looks again at the credentials of all servers: ends the connections of those that may not have them, replaces those with old ones. */
+  recheck(): void;
   /** Ends all its lanes and everything in flight on them. Idempotent. */
   close(serverId: string, reason: string): Promise<void>;
   /** Ends all and refuses new ones. */

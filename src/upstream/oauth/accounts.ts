@@ -2,14 +2,14 @@
 import { digestOf } from '../../lib/canonical-json.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { type Account, type AccountTarget, serverAccount } from './account.ts';
-import type { ResolveSecret } from './client.ts';
+import type { SecretReference } from '../target.ts';
 import { type Consent, consents } from './consent.ts';
 import { authFault } from './faults.ts';
 import { type LinkStore, linksInMemory } from './link.ts';
 
 export interface AccountsOptions {
   readonly clock: Clock;
-  readonly resolveSecret: ResolveSecret;
+  readonly resolveSecret: (reference: SecretReference, serverId: string) => Promise<string>;
   /** Default: links end with this process. */
   readonly links?: LinkStore;
 }
@@ -38,7 +38,8 @@ export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }
     const definition = digestOf({ url, allowedNetworks, auth });
     const known = accounts.get(serverId);
     if (known?.definition === definition) return known.account;
-    const account = serverAccount({ serverId, target, clock, resolveSecret, links });
+    const ofServer = (reference: SecretReference): Promise<string> => resolveSecret(reference, serverId);
+    const account = serverAccount({ serverId, target, clock, resolveSecret: ofServer, links });
     accounts.set(serverId, { definition, account });
     return account;
   }
