@@ -19,6 +19,7 @@ import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
 import type { SignInRule } from './sign-in-rule.ts';
 import type { GatewayEvents } from './events/transmit.ts';
+import type { BrowserSignIn } from './session/code-flow.ts';
 
 /** How a lock came to its end. */
 export interface LockSettled {
@@ -55,6 +56,8 @@ export interface AdminContext {
   /** How the first administrator comes in; null: there are people already, or the configuration names one. */
   readonly claim: ClaimCode | null;
   readonly breakGlass: BreakGlass;
+  /** How people sign in to the pages; null: there is no issuer to sign in at, and there are no pages. */
+  readonly pages: BrowserSignIn | null;
   /** What is told to authorization servers by security event; null: none is configured. */
   readonly events: GatewayEvents | null;
   /** How notices reach their targets, by id. */

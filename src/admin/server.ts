@@ -2,7 +2,8 @@
  * The admin listener: its own port, its own audience. Health checks and resource metadata are open and say nothing;
  * everything else is a row of `routes.ts` and passes, in this order and before its body is read:
  * Host, Origin, bearer token for `{publicUrl}/api/v1`, fresh view, active person, no lock, scope, role, a good enough sign-in (PH-09).
- * There is no route without a token (the claim of the first administrator needs one, too), no CORS, no cookie, and no way to switch a check off.
+ * There is no route without a token (the claim of the first administrator needs one, too), no CORS, and no way to switch a check off.
+ * Pages for people (`pages/`) have a cookie in its place, which opens no row of the API by itself.
  */
 import { fastify, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { AddressInfo } from 'node:net';
@@ -19,6 +20,7 @@ import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
 import type { AdminContext } from './context.ts';
 import { eventRoutes } from './events/push.ts';
+import { pagesPlugin } from './pages/plugin.ts';
 import { problemBody, type Problem } from './problem.ts';
 import type { AdminCaller, BodyLimits, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
@@ -151,6 +153,7 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
 
   for (const route of ROUTES) addRoute(server, route);
   void server.register(eventRoutes(ctx, () => origin));
+  if (ctx.pages !== null) void server.register(pagesPlugin(ctx, ctx.pages, () => origin));
 
   function addRoute(instance: FastifyInstance, route: Route): void {
     instance.route({

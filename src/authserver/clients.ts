@@ -61,6 +61,22 @@ export const WELL_KNOWN_CLIENTS: readonly PreregisteredClient[] = LOCAL_CLIENTS.
   introspects: [],
 }));
 
+export const CONSOLE_CLIENT = 'remit-console';
+
+/**
+ * The pages of the gateways' admin listeners, as a client: it may be sent back to the gateways that are trusted anyway, to the letter.
+ * Not native: no other program on a person's machine can stand in for it, so what a person allowed it once is not asked again.
+ */
+export const consoleClient = (gateways: readonly { readonly origin: string }[]): ClientMetadata => ({
+  client_id: CONSOLE_CLIENT,
+  client_name: 'Remit pages',
+  application_type: 'web',
+  token_endpoint_auth_method: 'none',
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  redirect_uris: gateways.map(({ origin }) => `${origin}/session/callback`),
+});
+
 /** A configured client whose secret, if it has one, was read from where its reference points. */
 export type ResolvedClient = PreregisteredClient & { readonly secretText?: string };
 

@@ -14,7 +14,7 @@ import { Fault } from '../lib/fault.ts';
 import { authStorage } from './adapter.ts';
 import { programPaths, standardAnswers } from './answers.ts';
 import type { ClientPolicy, TokenClaims } from './client-facts.ts';
-import { resolveSecrets, staticClients, strongSecret } from './clients.ts';
+import { CONSOLE_CLIENT, consoleClient, resolveSecrets, staticClients, strongSecret } from './clients.ts';
 import { parseAuthServerConfig } from './config.ts';
 import type { AuthServerConfig, AuthServerSettings } from './config.ts';
 import { consentsClient, consentsPage } from './consents-page.ts';
@@ -87,7 +87,10 @@ export async function startAuthServer(
   const clock = given.clock ?? systemClock;
   const log = given.log ?? pino({ name: 'remit-authserver' });
   const env = given.env ?? process.env;
-  const clients = staticClients(await resolveSecrets(settings.preregisteredClients, env));
+  const configured = staticClients(await resolveSecrets(settings.preregisteredClients, env));
+  const ownConsole =
+    configured.some(({ client_id: id }) => id === CONSOLE_CLIENT) || settings.trustedGateways.length === 0;
+  const clients = ownConsole ? configured : [consoleClient(settings.trustedGateways), ...configured];
   const { initialAccessToken } = settings.registration;
   const registrationToken =
     initialAccessToken === undefined ? null : await strongSecret(initialAccessToken, 'registration', env);

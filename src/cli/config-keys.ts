@@ -102,6 +102,37 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'Client ids by which people use the admin API. Each becomes an active agent of every issuer at start, unless it has a record already.',
         ),
+      pages: z
+        .strictObject({
+          clientId: z
+            .string()
+            .min(1)
+            .max(512)
+            .default('remit-console')
+            .describe(
+              'The public client (code flow, PKCE) by which people sign in to the pages in a browser. Register it at the issuer with the redirect address `{publicUrl}/session/callback`; the authorization server of Remit knows `remit-console` by itself.',
+            ),
+          issuer: HttpUrl.optional().describe(
+            'The issuer where they sign in; one of `issuers`. Left out: the first of them.',
+          ),
+          scope: z
+            .string()
+            .regex(
+              /^[\x21\x23-\x5B\x5D-\x7E]+(?: [\x21\x23-\x5B\x5D-\x7E]+)*$/,
+              'use scopes with one space between them',
+            )
+            .max(1_000)
+            .default('admin:read admin:write offline_access')
+            .describe(
+              'What is asked for. With `offline_access` a session outlives its access token, where the issuer gives refresh tokens.',
+            ),
+          idleSeconds: count(60, 86_400).default(1_800).describe('A session that nobody uses for so long is over.'),
+          maxSeconds: count(300, 604_800)
+            .default(28_800)
+            .describe('A session is over after this long, however often it is used.'),
+        })
+        .prefault({})
+        .describe('The pages for people on this listener: approvals, requests, later the console.'),
       signIn: z
         .strictObject({
           maxAgeSeconds: count(60, 2_592_000)
@@ -529,7 +560,9 @@ export const ConfigSchema = z.strictObject({
             .describe('true: messages and the password travel readable. Only to a mail server on this machine.'),
           from: z.string().min(3).max(320).describe('Sender, for example `Remit <remit@example.com>`.'),
           user: z.string().min(1).optional().describe('User name at the mail server. Left out: no sign-in.'),
-          password: SecretRef.optional().describe('Password, as a reference: `{secret: "env:NAME"}` or `{secret: "file:PATH"}`.'),
+          password: SecretRef.optional().describe(
+            'Password, as a reference: `{secret: "env:NAME"}` or `{secret: "file:PATH"}`.',
+          ),
         })
         .optional()
         .describe('How e-mail leaves. Left out: targets of the kind e-mail tell nobody.'),

@@ -374,6 +374,9 @@ function crossChecks(
         'An opaque token does not say whose it is: one issuer can be asked.',
       );
   });
+  const { issuer: signInAt } = config.admin.pages;
+  if (signInAt !== undefined && !seen.has(signInAt))
+    add(['admin', 'pages', 'issuer'], 'it is not one of the issuers', 'Use the exact text of an entry under issuers.');
   const first = config.firstAdministrator;
   if (first !== undefined && config.issuers.length > 0 && !seen.has(first.issuer))
     add(

@@ -19,6 +19,7 @@ import { transmitter } from '../admin/events/transmit.ts';
 import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import { breakGlass } from '../admin/break-glass.ts';
 import { startAdmin } from '../admin/server.ts';
+import type { BrowserSignIn } from '../admin/session/code-flow.ts';
 import { adminEntry, gateEntry } from '../audit/entries.ts';
 import { loadOrCreateLogKey } from '../audit/keys.ts';
 import { openAuditLog } from '../audit/log.ts';
@@ -165,7 +166,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const founded = await ensureFoundation(state, view, {
       org,
       issuers: config.issuers.map(({ issuer }) => issuer),
-      adminClients: config.admin.clients,
+      adminClients: adminClients(config),
       newAgents: config.governance.newAgents,
       firstAdministrator: config.firstAdministrator,
     });
@@ -335,7 +336,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
         unsafeOnePersonMayDecide: config.governance.unsafeOnePersonMayDecide,
         ownerlessAfterHours: config.governance.ownerlessAfterHours,
-        clients: config.admin.clients,
+        clients: adminClients(config),
         signIn: config.admin.signIn,
         freshnessLimitMs: config.freshness.limitMs,
         longestTokenMs:
@@ -358,6 +359,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       follower: view.follower,
       snapshot: () => gateway.snapshot(),
       claim: claim?.code ?? null,
+      pages: browserSignIn(config, ruleFor),
       breakGlass: breakGlass({ audit: { log: audit }, clock, log }),
       audit: { log: audit, ledger, verifierKey: signer.vkey.text },
       verifier,
@@ -460,6 +462,18 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     await close();
     throw error;
   }
+}
+
+/** Who may use the admin API; the pages use it as a client of their own. */
+const adminClients = (config: Config): string[] => [
+  ...new Set([...config.admin.clients, ...(config.issuers.length === 0 ? [] : [config.admin.pages.clientId])]),
+];
+
+function browserSignIn(config: Config, ruleFor: (url: string) => DialRule): BrowserSignIn | null {
+  const { clientId, scope, idleSeconds, maxSeconds } = config.admin.pages;
+  const issuer = config.admin.pages.issuer ?? config.issuers[0]?.issuer;
+  if (issuer === undefined) return null;
+  return { clientId, issuer, scope, idleMs: idleSeconds * 1_000, maxMs: maxSeconds * 1_000, rule: ruleFor(issuer) };
 }
 
 /** @throws Fault `listen_failed` that names the key to change, in place of what the operating system said. */

@@ -393,6 +393,7 @@ export async function startRig(options: RigOptions = {}) {
             events: null,
             notices: () => new Map(),
             claim: null,
+            pages: null,
             breakGlass: breakGlass({
               audit: { log: audit },
               clock,
