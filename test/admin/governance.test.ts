@@ -54,18 +54,12 @@ describe('servers', () => {
         },
       });
     }
-    expect(code(await enable('ada', 'files'))).toEqual([
-      409,
-      'server_transition',
-    ]);
+    expect(code(await enable('ada', 'files'))).toEqual([409, 'server_transition']);
   });
 
   test('a server cannot be enabled from a draft, and not by its keeper', async () => {
     await registered('jump');
-    expect(code(await enable('sven', 'jump'))).toEqual([
-      409,
-      'server_transition',
-    ]);
+    expect(code(await enable('sven', 'jump'))).toEqual([409, 'server_transition']);
     expect(code(await plane.as('omar', 'POST', '/servers/jump/enable', { reason: 'x' }))).toEqual([
       403,
       'role_missing',

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { requestApproval } from '../../src/approvals/machine.ts';
 import { personKey } from '../../src/directory/records.ts';
 import { agentKey } from '../../src/inventory/agents.ts';
-import { startPlane, type Plane, type Reply } from './plane.ts';
+import { SERVER, startPlane, type Plane, type Reply } from './plane.ts';
 
 let plane: Plane;
 beforeAll(async () => {
@@ -239,33 +239,118 @@ describe('agents', () => {
       );
   });
 
+  /** What an agent that acts alone must say of itself. */
+  const alone = {
+    ...complete,
+    kind: 'autonomous',
+    roles: ['developer'],
+    environment: 'development',
+    riskTier: 'low',
+    revocation: 'remove its client at the identity provider',
+    reviewBy: 4_102_444_800_000,
+  };
+  const activate = (who: string, id: string, agent?: object) =>
+    plane.afterReading(who, `/agents/${id}`, 'POST', `/agents/${id}/activate`, {
+      reason,
+      ...(agent !== undefined && { agent }),
+    });
+  const store = (who: string, id: string, agent: object) =>
+    plane.afterReading(who, `/agents/${id}`, 'PUT', `/agents/${id}`, { reason, agent });
+
   test.each([
     ['an owner', { owner: undefined }],
     ['an owner who is there', { owner: 'ghost' }],
     ['an owner who is active', { owner: 'gone-owner' }],
     ['a purpose', { purpose: undefined }],
     ['a role', { roles: [] }],
+    ['an environment', { environment: undefined }],
+    ['a risk tier', { riskTier: undefined }],
+    ['a way to revoke it', { revocation: undefined }],
+    ['a day of review', { reviewBy: undefined }],
+    ['a day of review that is to come', { reviewBy: 1 }],
   ])('NH-01: an agent that acts alone is not activated without %s', async (_name, change) => {
     await seedPerson('gone-owner', { state: 'inactive' });
     const id = await seedAgent({ kind: 'autonomous' });
-    const whole = { ...complete, roles: ['developer'] };
-    const refused = await plane.as('sven', 'POST', `/agents/${id}/activate`, {
-      reason,
-      agent: { ...whole, ...change },
-    });
+    const refused = await activate('sven', id, { ...alone, ...change });
     expect(code(refused)).toEqual([422, 'invalid']);
     expect(refused.body.error?.['field']).toBe(`agent.${Object.keys(change)[0]}`);
     expect(plane.snapshot().agents.get(agentKey(plane.issuer.issuer, `client-${id}`))?.state).toBe('pending');
-    expect((await plane.as('sven', 'POST', `/agents/${id}/activate`, { reason, agent: whole })).status).toBe(200);
+    expect((await store('ada', id, alone)).status).toBe(200);
+    expect((await activate('sven', id)).status).toBe(200);
+  });
+
+  test('AZ-11: an agent that acts alone is activated by somebody who did not write it, and as they read it', async () => {
+    const id = await seedAgent({ kind: 'autonomous' });
+    await store('sven', id, alone);
+    expect(code(await activate('sven', id))).toEqual([403, 'two_people']);
+    // What is said in the same step nobody else has read.
+    expect(code(await activate('ada', id, { roles: ['operator'] }))).toEqual([403, 'two_people']);
+    expect(code(await plane.as('ada', 'POST', `/agents/${id}/activate`, { reason }))).toEqual([
+      428,
+      'precondition_required',
+    ]);
+    const read = await plane.as('ada', 'GET', `/agents/${id}`);
+    await store('sven', id, { ...alone, roles: ['operator'] });
+    expect(code(await plane.as('ada', 'POST', `/agents/${id}/activate`, { reason }, etag(read)))).toEqual([
+      412,
+      'precondition_failed',
+    ]);
+    expect((await activate('ada', id)).status).toBe(200);
+  });
+
+  test('AZ-11: while an agent that acts alone is active, a change takes from it and gives nothing', async () => {
+    const id = await seedAgent({ ...alone, state: 'active' });
+    for (const [change, field] of [
+      [{ roles: ['developer', 'operator'] }, 'agent.roles'],
+      [{ ceiling: {} }, 'agent.ceiling.risks'],
+      [{ ceiling: { risks: ['read', 'write'] } }, 'agent.ceiling.risks'],
+      [{ environment: 'production' }, 'agent.environment'],
+    ] as const) {
+      const refused = await store('sven', id, { ...alone, ...change });
+      expect([refused.status, refused.body.error?.['field']]).toEqual([422, field]);
+    }
+    expect((await store('sven', id, { ...alone, ceiling: { risks: [], servers: ['files'] } })).status).toBe(200);
+  });
+
+  test('AZ-11 twin: with one person enough, the author activates their own', async () => {
+    const twin = await startPlane({ facts: { unsafeOnePersonMayDecide: true } });
+    try {
+      const agent = { issuer: twin.issuer.issuer, clientId: 'robot', ...alone };
+      const added = await twin.as('ada', 'POST', '/agents', { reason, agent });
+      const path = `/agents/${String(added.body['id'])}`;
+      expect((await twin.afterReading('ada', path, 'POST', `${path}/activate`, { reason })).status).toBe(200);
+    } finally {
+      await twin.close();
+    }
+  });
+
+  test('NH-07: an agent of one side names nothing of the other', async () => {
+    await plane.seed([
+      plane.put('server', 'live', { ...SERVER, environment: 'production', state: 'enabled' }),
+      plane.put('server', 'trial', { ...SERVER, environment: 'staging', state: 'enabled' }),
+    ]);
+    const id = await seedAgent({ kind: 'autonomous' });
+    for (const [environment, ceiling, field] of [
+      ['production', { servers: ['live', 'trial'] }, 'agent.ceiling.servers'],
+      ['staging', { servers: ['live'] }, 'agent.ceiling.servers'],
+      ['staging', { environments: ['staging', 'production'] }, 'agent.ceiling.environments'],
+      ['production', { environments: ['evaluation'] }, 'agent.ceiling.environments'],
+    ] as const) {
+      const refused = await store('ada', id, { ...alone, environment, ceiling });
+      expect([environment, refused.status, refused.body.error?.['field']]).toEqual([environment, 422, field]);
+    }
+    expect((await store('ada', id, { ...alone, environment: 'staging', ceiling: { servers: ['trial'] } })).status).toBe(
+      200,
+    );
   });
 
   test('NH-01: an agent for people has an owner and a purpose, and no roles of its own', async () => {
     const id = await seedAgent();
-    const activate = (agent: object) => plane.as('sven', 'POST', `/agents/${id}/activate`, { reason, agent });
-    expect(code(await activate({}))).toEqual([422, 'invalid']);
-    expect(code(await activate({ ...complete, roles: ['operator'] }))).toEqual([422, 'invalid']);
-    expect(code(await activate({ ...complete, roles: ['administrator'] }))).toEqual([422, 'invalid']);
-    expect((await activate(complete)).status).toBe(200);
+    const said = (agent: object) => plane.as('sven', 'POST', `/agents/${id}/activate`, { reason, agent });
+    expect(code(await said({}))).toEqual([422, 'invalid']);
+    expect(code(await said({ ...complete, roles: ['operator'] }))).toEqual([422, 'invalid']);
+    expect(code(await said({ ...complete, roles: ['administrator'] }))).toEqual([422, 'invalid']);
+    expect((await said(complete)).status).toBe(200);
     const read = await plane.as('sven', 'GET', `/agents/${id}`);
     const put = (agent: object) => plane.as('sven', 'PUT', `/agents/${id}`, { reason, agent }, etag(read));
     const bare = { title: 'Robot', kind: 'delegate', roles: [], ceiling: {} };
@@ -306,13 +391,16 @@ describe('agents', () => {
   });
 
   test('AZ-11: nobody reviews an agent that acts alone and is theirs, nor stops the client they are talking through', async () => {
-    const id = await seedAgent({ kind: 'autonomous' });
-    const agent = { ...complete, owner: 'sven', roles: ['developer'] };
-    expect(code(await plane.as('sven', 'POST', `/agents/${id}/activate`, { reason, agent }))).toEqual([
-      403,
-      'own_agent',
-    ]);
-    expect((await plane.as('ada', 'POST', `/agents/${id}/activate`, { reason, agent })).status).toBe(200);
+    await seedPerson('seth', { roles: ['security_reviewer'], groups: ['desk'] });
+    await plane.seed([plane.put('group', 'desk', { name: 'Desk', roles: [] })]);
+    for (const [owner, who] of [
+      ['sven', 'sven'],
+      ['group/desk', 'seth'],
+    ] as const) {
+      const id = await seedAgent({ ...alone, owner });
+      expect(code(await activate(who, id))).toEqual([403, 'own_agent']);
+      expect((await activate('ada', id)).status).toBe(200);
+    }
     expect(code(await plane.as('ada', 'POST', '/agents/agent_0/suspend', { reason }))).toEqual([403, 'own_client']);
     expect(plane.snapshot().agents.get(agentKey(plane.issuer.issuer, 'remit-cli'))?.state).toBe('active');
   });
