@@ -162,13 +162,7 @@ export async function commitTool(
   const ended =
     tool.approved === before
       ? []
-      : cancelApprovals(
-          ctx.snapshot(),
-          ctx.org,
-          tool.server,
-          new Set([itemKey(tool.kind, tool.name), tool.name]),
-          what,
-        );
+      : cancelApprovals(ctx.snapshot(), ctx.org, tool.server, new Set([itemKey(tool.kind, tool.name)]), what);
   const done = await commitChange(ask, {
     what,
     subject: `tool/${id}`,

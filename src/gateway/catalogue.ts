@@ -15,6 +15,7 @@ import { itemKey, toolId } from '../integrity/records.ts';
 import type { ItemKind, RiskClass, ToolRecord } from '../integrity/records.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { compileTemplate } from '../integrity/uri-template.ts';
+import type { Server } from '../inventory/records.ts';
 import { abortable } from '../lib/abortable.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -29,6 +30,7 @@ import type { Connection } from '../upstream/connection.ts';
 import { LIST_KINDS, listItems } from '../upstream/lists.ts';
 import type { ListKind } from '../upstream/lists.ts';
 import type { Lane } from '../upstream/target.ts';
+import { cancelApprovals } from './ended-approvals.ts';
 import type { ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
 
 export interface Drift {
@@ -36,6 +38,10 @@ export interface Drift {
   /** Key of the item. */
   readonly tool: string;
   readonly what: 'new' | 'changed' | 'gone';
+  /** Digest of what it was approved as; null: never. */
+  readonly approved: Digest | null;
+  /** Digest of what it is now; null: it is gone. */
+  readonly seen: Digest | null;
 }
 
 export interface Sighting {
@@ -59,6 +65,11 @@ export interface Catalogue {
   forLists(server: ServerEntry, signal: AbortSignal): Promise<Sighting>;
   /** Looks again now. */
   refresh(server: ServerEntry): Promise<Sighting>;
+  /**
+   * Takes a server out of service because it is not the one that was reviewed (TD-07, TD-08). Once: what somebody decided meanwhile stands.
+   * Never rejects.
+   */
+  suspend(server: string, why: string): Promise<void>;
   /** Drops what was seen of a server, on every lane. */
   forget(server: string): void;
   /** Called after what a server shows changed; not for the first sighting, and not for lanes. Returns the unsubscribe function. */
@@ -95,7 +106,9 @@ export function createCatalogue(deps: {
   readonly connect: (server: ServerEntry, lane?: Lane) => Promise<Connection>;
   readonly refreshTimeoutMs: number;
   /** What one look at a server found different from the records; already committed as `revision`. */
-  readonly onDrift: (drifts: readonly Drift[], revision: number) => void;
+  readonly onDrift: (drifts: readonly Drift[], revision: number, approvalsEnded: readonly string[]) => void;
+  /** A server that is not the one that was reviewed was taken out of service; already committed. */
+  readonly onSuspended: (server: string, why: string, revision: number) => void;
   readonly onFault: (server: string, error: unknown) => void;
 }): Catalogue {
   // By spot: the id of a server, and with it the key of a lane.
@@ -254,37 +267,71 @@ export function createCatalogue(deps: {
     const writes: Write[] = [];
     const drifts: Drift[] = [];
     // A reviewer may decide at this moment: writing over an older revision would undo that, so the commit refuses it.
-    const put = (key: string, body: ToolRecord | null, expectedRevision: number | null, what: Drift['what']): void => {
-      writes.push({ kind: 'tool', org: deps.org, id: toolId(server, key), expectedRevision, body });
-      drifts.push({ server, tool: key, what });
+    const put = (
+      entry: Pick<ToolEntry, 'key' | 'approved'> & Partial<ToolEntry>,
+      body: ToolRecord | null,
+      what: Drift['what'],
+    ): void => {
+      const { key, approved, revision = null } = entry;
+      writes.push({ kind: 'tool', org: deps.org, id: toolId(server, key), expectedRevision: revision, body });
+      drifts.push({ server, tool: key, what, approved: approved?.digest ?? null, seen: tools.get(key) ?? null });
     };
     const wanted = recordable(definitions, entries);
     for (const definition of definitions) {
       const entry = entries.get(definition.key);
       if (!entry && !wanted(definition)) continue;
       const next = observe(entry?.record, server, definition, at);
-      if (next) put(definition.key, next, entry?.revision ?? null, entry?.record.observed ? 'changed' : 'new');
+      const { key } = definition;
+      if (next) put(entry ?? { key, approved: null }, next, entry?.record.observed ? 'changed' : 'new');
     }
-    for (const { key, kind, record, revision } of entries.values()) {
+    const moved = new Set<string>();
+    for (const entry of entries.values()) {
+      const { key, kind, record, approved } = entry;
+      if (approved && !unread.has(kind) && tools.get(key) !== approved.digest) moved.add(key);
       if (tools.has(key) || unread.has(kind)) continue;
       // Resources come and go by the hundred: one that nobody approved leaves nothing behind.
-      if (kind === 'resource' && !record.approved) put(key, null, revision, 'gone');
+      if (kind === 'resource' && !approved) put(entry, null, 'gone');
       else {
         const next = vanish(record, at);
-        if (next) put(key, next, revision, 'gone');
+        if (next) put(entry, next, 'gone');
       }
     }
-    if (writes.length === 0) return;
+    // Whatever people agreed to, they did not agree to this (AP-07). Not only with the first sighting: one that was asked for since ends, too.
+    const ended = cancelApprovals(deps.snapshot(), deps.org, server, moved, 'what it was asked for has changed');
+    if (writes.length + ended.length === 0) return;
+    const commit = (all: readonly Write[]): Promise<{ readonly revision: number }> =>
+      deps.state.commit({ actor: 'remit:catalogue', reason: `sighting of ${server}`, writes: all });
     try {
-      const { revision } = await deps.state.commit({
-        actor: 'remit:catalogue',
-        reason: `sighting of ${server}`,
-        writes,
+      const { revision } = await commit([...writes, ...ended]).catch((error: unknown) => {
+        // One was decided at this moment. That must not keep the other nodes from learning of the change; the next look ends it.
+        if (isFault(error, 'store_conflict') && writes.length > 0 && ended.length > 0) return commit(writes);
+        throw error;
       });
-      deps.onDrift(drifts, revision);
+      if (drifts.length > 0)
+        deps.onDrift(
+          drifts,
+          revision,
+          ended.map(({ id }) => id),
+        );
     } catch (error) {
       if (!isFault(error)) throw error;
       deps.onFault(server, error);
+    }
+  }
+
+  async function suspend(id: string, why: string): Promise<void> {
+    const server = deps.snapshot().servers.get(id);
+    if (server?.record.state !== 'enabled') return;
+    const body: Server = { ...server.record, state: 'suspended' };
+    try {
+      const { revision } = await deps.state.commit({
+        actor: 'remit:catalogue',
+        reason: `not the server that was reviewed: ${why}`.slice(0, 1000),
+        writes: [{ kind: 'server', org: deps.org, id, expectedRevision: server.revision, body }],
+      });
+      deps.onSuspended(id, why, revision);
+    } catch (error) {
+      deps.onFault(id, error);
     }
   }
 
@@ -353,6 +400,7 @@ export function createCatalogue(deps: {
       return Promise.resolve(last);
     },
     refresh: (server) => refresh(server),
+    suspend,
     forget,
     onChanged(listener) {
       changeListeners.add(listener);

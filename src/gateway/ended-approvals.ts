@@ -6,7 +6,7 @@ import { failApproval } from '../approvals/machine.ts';
 import type { Write } from '../store/state.ts';
 import type { Snapshot } from './snapshot.ts';
 
-/** Of these items of a server, by key or name. Fails with the whole commit when one of them was decided or used meanwhile. */
+/** Of these items of a server, by key. Fails with the whole commit when one of them was decided or used meanwhile. */
 export function cancelApprovals(
   { approvals }: Pick<Snapshot, 'approvals'>,
   org: string,

@@ -147,7 +147,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   let snapshot = build(null, null);
 
   const connect = (server: ServerEntry, lane?: Lane) => pool.connection(server.id, server.record, lane);
-  const onDrift = (drifts: readonly Drift[], revision: number): void => {
+  const onDrift: Parameters<typeof createCatalogue>[0]['onDrift'] = (drifts, revision, approvalsEnded) => {
     for (const drift of drifts)
       log(drift.what === 'changed' ? 'warn' : 'info', drift, 'tool definition seen that is not the approved one');
     const named = (what: Drift['what']): string[] =>
@@ -160,6 +160,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       new: named('new'),
       changed: named('changed'),
       gone: named('gone'),
+      // What was approved and what is there now, so that the log alone says what moved.
+      digests: drifts.map(({ tool, approved, seen }) => `${tool} ${approved ?? 'never'} ${seen ?? 'gone'}`),
+      approvalsEnded,
     };
     // The sighting is in force and in the history whether or not the log takes this; the log's own fault closes the gate.
     audit.record(adminEntry(audit.stamp(), event)).catch((error: unknown) => {
@@ -174,6 +177,19 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     connect,
     refreshTimeoutMs: 15_000,
     onDrift,
+    onSuspended(server, why, revision) {
+      log('error', { server, why }, 'a server is not the one that was reviewed and is suspended');
+      const event = {
+        what: 'server.suspended',
+        subject: `server/${server}`,
+        reason: why,
+        revision,
+        stateBefore: 'enabled',
+      };
+      audit.record(adminEntry(audit.stamp(), { ...event, source: 'remit:catalogue' })).catch((error: unknown) => {
+        log('error', { server, fault: isFault(error) ? error.code : String(error) }, 'suspension not recorded');
+      });
+    },
     onFault: (server, error) =>
       log(
         'warn',

@@ -5,6 +5,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { CONFIRM_WITHIN_MS } from '../../src/gateway/catalogue.ts';
 import { PASS, learn } from '../../src/gateway/guard.ts';
+import { definitionDigest } from '../../src/integrity/definition.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { ManualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -117,7 +118,16 @@ describe('TD-01: a difference from the reviewed definition', () => {
     await rig.look(notes);
     const told = drifts(notes, 'changed');
     expect(told.map(({ level, fields }) => [level, fields])).toEqual([
-      ['warn', { server: notes, tool: 'write_note', what: 'changed' }],
+      [
+        'warn',
+        {
+          server: notes,
+          tool: 'write_note',
+          what: 'changed',
+          approved: definitionDigest(WRITE),
+          seen: definitionDigest(POISONED),
+        },
+      ],
     ]);
   });
 
@@ -302,7 +312,7 @@ describe('TD-03: a tool that nobody has reviewed', () => {
       await rig.call(server, 'send_mail', { text: 'x' });
       expect(sink.calls()).toHaveLength(1);
     }
-    expect(drifts(notes, 'new').at(-1)?.fields).toEqual({ server: notes, tool: 'send_mail', what: 'new' });
+    expect(drifts(notes, 'new').at(-1)?.fields).toMatchObject({ server: notes, tool: 'send_mail', what: 'new' });
   });
 
   test('TD-03: a tool that vanishes and comes back as it was needs no second review; one that comes back changed does', async () => {

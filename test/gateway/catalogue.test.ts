@@ -9,6 +9,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createCatalogue, itemCounts } from '../../src/gateway/catalogue.ts';
 import type { Catalogue, Drift, Sighting } from '../../src/gateway/catalogue.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
+import { definitionDigest } from '../../src/integrity/definition.ts';
 import { ToolRecord } from '../../src/integrity/records.ts';
 import { approve, withdraw } from '../../src/integrity/review.ts';
 import { toolStanding } from '../../src/integrity/standing.ts';
@@ -89,6 +90,7 @@ beforeEach(async () => {
     connect: () => Promise.resolve(connection),
     refreshTimeoutMs: 5_000,
     onDrift: (found) => void drifts.push(...found),
+    onSuspended: () => undefined,
     onFault: (id, error) => void faults.push(`${id}: ${(error as { code?: string }).code ?? String(error)}`),
   });
 });
@@ -135,8 +137,8 @@ describe('a look', () => {
   test('writes what is new once, and says so; the same again writes nothing', async () => {
     await looked(DEFINITIONS);
     expect(drifts).toEqual([
-      { server: 'notes', tool: 'read_note', what: 'new' },
-      { server: 'notes', tool: 'write_note', what: 'new' },
+      { server: 'notes', tool: 'read_note', what: 'new', approved: null, seen: digestOfTool(READ) },
+      { server: 'notes', tool: 'write_note', what: 'new', approved: null, seen: digestOfTool(WRITE) },
     ]);
     expect((await recordOf('read_note'))?.body).toMatchObject({
       approved: null,
@@ -164,8 +166,14 @@ describe('a look', () => {
       observed: null,
     });
     expect(drifts.slice(2)).toEqual([
-      { server: 'notes', tool: 'write_note', what: 'changed' },
-      { server: 'notes', tool: 'write_note', what: 'gone' },
+      {
+        server: 'notes',
+        tool: 'write_note',
+        what: 'changed',
+        approved: digestOfTool(WRITE),
+        seen: definitionDigest(other),
+      },
+      { server: 'notes', tool: 'write_note', what: 'gone', approved: digestOfTool(WRITE), seen: null },
     ]);
   });
 
@@ -443,6 +451,7 @@ describe('items of every kind', () => {
       },
       refreshTimeoutMs: 5_000,
       onDrift: (found) => void drifts.push(...found),
+      onSuspended: () => undefined,
       onFault: (id, error) => void faults.push(`${id}: ${(error as { code?: string }).code ?? String(error)}`),
     });
   });
