@@ -150,7 +150,7 @@ function newcomer(view: Snapshot, caller: Caller, found: ReturnType<typeof princ
 export function stillMay(
   ctx: AdminContext,
   who: AdminCaller,
-  route: Pick<Route, 'scope' | 'roles' | 'sensitive'>,
+  route: Pick<Route, 'scope' | 'roles' | 'sensitive' | 'factor'>,
 ): Result<AdminCaller, Problem> {
   const now = standingOf(ctx, who.token, route);
   if (!now.ok) return now;
@@ -162,7 +162,7 @@ export function stillMay(
 export function permit(
   ctx: Pick<AdminContext, 'facts' | 'clock'>,
   who: AdminCaller,
-  route: Pick<Route, 'scope' | 'roles' | 'sensitive'>,
+  route: Pick<Route, 'scope' | 'roles' | 'sensitive' | 'factor'>,
 ): Result<true, Problem> {
   if (!who.token.scopes.has(route.scope)) {
     return err({

@@ -73,6 +73,8 @@ export interface Route {
   readonly roles: readonly Role[] | 'everyone' | 'newcomer';
   /** It has consequences: whoever does it has signed in a moment ago, with a second factor (ID-07). */
   readonly sensitive: boolean;
+  /** Everyday work of people whom a record names and no role of the token does: still with a second factor. */
+  readonly factor?: boolean;
   readonly handler: Handler;
   readonly summary: string;
 }

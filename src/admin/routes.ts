@@ -93,8 +93,8 @@ const openApi = handler({
   run: async ({ ctx }) => ok({ body: openApiDocument(ROUTES, SCOPES, ctx.facts.version) }),
 });
 
-/** What is changed needs a sign-in of a moment ago, unless the row says `routine`: everyday work, and what must not wait in an emergency. */
-type Row = readonly [Route['method'], string, Scope, Route['roles'], Handler, string, 'routine'?];
+/** What is changed needs a sign-in of a moment ago, unless the row says `routine`: everyday work, and what must not wait in an emergency. `factor`: such work with a second factor. */
+type Row = readonly [Route['method'], string, Scope, Route['roles'], Handler, string, ('routine' | 'factor')?];
 
 // oxfmt-ignore
 const ROWS: readonly Row[] = [
@@ -196,8 +196,8 @@ const ROWS: readonly Row[] = [
 
   ['GET',    '/approvals',                           'admin:read',  'everyone',       listApprovals,    'List held calls that you asked for, decide about or oversee, newest first'],
   ['GET',    '/approvals/:approval',                 'admin:read',  'everyone',       getApproval,      'Read a held call: exactly what will run, for who asked and who decides'],
-  ['POST',   '/approvals/:approval/approve',         'admin:write', 'everyone',       approveCall,      'Agree to one held call, once; never your own', 'routine'],
-  ['POST',   '/approvals/:approval/deny',            'admin:write', 'everyone',       denyCall,         'Deny one held call', 'routine'],
+  ['POST',   '/approvals/:approval/approve',         'admin:write', 'everyone',       approveCall,      'Agree to one held call, once; never your own', 'factor'],
+  ['POST',   '/approvals/:approval/deny',            'admin:write', 'everyone',       denyCall,         'Deny one held call', 'factor'],
   ['POST',   '/approvals/:approval/cancel',          'admin:write', 'everyone',       cancelCall,       'Take back a call of your own that is held, or end one that is yours to decide', 'routine'],
 
   ['GET',    '/audit/entries',                       'admin:read',  OVERSEERS,        queryAudit,       'Search the audit log, newest first'],
@@ -220,12 +220,13 @@ const ROWS: readonly Row[] = [
   ['GET',    '/history/:kind/:id',                   'admin:read',  OVERSEERS,        recordHistory,    'All changes of one record'],
 ];
 
-export const ROUTES: readonly Route[] = ROWS.map(([method, path, scope, roles, handler, summary, routine]) => ({
+export const ROUTES: readonly Route[] = ROWS.map(([method, path, scope, roles, handler, summary, everyday]) => ({
   method,
   path: `${API_PATH}${path}`,
   scope,
   roles,
   handler,
   summary,
-  sensitive: scope === 'admin:write' && routine === undefined,
+  sensitive: scope === 'admin:write' && everyday === undefined,
+  factor: everyday === 'factor',
 }));

@@ -1,6 +1,6 @@
 /**
  * How somebody must have signed in for a row of the route table (ID-07): not too long ago for anything, a moment ago for what has
- * consequences, with a second factor wherever a role is needed. Pure; the challenge is RFC 9470's, so a client can ask the person again.
+ * consequences, with a second factor wherever a role is needed or a row says so. Pure; the challenge is RFC 9470's, so a client can ask the person again.
  * What a token does not say counts as not done.
  */
 import type { Caller } from '../identity/caller.ts';
@@ -30,7 +30,7 @@ export interface StepUp {
 export function signInLack(
   rule: SignInRule,
   token: Pick<Caller, 'authTime' | 'issuedAt' | 'amr' | 'acr'>,
-  row: { readonly sensitive: boolean; readonly roles: readonly string[] | string },
+  row: { readonly sensitive: boolean; readonly factor?: boolean; readonly roles: readonly string[] | string },
   breakGlass: boolean,
   now: number,
 ): StepUp | null {
@@ -38,7 +38,7 @@ export function signInLack(
   const authTime = token.authTime ?? (rule.unsafeIssuedAtAsSignIn ? token.issuedAt : null);
   const facts = signInAt({ authTime, amr: token.amr, acr: token.acr }, now);
   const relaxed = rule.unsafeNoSecondFactor || (breakGlass && rule.unsafeBreakGlassWithoutSecondFactor);
-  const needsFactor = !relaxed && (row.sensitive || typeof row.roles !== 'string');
+  const needsFactor = !relaxed && (row.sensitive || row.factor === true || typeof row.roles !== 'string');
   const hasFactor = facts.secondFactor || (facts.acr !== '' && rule.acrValues.includes(facts.acr));
   const lacks = facts.age > maxAgeSeconds ? 'recent_sign_in' : needsFactor && !hasFactor ? 'second_factor' : null;
   return lacks && { maxAgeSeconds, acrValues: needsFactor ? rule.acrValues : [], lacks };
