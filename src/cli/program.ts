@@ -1,11 +1,13 @@
 /** The tree of commands. Building it does nothing; a test walks it, and docs/guides/cli.md is held against it. */
 import { Command } from 'commander';
 import { agentCommands } from './commands/agent.ts';
+import { applyCommand } from './commands/apply.ts';
 import { approvalCommands } from './commands/approval.ts';
 import { auditCommands } from './commands/audit.ts';
 import { connectCommand } from './commands/connect.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventCommands } from './commands/events.ts';
+import { findingCommands } from './commands/finding.ts';
 import { groupCommands } from './commands/group.ts';
 import { initCommand } from './commands/init.ts';
 import { lockCommands } from './commands/lock.ts';
@@ -45,6 +47,7 @@ export function buildProgram(): Command {
   program.commandsGroup('Sign in:');
   signInCommands(program);
   program.commandsGroup('Govern:');
+  applyCommand(program);
   serverCommands(program);
   toolCommands(program);
   policyCommands(program);
@@ -57,6 +60,7 @@ export function buildProgram(): Command {
   notifyCommands(program);
   program.commandsGroup('Respond:');
   statusCommand(program);
+  findingCommands(program);
   lockCommands(program);
   tokenCommands(program);
   approvalCommands(program);
