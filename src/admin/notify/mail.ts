@@ -44,9 +44,9 @@ export async function sendMail(
     const domain = from.slice(from.lastIndexOf('@') + 1).replace(/[>\s]/g, '');
     await transport.sendMail({
       from,
-      // Everybody alone: who else may decide is nobody's business.
-      bcc: [...to],
-      to: from,
+      // Nobody sees who else is told: the addresses stand in the envelope alone.
+      envelope: { from, to: [...to] },
+      to: 'undisclosed-recipients:;',
       subject: `[Remit] ${SUBJECTS[notice.type]}`,
       messageId: `<${notice.id}@${domain}>`,
       headers: { 'Auto-Submitted': 'auto-generated' },
