@@ -549,7 +549,7 @@ export const ConfigSchema = z.strictObject({
       smtp: z
         .strictObject({
           host: z.string().min(1).describe('Mail server that takes our messages.'),
-          port: count(1, 65_535).default(587).describe('Its port.'),
+          port: count(1, 65_535).default(587).describe('Port of the mail server: 587 for STARTTLS, 465 for TLS from the first byte.'),
           tls: z
             .boolean()
             .default(false)
