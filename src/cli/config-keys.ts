@@ -570,6 +570,36 @@ export const ConfigSchema = z.strictObject({
     .prefault({})
     .describe('How people are told; who is told is a record (`remit notify`).'),
 
+  approvals: z
+    .strictObject({
+      pendingMinutes: count(1, 10_080)
+        .default(60)
+        .describe('How long a held call waits for people to decide. Then it is over, and never runs.'),
+      validMinutes: count(1, 1_440)
+        .default(15)
+        .describe('How long an approved call may wait to be made. Then the approval is void.'),
+      deniedHoldMinutes: count(0, 1_440)
+        .default(60)
+        .describe('How long the same call is refused, without asking anybody, after somebody denied it.'),
+      openPerCaller: count(1, 1_000)
+        .default(10)
+        .describe(
+          'Calls of one person through one agent that may wait for people at a time. More are refused until some are decided.',
+        ),
+      holdSeconds: count(0, 300)
+        .default(45)
+        .describe(
+          'How long one round of a modern client waits for the decision before it is asked to come back. Most clients give up after 60 s. 0: it does not wait.',
+        ),
+      blockSeconds: count(0, 300)
+        .default(50)
+        .describe(
+          'How long a client that can only wait is kept waiting before it is told to call again. 0: it is told at once.',
+        ),
+    })
+    .prefault({})
+    .describe('Calls that wait for a person to agree.'),
+
   log: z
     .strictObject({
       level: z

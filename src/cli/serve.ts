@@ -259,6 +259,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
     });
 
+    // Held calls name pages on the admin listener, which opens later.
+    let adminUrl: string | null = config.admin.publicUrl?.replace(/\/$/, '') ?? null;
     const sessionKeys = [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)];
     const gateway = opened(
       await listening(
@@ -297,7 +299,15 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           },
           freshnessLimitMs: config.freshness.limitMs,
           catalogueRefreshMs: config.catalogue.refreshMs,
-          approvalTtlMs: 15 * 60_000,
+          approvals: {
+            pendingMs: config.approvals.pendingMinutes * 60_000,
+            validMs: config.approvals.validMinutes * 60_000,
+            deniedHoldMs: config.approvals.deniedHoldMinutes * 60_000,
+            openPerCaller: config.approvals.openPerCaller,
+            holdMs: config.approvals.holdSeconds * 1_000,
+            blockMs: config.approvals.blockSeconds * 1_000,
+          },
+          adminUrl: () => adminUrl,
           log: (level, fields, message) => log[level](fields, message),
         }),
       ),
@@ -412,6 +422,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       log,
     };
     const admin = opened(await listening('admin', config.admin, startAdmin(adminContext)));
+    adminUrl = admin.url;
     events?.start(admin.url);
     opened(watchSilence(adminContext));
     const { smtp } = config.notifications;

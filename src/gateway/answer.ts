@@ -10,6 +10,7 @@ import type { Call } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
 import { listItems, openSession } from './greeting.ts';
+import { whenHeld } from './held.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import type { Column } from './pipeline.ts';
 import { recorded } from './recorded.ts';
@@ -43,6 +44,7 @@ function columnOf({ message }: Call): Column {
 async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const column = columnOf(call);
   const denial = await deps.pipeline.admit(call, column, deps.ports);
+  if (denial?.reason === 'approval_needed') return whenHeld(call, denial, deps, measure);
   if (denial) return refuse(call, denial, deps, measure);
   admitted(call);
 

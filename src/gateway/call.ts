@@ -41,6 +41,10 @@ export interface Facts {
   session: SessionFacts;
   /** What this message takes up again (modern clients): opened, theirs, and about the same item. */
   resumed: RequestState;
+  /** The state of a call that waits for a person's yes, brought back by its client: opened, theirs, and about the same item. */
+  waits: RequestState;
+  /** Log index of the entry that says this call was held. */
+  heldAt: number;
   /** The item that is used: a tool, a prompt, a resource or a template. */
   tool: ToolEntry;
   /** What the item is given, as schemas and policies see it. */

@@ -3,9 +3,11 @@ import type { AuditLog } from '../audit/audit-log.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Connection, UpstreamReply } from '../upstream/connection.ts';
 import type { Lane } from '../upstream/target.ts';
+import type { ApprovalSettings } from './approval-desk.ts';
 import type { AskDesk } from './ask-desk.ts';
 import type { Call } from './call.ts';
 import type { Cancels } from './cancels.ts';
+import type { Elicited } from './elicited.ts';
 import type { SealedExchange } from './exchange-box.ts';
 import type { GreetingDeps } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
@@ -31,6 +33,9 @@ export interface AnswerDeps extends GreetingDeps {
   readonly telemetry: Telemetry;
   readonly exchange: SealedExchange;
   readonly desk: AskDesk;
+  readonly elicited: Elicited;
+  /** How calls wait for a person's yes. */
+  readonly approvals: ApprovalSettings;
   readonly parking: Parking;
   readonly streams: Streams;
   readonly cancels: Cancels;

@@ -3,6 +3,8 @@
  * Adapters (state, ledger, pool, verifier) arrive built; `cli/serve.ts` is the only place that builds them.
  * Order at the end: stop listening, end what runs, then let the log close. Nothing admitted is left without an outcome entry.
  */
+import { Approval } from '../approvals/records.ts';
+import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { adminEntry } from '../audit/entries.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
@@ -15,11 +17,13 @@ import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
 import type { RecordName, StateStore, StoredRecord } from '../store/state.ts';
 import type { Lane, UpstreamPool } from '../upstream/target.ts';
-import { approvalDesk } from './approval-desk.ts';
+import { APPROVAL_SETTINGS, approvalDesk } from './approval-desk.ts';
+import type { ApprovalSettings } from './approval-desk.ts';
 import { askDesk } from './ask-desk.ts';
 import { cancels } from './cancels.ts';
 import { createCatalogue, itemCounts } from './catalogue.ts';
 import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
+import { elicited } from './elicited.ts';
 import { eventLogs } from './event-log.ts';
 import { sealedExchange } from './exchange-box.ts';
 import { fanOut } from './fan-out.ts';
@@ -94,7 +98,10 @@ export interface GatewayDeps {
   };
   readonly freshnessLimitMs: number;
   readonly catalogueRefreshMs: number;
-  readonly approvalTtlMs: number;
+  /** Default: `APPROVAL_SETTINGS`. */
+  readonly approvals?: Partial<ApprovalSettings>;
+  /** Origin of the admin listener, where people see and decide held calls; null: nobody knows it yet. */
+  readonly adminUrl: () => string | null;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
 }
 
@@ -110,16 +117,20 @@ export interface Gateway {
   notReady(): readonly string[];
   /** What this lock, which is in force already, has ended here. */
   stoppedBy(lock: string): LockEffect;
+  /** Writes off held calls that nobody decided or used in time. */
+  sweep(): Promise<void>;
   /** Messages under way, parked calls and tasks included. */
   inflight(): number;
   close(): Promise<void>;
 }
 
 const NOISE_EVERY_MS = 60_000;
+const SWEEP_EVERY_MS = 15_000;
 
 /** `table` is the product's for everybody but tests that take a guard out to see the harm; no configuration reaches it. */
 export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PIPELINE): Promise<Gateway> {
   const { org, clock, view, audit, pool, log } = deps;
+  const approvals: ApprovalSettings = { ...APPROVAL_SETTINGS, ...deps.approvals };
   const inflight = inflightRegistry();
   const noise = noiseCounter(clock);
   const sessions = sessionSealer(deps.sessionKeys, clock);
@@ -209,7 +220,16 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       clock,
       state: deps.state,
       snapshot: () => snapshot,
-      ttlMs: deps.approvalTtlMs,
+      settings: approvals,
+      stored: (id) => {
+        const parsed = Approval.safeParse(view.get('approval', org, id)?.body);
+        return parsed.success ? parsed.data : null;
+      },
+      arguments: argumentsBox(deps.sessionKeys, org),
+      page: (id) => {
+        const origin = deps.adminUrl();
+        return origin === null ? null : `${origin}/requests/${id}`;
+      },
       advanceTo: (revision) => view.advanceTo(revision),
     }),
     newcomers: newcomers({
@@ -233,6 +253,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     laneOf: (call) => laneOf(call, deps, connect),
   };
 
+  const visited = elicited();
   const pipeline = pipelineOf(table);
   const streams = {
     fanOut: fanOut({
@@ -250,6 +271,12 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     const before = snapshot;
     snapshot = build(before, changed);
     withdraw(before, snapshot, changed, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
+    const decided = changed.filter(({ kind }) => kind === 'approval');
+    if (decided.length > 0) {
+      const ids = decided.map(({ id }) => id);
+      ports.approvals.noticed(ids);
+      visited.over(ids.filter((id) => ports.approvals.read(id)?.state !== 'pending'));
+    }
     streams.fanOut.stateChanged(snapshot.rulesRevision === before.rulesRevision ? peopleAmong(changed) : null);
     for (const [id, server] of snapshot.servers)
       if (before.servers.get(id)?.revision !== server.revision) refreshQuietly(server);
@@ -270,8 +297,21 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     for (const server of snapshot.servers.values()) refreshQuietly(server);
   }, deps.catalogueRefreshMs);
   const counting = setInterval(() => void recordNoise(), NOISE_EVERY_MS);
+  const sweeping = setInterval(() => void sweep(), SWEEP_EVERY_MS).unref();
   looking.unref();
   counting.unref();
+
+  async function sweep(): Promise<void> {
+    try {
+      for (const id of await ports.approvals.sweep())
+        await audit.record(
+          adminEntry(audit.stamp(), { what: 'approval.expired', subject: `approval/${id}`, approval: id }),
+        );
+    } catch (error) {
+      // Expired is expired, whoever writes it down: the next round tries again.
+      log('warn', { fault: isFault(error) ? error.code : String(error) }, 'expired approvals not written off');
+    }
+  }
 
   async function recordNoise(): Promise<void> {
     const drained = noise.drain();
@@ -292,6 +332,8 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     cursors: cursors(deps.sessionKeys),
     node: deps.node,
     exchange,
+    approvals,
+    elicited: visited,
     desk: askDesk(deps.node, deps.sessionKeys),
     parking: parking(inflight),
     streams,
@@ -336,6 +378,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       if (!server) throw new Fault('server_unknown', `there is no server ${id}`);
       return itemCounts(await catalogue.refresh(server));
     },
+    sweep,
     inflight: () => inflight.size,
     stoppedBy: (lock) => lockEffect(inflight, lock),
     get openStreams() {
@@ -352,6 +395,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     async close() {
       clearInterval(looking);
       clearInterval(counting);
+      clearInterval(sweeping);
       const closed = listener.close();
       inflight.cancelWhere(() => 'shutdown');
       await closed;

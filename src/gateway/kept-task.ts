@@ -6,6 +6,8 @@ import { isJsonObject } from '../lib/json.ts';
 import type { TaskFacts, TaskPayload, TaskStatus } from '../protocol/tasks.ts';
 
 const POLL_INTERVAL_MS = 1_000;
+/** People take longer than servers. */
+const WAITING_POLL_MS = 5_000;
 
 // Sealed by us from parsed JSON: only the outer shape can differ, between releases.
 const Members = z.custom<JsonObject>((value) => isJsonObject(value));
@@ -38,6 +40,8 @@ export const Kept = z.strictObject({
   result: Members.nullable(),
   error: Members.nullable(),
   inputRequests: Members.nullable(),
+  /** The approval it waits for: nothing was sent. Null or left out: it waits for none. */
+  waits: z.string().nullable().exactOptional(),
 });
 export type KeptTask = Readonly<z.infer<typeof Kept>>;
 
@@ -50,7 +54,7 @@ export type TaskAnswers = Readonly<z.infer<typeof Answers>>;
 
 /** What changed; everything that goes with a status is set anew with it. */
 export type TaskChange =
-  | { readonly status: 'working'; readonly statusMessage?: string }
+  | { readonly status: 'working'; readonly statusMessage?: string; readonly waits?: null }
   | { readonly status: 'input_required'; readonly inputRequests: JsonObject }
   | { readonly status: 'completed'; readonly result: JsonObject }
   | {
@@ -75,7 +79,7 @@ export const factsOf = (taskId: string, task: KeptTask): TaskFacts => ({
   createdAt: task.createdAt,
   lastUpdatedAt: task.lastUpdatedAt,
   ttlMs: task.ttlMs,
-  pollIntervalMs: POLL_INTERVAL_MS,
+  pollIntervalMs: task.waits ? WAITING_POLL_MS : POLL_INTERVAL_MS,
   isError: task.result?.['isError'] === true,
 });
 
@@ -86,6 +90,7 @@ export const payloadOf = ({ result, error, inputRequests }: KeptTask): TaskPaylo
 });
 
 /** The same status with the same questions: nothing that anybody need be told of. */
-export function saysNothing(task: KeptTask, { status, inputRequests }: Partial<KeptTask>): boolean {
+export function saysNothing(task: KeptTask, { status, inputRequests, waits }: Partial<KeptTask>): boolean {
+  if (waits !== undefined && waits !== (task.waits ?? null)) return false;
   return status === task.status && JSON.stringify(inputRequests) === JSON.stringify(task.inputRequests);
 }

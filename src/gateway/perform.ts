@@ -16,6 +16,7 @@ import { log, progress } from '../protocol/notifications.ts';
 import { readInputRequired } from '../protocol/input-required.ts';
 import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
+import { OUR_KEYS } from './approval-desk.ts';
 import { ANSWER_WITHIN_MS, answerFor, askToShow, termsOf } from './asking.ts';
 import { known } from './call.ts';
 import type { Call, Facts } from './call.ts';
@@ -71,7 +72,7 @@ export interface Intent {
   settled(): Promise<unknown> | null;
 }
 
-export function intentOf(call: Call, deps: AnswerDeps, prev?: number): Intent {
+export function intentOf(call: Call, deps: AnswerDeps, prev: number | undefined = call.facts.heldAt): Intent {
   let writing: Promise<number> | null = null;
   const intent: { -readonly [K in keyof Intent]: Intent[K] } = {
     index: undefined,
@@ -102,7 +103,7 @@ export async function recordEnd(
   const facts = { actor: actorOf(call)!, call: callFacts(call), outcome };
   const entry =
     prev === undefined
-      ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, denial) })
+      ? callEntry(stamp(call, deps), { ...facts, decision: decisionFacts(call, denial), prev: call.facts.heldAt })
       : outcomeEntry(stamp(call, deps), { ...facts, prev });
   return (await deps.audit.record(entry)).index;
 }
@@ -270,7 +271,7 @@ async function dispatch(
     const request = requestOf(call, deps, measure, ways, client);
     const { resumed } = call.facts;
     const presented = call.message.params['inputResponses'];
-    const answers = isJsonObject(presented) ? presented : null;
+    const answers = isJsonObject(presented) ? theirs(presented) : null;
     // Answers to a question of this server, with the state it gave; `answersFor` has checked them against what was asked.
     const again =
       resumed && resumed.park === null && connection.identity.era === 'modern'
@@ -385,6 +386,12 @@ function relay(
   };
 }
 
+/** Without answers to what the gateway itself asked: those are for nobody else. */
+function theirs(answers: JsonObject): JsonObject | null {
+  const kept = Object.entries(answers).filter(([key]) => !key.startsWith(OUR_KEYS));
+  return kept.length === 0 ? null : Object.fromEntries(kept);
+}
+
 /** What a modern server asks, as far as it may; null: it asks what this client cannot be asked. */
 function questionOf(
   call: Call,
@@ -397,7 +404,8 @@ function questionOf(
   const asks = new Map<string, Ask>();
   for (const [key, ask] of read.value.inputRequests) {
     const shown = askToShow(ask, terms);
-    if (shown === null) return null;
+    // A key of ours would pass the server's question off as the gateway's.
+    if (shown === null || key.startsWith(OUR_KEYS)) return null;
     asks.set(key, shown);
   }
   return { asks, state: read.value.requestState };

@@ -105,7 +105,15 @@ export interface Pipeline {
   admit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null>;
   /** Asks the reading rows again over `call.snapshot`, which the caller has just replaced. */
   readmit(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null>;
+  /**
+   * Every row again over `call.snapshot`, which the caller has just replaced, for a call that waited: but for those that take something of
+   * the request that is there once (the proof of its token, its place in the minute).
+   */
+  rejoin(call: Call, column: Column, ports: GuardPorts): Promise<Denial | null>;
 }
+
+/** Guards that spend what one request has once. */
+const ONCE: ReadonlySet<string> = new Set(['token-is-ours', 'within-limits']);
 
 export function pipelineOf(table: readonly Row[]): Pipeline {
   const guardsOf = (rows: readonly Row[]): ReadonlyMap<Column, readonly Guard[]> =>
@@ -114,9 +122,11 @@ export function pipelineOf(table: readonly Row[]): Pipeline {
     );
   const all = guardsOf(table);
   const again = guardsOf(table.filter((entry) => entry.again));
+  const rest = guardsOf(table.filter(({ guard }) => !ONCE.has(guard.name)));
   return {
     admit: (call, column, ports) => run(call, all.get(column)!, ports),
     readmit: (call, column, ports) => run(call, again.get(column)!, ports),
+    rejoin: (call, column, ports) => run(call, rest.get(column)!, ports),
   };
 }
 

@@ -32,8 +32,21 @@ export async function refuse(
   measure: CallMeasure,
   alreadyAt?: number,
 ): Promise<Reply> {
+  const { shown } = await recordRefusal(call, denial, deps, alreadyAt);
+  finish(call, measure, verdictOf(denial), reasonCode(denial), deps);
+  return shownAs(call, shown, deps);
+}
+
+/** The entry of a refusal alone. @returns what may be shown, and where the entry stands; undefined: it was only counted, or not recorded. */
+export async function recordRefusal(
+  call: Call,
+  denial: Denial,
+  deps: AnswerDeps,
+  alreadyAt?: number,
+): Promise<{ readonly shown: Denial; readonly index: number | undefined }> {
   const { caller } = call.facts;
   let shown = denial;
+  let index: number | undefined;
   // What was sent, or already stands in the log under an intent, is told to its end, however many refusals there were.
   const told = caller === undefined || alreadyAt !== undefined || denial.reason === 'outcome_unrecorded';
   const room = told ? 'log' : await deps.ports.limits.refusal(`${caller.issuer} ${caller.subject}`);
@@ -52,21 +65,24 @@ export async function refuse(
   } else {
     if (room === 'last') shown = { reason: 'rate_limited', on: 'refusals', retryAfterSeconds: 60 };
     try {
-      await deps.audit.record(
-        denialEntry(stamp(call, deps), {
-          actor: actorOf(call),
-          call: callFacts(call),
-          decision: decisionFacts(call, shown),
-          ...(alreadyAt !== undefined && { prev: alreadyAt }),
-        }),
-      );
+      const entry = denialEntry(stamp(call, deps), {
+        actor: actorOf(call),
+        call: callFacts(call),
+        decision: decisionFacts(call, shown),
+        ...(alreadyAt !== undefined && { prev: alreadyAt }),
+      });
+      ({ index } = await deps.audit.record(entry));
     } catch (fault) {
       shown = ledgerDenial(fault, denial.reason === 'outcome_unrecorded');
     }
     deps.log(OURS.has(shown.reason) ? 'error' : 'info', { ref: call.id, reason: reasonCode(denial) }, 'refused');
   }
-  finish(call, measure, verdictOf(denial), reasonCode(denial), deps);
-  return toReply(shown, {
+  return { shown, index };
+}
+
+/** What the caller sees of a denial that is recorded. */
+export function shownAs(call: Call, denial: Denial, deps: AnswerDeps): Reply {
+  return toReply(denial, {
     id: call.message.kind === 'request' ? call.message.id : null,
     facing: facingOf(call, deps),
     family: call.message.rule?.family ?? null,

@@ -182,6 +182,14 @@ async function hear(
       end: stream.end,
     });
     closers.push(() => subscription.close());
+    closers.push(
+      deps.elicited.listen(nonce, (notification) => {
+        if (stream.signal.aborted) return;
+        stream.sent(notification);
+        const data = JSON.stringify(notification);
+        outlet.put({ data, id: log.append(data) });
+      }),
+    );
     log.note(subscription.heard());
     const watch = watchReadable(call, subscription.watch, deps);
     apply = ({ resources }) => void watch(resources).catch(() => stream.end('unexpected'));

@@ -256,7 +256,9 @@ function withApprovals(
     steps.flatMap(({ record }) => record ?? []),
     Approval,
   );
-  const others = (problems.get('approval') ?? []).filter((line) => !steps.some(({ id }) => line.startsWith(`approval ${id}: `)));
+  const others = (problems.get('approval') ?? []).filter(
+    (line) => !steps.some(({ id }) => line.startsWith(`approval ${id}: `)),
+  );
   if (unreadable.length > 0 || others.length !== (problems.get('approval')?.length ?? 0))
     problems.set('approval', [...others, ...unreadable]);
   return approvalsOf(entries, { approvals, denied }, at);

@@ -37,6 +37,14 @@ export interface RunningTask {
   forget(): Promise<void>;
 }
 
+/** A task that begins with waiting for a person's yes. */
+export interface TaskWaiting {
+  readonly approval: string;
+  readonly statusMessage: string;
+  /** It lives at least so long. */
+  readonly leastMs: number;
+}
+
 export interface TaskBook {
   readonly timeLimitMs: number;
   /** Takes a place among this person's tasks; false when there is none. Every true needs one `leave`. */
@@ -48,6 +56,7 @@ export interface TaskBook {
     item: { readonly server: string; readonly tool: string },
     askedTtlMs: number | null,
     hands: TaskHands,
+    waiting?: TaskWaiting,
   ): Promise<RunningTask>;
   /** Null: not there, or no longer. A task whose node is gone is failed by this. */
   read(id: string): Promise<KeptTask | null>;
@@ -225,8 +234,10 @@ export function taskBook(
     if (item === null || isOver(item.value) || running.has(id)) return item;
     if ((await leaseTopic(id).latest()) !== null) return item;
     // Nobody runs it any more. Whether the call had an effect nobody knows; its intent stands in the log.
-    const message =
-      'The gateway lost this task while it ran; whether it had an effect is unknown: check before you repeat it.';
+    // One that waited had sent nothing: before anything leaves, its runner writes that it waits no longer, and loses if this is first.
+    const message = item.value.waits
+      ? `The gateway stopped while this call waited for approval (${item.value.waits}). Nothing was sent. Call again with the same arguments: the request stands until its time is over.`
+      : 'The gateway lost this task while it ran; whether it had an effect is unknown: check before you repeat it.';
     const next = changed(item.value, {
       status: 'failed',
       statusMessage: null,
@@ -250,16 +261,17 @@ export function taskBook(
       if (count === 0) places.delete(person);
       else places.set(person, count);
     },
-    async begin(owner, { server, tool }, askedTtlMs, hands) {
+    async begin(owner, { server, tool }, askedTtlMs, hands, waiting) {
       const id = newTaskId();
       const now = clock.now();
-      const ttlMs = askedTtlMs === null ? REST_MS : Math.min(Math.max(askedTtlMs, TTL_MS.least), TTL_MS.most);
+      const wished = askedTtlMs === null ? REST_MS : Math.min(Math.max(askedTtlMs, TTL_MS.least), TTL_MS.most);
+      const ttlMs = waiting ? Math.max(waiting.leastMs, askedTtlMs === null ? 0 : wished) : wished;
       const value: KeptTask = {
         owner,
         server,
         tool,
         status: 'working',
-        statusMessage: null,
+        statusMessage: waiting?.statusMessage ?? null,
         createdAt: now,
         lastUpdatedAt: now,
         ttlMs,
@@ -267,6 +279,7 @@ export function taskBook(
         result: null,
         error: null,
         inputRequests: null,
+        ...(waiting && { waits: waiting.approval }),
       };
       // The lease first: whoever finds the task finds that it runs.
       await leaseTopic(id).append(['running'], { expiresAt: now + LEASE_MS });

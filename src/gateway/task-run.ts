@@ -21,6 +21,7 @@ import type { AskBox } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
+import type { Inflight } from './inflight.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
 import { ownerOf } from './guards/task-is-theirs.ts';
@@ -110,19 +111,7 @@ export async function beginTask(
   }
   // CRASH: the intent and the task are durable, nothing was sent; once its lease is over the task reads as lost.
 
-  const ask: OnAsk = async (asks, signal) => {
-    const resume = inflight.pause(own);
-    const timer = setTimeout(() => inflight.cancel(own, 'nobody_answered'), tasks.timeLimitMs).unref();
-    try {
-      const answers = box.ask(asks, signal);
-      await show();
-      return await answers;
-    } finally {
-      clearTimeout(timer);
-      resume();
-      void show();
-    }
-  };
+  const ask = askInside(own, box, show, deps);
   const waits = wish.required && message.era === 'modern' && call.facts.resumed === undefined && asksOf(call).size > 0;
   const stage: Stage = { given: !waits, asked: false };
   const run = toItsEnd(job, { task, ask, intent, stage, upstream: wish.upstream }, deps, measure).finally(leave);
@@ -143,14 +132,32 @@ export async function beginTask(
   }
 }
 
-const itemOf = (call: Call) => ({ server: known(call, 'server').id, tool: known(call, 'tool').name });
+/** Questions of a server inside a task: its time rests while it waits for answers. */
+export function askInside(own: Inflight, box: AskBox, show: () => Promise<unknown>, deps: AnswerDeps): OnAsk {
+  const { inflight } = deps;
+  return async (asks, signal) => {
+    const resume = inflight.pause(own);
+    const timer = setTimeout(() => inflight.cancel(own, 'nobody_answered'), deps.ports.tasks.timeLimitMs).unref();
+    try {
+      const answers = box.ask(asks, signal);
+      await show();
+      return await answers;
+    } finally {
+      clearTimeout(timer);
+      resume();
+      void show();
+    }
+  };
+}
 
-function ttlOf({ asked }: TaskWish): number | null {
+export const itemOf = (call: Call) => ({ server: known(call, 'server').id, tool: known(call, 'tool').name });
+
+export function ttlOf({ asked }: Pick<TaskWish, 'asked'>): number | null {
   const ttl = asked?.['ttl'];
   return typeof ttl === 'number' && Number.isFinite(ttl) ? Math.trunc(ttl) : null;
 }
 
-function statusOf(box: AskBox): TaskChange {
+export function statusOf(box: AskBox): TaskChange {
   const open = [...box.open()].map(([key, { method, params }]) => [key, { method, params }] as const);
   return open.length === 0
     ? { status: 'working' }
@@ -178,7 +185,7 @@ interface Run {
 }
 
 /** Never rejects for what a peer does. @returns a question that comes before the task; null when the task is over. */
-async function toItsEnd(
+export async function toItsEnd(
   job: Call,
   { task, ask, intent: first, stage, upstream }: Run,
   deps: AnswerDeps,

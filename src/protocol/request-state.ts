@@ -30,6 +30,10 @@ const State = z.strictObject({
   /** What was asked, under the keys the client knows. */
   asked: z.record(z.string(), z.strictObject({ method: z.string(), params: z.record(z.string(), z.json()) })),
   approval: z.strictObject({ id: z.string(), call: z.string() }).nullable(),
+  /** The approval that this request waits for; nothing was sent. */
+  held: z.string().exactOptional(),
+  /** Log index of the entry that says so. */
+  heldAt: z.number().int().exactOptional(),
 });
 type Ask = { readonly method: string; readonly params: { readonly [key: string]: Json } };
 export type RequestState = Readonly<Omit<z.infer<typeof State>, 'asked'>> & {

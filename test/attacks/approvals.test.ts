@@ -126,13 +126,23 @@ describe('a held call', () => {
     expect(calls()).toBe(before);
   });
 
-  test('denied, does not pass; asking again is a new request', async () => {
+  test('AP-06: denied, does not pass and asks nobody again for a while; then asking again is a new request', async () => {
     const given = args();
     const { id, approval } = await held(await remove(given));
     expect((await decide('petra', id, approval, 'deny')).status).toBe(200);
     const before = calls();
-    expect((await held(await remove(given))).id).not.toBe(id);
+    const again = await remove(given);
+    expect(again.text).toMatch(
+      /The approval of this call was denied \(apr_\w+\)\. Nothing was sent\. The same call is refused until \d{4}/,
+    );
+    expect((await rig.about(again.reference))[0]?.decision).toMatchObject({
+      verdict: 'deny',
+      reason: 'approval_over:denied',
+      approval: id,
+    });
     expect((await decide('petra', id, approval)).error?.code).toBe('approval_state');
+    clock.advance(60 * 60_000 + 1);
+    expect((await held(await remove(given))).id).not.toBe(id);
     expect(calls()).toBe(before);
   });
 

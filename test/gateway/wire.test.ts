@@ -285,10 +285,21 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     reason: 'policy_denied:SECRET_PROBLEM',
   },
   approval_needed: {
-    denial: { reason: 'approval_needed', approval: 'apr_1', expiresAt: Date.UTC(2026, 10, 1, 12) },
+    denial: { reason: 'approval_needed', page: null, approval: 'apr_1', expiresAt: Date.UTC(2026, 10, 1, 12) },
     as: 'result',
     text: "This call waits for a person's approval (apr_1, until 2026-11-01T12:00:00.000Z). Nothing was sent. Once it is approved, call again with exactly the same arguments.",
     verdict: 'hold',
+  },
+  approval_over: {
+    denial: { reason: 'approval_over', approval: 'apr_1', how: 'denied', again: Date.UTC(2026, 10, 1, 12) },
+    as: 'result',
+    text: 'The approval of this call was denied (apr_1). Nothing was sent. The same call is refused until 2026-11-01T12:00:00.000Z. Do not ask again for the same; ask for something else, or ask the people concerned.',
+    reason: 'approval_over:denied',
+  },
+  approvals_full: {
+    denial: { reason: 'approvals_full', open: 10, again: Date.UTC(2026, 10, 1, 12) },
+    as: 'result',
+    text: 'You have 10 calls waiting for approval through this client, and that is the limit. Nobody was asked about this one and nothing was sent. Wait until some are decided; the next one ends by itself at 2026-11-01T12:00:00.000Z.',
   },
   approval_lost: {
     denial: { reason: 'approval_lost', approval: 'apr_1' },

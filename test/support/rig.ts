@@ -130,6 +130,8 @@ export interface RigOptions {
   readonly table?: readonly Row[];
   readonly limits?: Partial<GatewayDeps['limits']>;
   readonly freshnessLimitMs?: number;
+  /** How held calls wait. */
+  readonly approvals?: GatewayDeps['approvals'];
   readonly allowedOrigins?: readonly string[];
   readonly clock?: Clock;
   /** Between the gateway and its parts, for faults. */
@@ -308,6 +310,7 @@ export async function startRig(options: RigOptions = {}) {
     const logged: Array<{ readonly level: string; readonly fields: object; readonly message: string }> = [];
 
     const sessionKeys = [randomBytes(32)];
+    const pages: { origin: string | null } = { origin: null };
     const deps: GatewayDeps = {
       org: ORG,
       node: 'rig-1',
@@ -341,7 +344,9 @@ export async function startRig(options: RigOptions = {}) {
       freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
       // Looks happen when a test asks for them, when a server is registered, and when the server says its list changed.
       catalogueRefreshMs: 3_600_000,
-      approvalTtlMs: 15 * 60_000,
+      // Nobody waits unless a test says so: a held call is answered at once.
+      approvals: { pendingMs: 15 * 60_000, holdMs: 0, blockMs: 0, ...options.approvals },
+      adminUrl: () => pages.origin,
       log: (level, fields, message) => void logged.push({ level, fields, message }),
     };
     const gateway = opened(await startGateway(options.wrap?.(deps) ?? deps, options.table));
@@ -409,6 +414,8 @@ export async function startRig(options: RigOptions = {}) {
           }),
         )
       : null;
+
+    pages.origin = adminPlane?.url ?? null;
 
     const sinks = new Map<string, Sink>();
     const agent = new Agent({ keepAlive: true });

@@ -17,8 +17,13 @@ export const personAgreed = guard<{ held: Held | null; now: number }>({
   },
   decide(call, { held, now }) {
     if (!held) return PASS;
-    if (held.state === 'pending')
-      return deny({ reason: 'approval_needed', approval: held.id, expiresAt: held.expiresAt });
+    if (held.state === 'pending') {
+      const { id, expiresAt, page } = held;
+      return deny({ reason: 'approval_needed', approval: id, expiresAt, page });
+    }
+    if (held.state === 'over')
+      return deny({ reason: 'approval_over', approval: held.id, how: held.how, again: held.again });
+    if (held.state === 'full') return deny({ reason: 'approvals_full', open: held.open, again: held.again });
     const decision = decide(call.snapshot.policies!, questionOf(call, true, now));
     if (decision.verdict !== 'allow')
       return deny({

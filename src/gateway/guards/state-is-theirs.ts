@@ -33,7 +33,8 @@ export const stateIsTheirs = guard<Result<RequestState, 'unknown' | 'expired'> |
       state.method === call.message.method &&
       state.item === call.subject.name;
     // Arguments are compared once they are read: `argumentsFit` stands behind this guard, `sameArguments` behind that.
-    return same ? learn({ resumed: state }) : refused(call);
+    if (!same) return refused(call);
+    return learn(state.held === undefined ? { resumed: state } : { waits: state });
   },
 });
 
@@ -42,8 +43,8 @@ export const sameArguments = guard<null>({
   name: 'same-arguments',
   gather: () => null,
   decide(call) {
-    const { resumed } = call.facts;
-    return !resumed || resumed.args === known(call, 'argumentsDigest') ? PASS : refused(call);
+    const brought = call.facts.resumed ?? call.facts.waits;
+    return !brought || brought.args === known(call, 'argumentsDigest') ? PASS : refused(call);
   },
 });
 

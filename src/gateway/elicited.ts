@@ -1,0 +1,50 @@
+/**
+ * Old clients (2025-11-25) that were sent to a page with -32042 hear on the stream of their session when what they wait for there is over
+ * (`notifications/elicitation/complete`). As long as they listen on this node; whoever does not hears nothing and may call again any time.
+ */
+import type { JsonObject } from '../lib/json.ts';
+
+export interface Elicited {
+  /** This session was sent to the page of this approval. */
+  expect(session: string, approval: string): void;
+  /** A stream of this session is open here. Returns the unsubscribe function. */
+  listen(session: string, tell: (message: JsonObject) => void): () => void;
+  /** These were decided, or are over. */
+  over(approvals: Iterable<string>): void;
+}
+
+/** More than this at once: the oldest hear nothing. */
+const MAX_EXPECTED = 10_000;
+
+export function elicited(): Elicited {
+  const expected = new Map<string, Set<string>>();
+  const listening = new Map<string, (message: JsonObject) => void>();
+  return {
+    expect(session, approval) {
+      const sessions = expected.get(approval) ?? new Set();
+      sessions.add(session);
+      expected.delete(approval);
+      expected.set(approval, sessions);
+      for (const oldest of expected.keys()) {
+        if (expected.size <= MAX_EXPECTED) break;
+        expected.delete(oldest);
+      }
+    },
+    listen(session, tell) {
+      listening.set(session, tell);
+      return () => void (listening.get(session) === tell && listening.delete(session));
+    },
+    over(approvals) {
+      for (const approval of approvals) {
+        const sessions = expected.get(approval) ?? [];
+        expected.delete(approval);
+        const message = {
+          jsonrpc: '2.0',
+          method: 'notifications/elicitation/complete',
+          params: { elicitationId: approval },
+        };
+        for (const session of sessions) listening.get(session)?.(message);
+      }
+    },
+  };
+}
