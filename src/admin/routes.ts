@@ -27,6 +27,17 @@ import {
   removeStreamToken,
 } from './events/streams.ts';
 import { listFindings } from './findings.ts';
+import {
+  approveGrant,
+  cancelGrant,
+  denyGrant,
+  endGrant,
+  getGrant,
+  listGrants,
+  requestGrant,
+  resumeGrant,
+  suspendGrant,
+} from './grants.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
 import { claimAdministration } from './claim.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
@@ -170,6 +181,16 @@ const ROWS: readonly Row[] = [
   ['POST',   '/policies/:policy/effect',             'admin:read',  POLICY_AUTHORS,   textEffect,       'The same for a text that is not stored'],
   ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of those it says it replaces, with exactly the effect that was read; never your own draft'],
   ['POST',   '/policies/:policy/deactivate',         'admin:write', POLICY_AUTHORS,   deactivatePolicy, 'Take a policy out of force'],
+
+  ['GET',    '/grants',                              'admin:read',  'everyone',       listGrants,       'List grants: all for staff, else what you asked for, have, or answer for'],
+  ['POST',   '/grants',                              'admin:write', 'everyone',       requestGrant,     'Ask for access: for yourself, for an agent of yours, for others as a reviewer or an owner of the server', 'routine'],
+  ['GET',    '/grants/:grant',                       'admin:read',  'everyone',       getGrant,         'Read a grant'],
+  ['POST',   '/grants/:grant/approve',               'admin:write', 'everyone',       approveGrant,     'Agree to a request, as a reviewer or an owner of the server; never your own, never for yourself'],
+  ['POST',   '/grants/:grant/deny',                  'admin:write', 'everyone',       denyGrant,        'Refuse a request, as a reviewer or an owner of the server', 'routine'],
+  ['POST',   '/grants/:grant/cancel',                'admin:write', 'everyone',       cancelGrant,      'Take your request back', 'routine'],
+  ['POST',   '/grants/:grant/suspend',               'admin:write', 'everyone',       suspendGrant,     'Stop a grant for now, as a responder or an owner of the server', 'routine'],
+  ['POST',   '/grants/:grant/resume',                'admin:write', 'everyone',       resumeGrant,      'Let a suspended grant count again: a fresh decision, by the rules of an approval'],
+  ['POST',   '/grants/:grant/end',                   'admin:write', 'everyone',       endGrant,         'End a grant for good, as a responder, an owner of the server, or who has it', 'routine'],
 
   ['GET',    '/locks',                               'admin:read',  STAFF,            listLocks,        'List locks in force'],
   ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now', 'routine'],
