@@ -22,7 +22,8 @@ import {
 } from 'yaml';
 import { kindOf, KINDS } from '../admin/apply/kinds.ts';
 import { APPLY_LIMITS, MAX_RESOURCES } from '../admin/apply/resources.ts';
-import { literalSecrets, withoutSecrets } from '../admin/apply/secrets.ts';
+import { literalSecrets } from '../admin/apply/secrets.ts';
+import { withoutLiteralSecrets as withoutSecrets } from '../lib/definition-secrets.ts';
 
 export const FILE_BOUNDS = {
   fileBytes: 1_048_576,

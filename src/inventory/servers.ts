@@ -3,7 +3,7 @@
  * once, each with its field and a remedy. Not checked here: its life (lifecycle.ts), whether the owner exists, or the address answers.
  */
 import { isIP } from 'node:net';
-import { secretRanges } from '../lib/secret-shapes.ts';
+import { holdsLiteralSecret } from '../lib/definition-secrets.ts';
 import { floatingProblems } from './floating.ts';
 import type { HttpUpstream, Server, SseUpstream, StdioUpstream } from './records.ts';
 
@@ -63,7 +63,7 @@ function checkHttp(upstream: HttpUpstream | SseUpstream): ServerProblem[] {
       });
     }
   }
-  if (secretRanges(`${url.host}${url.pathname}${url.hash}`).length > 0) {
+  if (holdsLiteralSecret(`${url.host}${url.pathname}${url.hash}`)) {
     problems.push({
       code: 'server_secret_literal',
       field: 'upstream.url',
@@ -150,7 +150,7 @@ function split(argument: string): [string, string?] {
 
 /** By what it looks like, or by what it is called. */
 export function isSecret(name: string, value: string): boolean {
-  if (secretRanges(value).length > 0) return true;
+  if (holdsLiteralSecret(value)) return true;
   return SECRET_NAME.test(name) && !HARMLESS.test(value) && !value.startsWith('-');
 }
 

@@ -3,6 +3,7 @@
  * nothing. Its digest says which records it saw at which revision and what becomes of them: one plan is committed, never another.
  */
 import { digestOf, type Digest } from '../../lib/canonical-json.ts';
+import { withoutLiteralSecrets as withoutSecrets } from '../../lib/definition-secrets.ts';
 import type { JsonObject } from '../../lib/json.ts';
 import { permit } from '../authenticate.ts';
 import type { AdminContext } from '../context.ts';
@@ -11,7 +12,7 @@ import type { AdminCaller, Route } from '../route.ts';
 import { difference } from './difference.ts';
 import { kindOf, KINDS, rowOf, saidBy, view, type Kind } from './kinds.ts';
 import { nameOf, type Action, type PlanInput, type PlanRow, type Resource, type RowProblem } from './resources.ts';
-import { literalSecrets, withoutSecrets } from './secrets.ts';
+import { literalSecrets } from './secrets.ts';
 import { allSets, saidDigest, SET_KIND, setOf, type AppliedSet } from './sets.ts';
 import { stageOn, type Stage } from './stage.ts';
 

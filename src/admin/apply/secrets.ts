@@ -1,9 +1,9 @@
 /**
  * Literal secrets anywhere in a spec (NH-04), by their shape or by the name they stand under, in every string and every member's name.
- * A finding is a place; the value is never repeated. It knows what `lib/secret-shapes.ts` knows: a password in a sentence passes.
+ * A finding is a place; the value is never repeated. It knows what `lib/definition-secrets.ts` knows: a password in a sentence passes.
  */
 import { isSecret } from '../../inventory/servers.ts';
-import { secretRanges } from '../../lib/secret-shapes.ts';
+import { holdsLiteralSecret, withoutLiteralSecrets as withoutSecrets } from '../../lib/definition-secrets.ts';
 
 const REFERENCE = /^(?:env|file|vault|credential):./;
 
@@ -13,22 +13,10 @@ export function literalSecrets(value: unknown, path: readonly string[] = ['spec'
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, inner]) => {
     const at = [...path, withoutSecrets(name)];
-    return [...(secretRanges(name).length > 0 ? [at] : []), ...literalSecrets(inner, at)];
+    return [...(holdsLiteralSecret(name) ? [at] : []), ...literalSecrets(inner, at)];
   });
 }
 
-function holdsSecret(name: string, value: string): boolean {
-  if (secretRanges(value).length > 0) return true;
-  return !REFERENCE.test(value) && isSecret(name, value);
-}
-
-/** For texts that quote what was sent. */
-export function withoutSecrets(text: string): string {
-  let out = '';
-  let from = 0;
-  for (const { kind, start, end } of secretRanges(text)) {
-    out += `${text.slice(from, start)}[${kind}]`;
-    from = end;
-  }
-  return out + text.slice(from);
-}
+/** Under a name that says so, a value that is no reference is one, whatever it looks like. */
+const holdsSecret = (name: string, value: string): boolean =>
+  REFERENCE.test(value) ? holdsLiteralSecret(value) : isSecret(name, value);
