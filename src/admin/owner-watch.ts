@@ -51,12 +51,12 @@ interface Owned {
 /** Everything that works and has an owner. An agent that acts for people has each of them to answer for it. */
 function owned(ctx: AdminContext): readonly Owned[] {
   const { org } = ctx;
-  const suspended = (kind: LifeKind, id: string, body: object, revision: number, key?: string): Write => ({
+  const suspended = (kind: LifeKind, id: string, body: JsonObject, revision: number, key?: string): Write => ({
     kind,
     org,
     id,
     ...(key !== undefined && { key }),
-    body: { ...body, state: 'suspended' } as JsonObject,
+    body: { ...body, state: 'suspended' },
     expectedRevision: revision,
   });
   return [
@@ -174,11 +174,11 @@ export function watchOwners(ctx: AdminContext): OwnerWatch {
       .catch((fault: unknown) => ctx.log.error({ err: fault }, 'owners could not be looked at'));
     return looking;
   }
-  const timer = setInterval(again, LOOK_EVERY_MS);
+  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
   timer.unref();
   const stop = ctx.follower.onAdvance((changed) => {
     // After the step: the snapshot is the new one then.
-    if (changed.some(({ kind }) => MOVES.has(kind))) setImmediate(again);
+    if (changed.some(({ kind }) => MOVES.has(kind))) setImmediate(() => void again());
   });
   void again();
   return {

@@ -22,7 +22,8 @@ export interface Api {
   get<T>(path: string): Promise<Answered<T>>;
   /** Text as sent, for receipts and checkpoints. */
   text(path: string): Promise<string>;
-  post<T>(path: string, body: object): Promise<Answered<T>>;
+  /** `etag`: the record must be as it was read. */
+  post<T>(path: string, body: object, etag?: string): Promise<Answered<T>>;
   /** `etag` null: the record must not exist yet. `any`: what is put has no revision of its own. */
   put<T>(path: string, body: object, etag: string | null): Promise<Answered<T>>;
   remove<T>(path: string, body: object): Promise<Answered<T>>;
@@ -108,7 +109,7 @@ export function openApi(url: string, env: Env): Api {
     url,
     get: async (path) => json(await send('GET', path, undefined, {})),
     text: async (path) => (await send('GET', path, undefined, {})).text(),
-    post: async (path, body) => json(await send('POST', path, body, {})),
+    post: async (path, body, etag = 'any') => json(await send('POST', path, body, precondition(etag))),
     put: async (path, body, etag) => json(await send('PUT', path, body, precondition(etag))),
     remove: async (path, body) => json(await send('DELETE', path, body, {})),
   };

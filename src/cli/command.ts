@@ -125,6 +125,16 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+/** What a record must still be: the revision that `show` prints. */
+export const etagOf = (revision: number): string => `"${revision}"`;
+
+/** A day or a moment as ms since 1970. */
+export function moment(text: string): number {
+  const at = Date.parse(text);
+  if (Number.isNaN(at)) throw new InvalidArgumentError('Write it as 2027-01-31.');
+  return at;
+}
+
 /** `files/read_file` → server and tool. The tool's name may hold slashes. */
 export function splitTool(text: string): readonly [string, string] {
   const slash = text.indexOf('/');

@@ -13,11 +13,17 @@ import { Server } from '../inventory/records.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { systemClock } from '../lib/clock.ts';
+import { packageProgram } from '../sandbox/artifact.ts';
 import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { NOBODY, hasServerUids, serverUid } from '../sandbox/host-user.ts';
 import { startLocalHttp } from '../sandbox/local-http.ts';
 import type { Write } from '../store/state.ts';
 import type { RunningGateway } from './serve.ts';
+
+const FILES = '@modelcontextprotocol/server-filesystem';
+const EVERYTHING = '@modelcontextprotocol/server-everything';
+/** Somebody looks again after three months. */
+const REVIEW_AFTER_MS = 90 * 86_400_000;
 
 const REVIEWS = new URL('../../samples/', import.meta.url);
 
@@ -65,14 +71,18 @@ export function sampleServers(facts: {
     environment: 'evaluation',
     dataClasses: ['internal'],
     state: 'enabled',
+    riskTier: 'low',
+    revocation: 'Nothing to take away elsewhere: it runs on this machine, isolated, and holds no credential.',
+    reviewBy: systemClock.now() + REVIEW_AFTER_MS,
   } as const;
   const files = Server.parse({
     ...shared,
     title: 'Sample files',
     purpose: 'Reads and writes the sample folder of this installation, to try Remit with.',
+    ...sourceOf(FILES),
     upstream: {
       transport: 'stdio',
-      command: ['node', '@modelcontextprotocol/server-filesystem', '/files'],
+      command: ['node', FILES, '/files'],
       mounts: [{ from: facts.filesDir, to: '/files', mode: 'write' }],
     },
   });
@@ -80,12 +90,25 @@ export function sampleServers(facts: {
     ...shared,
     title: 'Everything (protocol sampler)',
     purpose: 'Shows what MCP tools can answer, to try clients with.',
+    ...sourceOf(EVERYTHING),
     upstream: { transport: 'http', url: facts.everythingUrl, allowedNetworks: ['127.0.0.1/32'] },
   });
   return new Map<string, JsonObject>([
     ['files', files],
     ['everything', everything],
   ]);
+}
+
+/** Which package it is, as it is installed here; nothing where it is not: such a sample does not run either. */
+function sourceOf(name: string): { readonly source?: JsonObject } {
+  try {
+    const { modules } = packageProgram(name);
+    const { version } = JSON.parse(readFileSync(join(modules, name, 'package.json'), 'utf8')) as { version: string };
+    return { source: { vendor: 'Model Context Protocol project', package: name, version } };
+  } catch (error) {
+    if (!isFault(error)) throw error;
+    return {};
+  }
 }
 
 /**
@@ -162,7 +185,7 @@ const reviewFile = (server: string): URL => new URL(`${server}.review.yaml`, REV
 export async function startEverything(
   port: number,
 ): Promise<{ readonly problem: string | null; close(): Promise<void> }> {
-  const command = ['@modelcontextprotocol/server-everything', 'streamableHttp'] as const;
+  const command = [EVERYTHING, 'streamableHttp'] as const;
   try {
     const running = await startLocalHttp(bubblewrapBackend(), { name: 'everything', command, port });
     return { problem: null, close: async () => void (await running.stop()) };

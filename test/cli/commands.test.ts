@@ -39,7 +39,10 @@ describe('governing', () => {
       join(dir, 'files.yaml'),
       `id: files\n${JSON.stringify(SERVER)
         .slice(1, -1)
-        .replaceAll(/,(?="(?:owner|purpose|environment|dataClasses|timeoutMs|upstream)")/g, '\n')
+        .replaceAll(
+          /,(?="(?:owner|purpose|environment|dataClasses|riskTier|source|revocation|reviewBy|timeoutMs|upstream)")/g,
+          '\n',
+        )
         .replaceAll(/^"(\w+)":/gm, '$1: ')}\n`,
     );
     expect(await done('omar', 'server', 'add', '-f', 'files.yaml', '--reason', 'asked for')).toMatchObject({
@@ -90,8 +93,11 @@ describe('governing', () => {
       'reads docs',
     ];
     expect(await done('sven', ...approve)).toMatchObject({ standing: 'approved' });
-    await done('omar', 'server', 'submit', 'files', '--reason', 'ready');
-    expect(await done('sven', 'server', 'enable', 'files', '--reason', 'reviewed')).toMatchObject({ state: 'enabled' });
+    const { revision } = await done('omar', 'server', 'submit', 'files', '--reason', 'ready');
+    const enable = ['server', 'enable', 'files', '--reason', 'reviewed', '--revision'];
+    const stale = await as('sven', [...enable, '1']);
+    expect([stale.code, stale.err]).toEqual([1, expect.stringContaining('precondition_failed')]);
+    expect(await done('sven', ...enable, String(revision))).toMatchObject({ state: 'enabled' });
     expect(await done('sven', 'policy', 'explain', 'dana', 'files/read_file')).toMatchObject({ verdict: 'allow' });
 
     const lock = await done('omar', 'lock', 'add', 'tool', 'files/read_file', '--reason', 'incident', '--for', '2h');

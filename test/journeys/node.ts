@@ -161,12 +161,17 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
         purpose: 'keeps what it is sent',
         environment: 'development',
         dataClasses: ['internal'],
+        riskTier: 'low',
+        source: { vendor: 'Remit', version: '1.0.0' },
+        revocation: 'stop the test',
+        reviewBy: 4_102_444_800_000,
         timeoutMs: 10_000,
         upstream: { transport: 'http', url: sink.url, allowedNetworks: ['127.0.0.1/32'], ...upstream },
       };
       await must('ada', 'PUT', '/servers/sink', { reason: 'set up', server }, { 'if-none-match': '*' });
-      await must('ada', 'POST', '/servers/sink/submit', { reason: 'set up' });
-      await must('ada', 'POST', '/servers/sink/enable', { reason: 'set up' });
+      const { revision } = await must('ada', 'POST', '/servers/sink/submit', { reason: 'set up' });
+      const read = { 'if-match': `"${revision as number}"` };
+      await must('sven', 'POST', '/servers/sink/enable', { reason: 'set up' }, read);
       await must('omar', 'POST', '/servers/sink/refresh', {});
       for (const [name, risk] of Object.entries(TOOLS)) {
         const { observed } = await must('sven', 'GET', `/servers/sink/tools/${name}`);

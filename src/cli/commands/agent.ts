@@ -1,14 +1,18 @@
 /** `remit agent …`: the clients that act for people or alone, their review and their end. */
 import { type Command, Option } from 'commander';
 import { AGENT_KINDS, AGENT_STATES } from '../../inventory/agents.ts';
+import { ENVIRONMENTS, RISK_TIERS } from '../../inventory/records.ts';
 import { seg } from '../api.ts';
 import {
   apiOf,
   change,
+  etagOf,
   group,
   list,
+  moment,
   paged,
   remote,
+  wholeNumber,
   type PageOptions,
   type ReasonOptions,
   type RemoteOptions,
@@ -26,6 +30,10 @@ interface Agent {
   readonly state: string;
   readonly owner?: string;
   readonly purpose?: string;
+  readonly environment?: string;
+  readonly riskTier?: string;
+  readonly revocation?: string;
+  readonly reviewBy?: number;
   readonly roles: readonly string[];
   readonly ceiling: Readonly<Record<string, readonly string[]>>;
   readonly secretExpiresAt?: number;
@@ -52,7 +60,12 @@ interface Described {
   readonly servers?: string;
   readonly risks?: string;
   readonly scopes?: string;
-  readonly replaceBy?: string;
+  readonly environments?: string;
+  readonly environment?: string;
+  readonly riskTier?: string;
+  readonly revocation?: string;
+  readonly reviewBy?: number;
+  readonly replaceBy?: number;
 }
 
 export function agentCommands(program: Command): void {
@@ -92,6 +105,10 @@ export function agentCommands(program: Command): void {
           ['state', row.state],
           ['owner', row.owner === undefined ? null : `${row.ownerName ?? 'nobody who is known'} (${row.owner})`],
           ['purpose', row.purpose],
+          ['environment', row.environment],
+          ['risk tier', row.riskTier],
+          ['revocation', row.revocation],
+          ['review by', time(row.reviewBy)],
           ['roles', row.roles.join(', ') || 'none'],
           [
             'ceiling',
@@ -115,13 +132,22 @@ export function agentCommands(program: Command): void {
   const describing = (command: Command): Command =>
     command
       .option('--title <text>', 'what people call it')
-      .option('--owner <person>', 'directory id of the person who answers for it')
+      .option('--owner <owner>', 'who answers for it: directory id of a person, or group/ID')
       .option('--purpose <text>', 'what it is for')
       .option('--roles <list>', 'roles of an agent that acts alone: developer, operator')
       .option('--servers <list>', 'the only servers it may reach, separated by commas; empty: no such bound')
       .option('--risks <list>', 'the only risks it may take: read, write, destructive, execute, regulated')
       .option('--scopes <list>', 'the only scopes it may use')
-      .option('--replace-by <date>', 'when its secret must be replaced, for example 2027-01-31')
+      .option('--environments <list>', 'the only environments whose servers it may reach')
+      .addOption(
+        new Option('--environment <name>', 'where it belongs: production and the others never meet').choices(
+          ENVIRONMENTS,
+        ),
+      )
+      .addOption(new Option('--risk-tier <tier>', 'how much damage it could do').choices(RISK_TIERS))
+      .option('--revocation <text>', 'how its access is taken away elsewhere')
+      .option('--review-by <date>', 'when somebody looks at it again, for example 2027-01-31', moment)
+      .option('--replace-by <date>', 'when its secret must be replaced, for example 2027-01-31', moment)
       .addOption(new Option('--kind <kind>', 'for people, or alone').choices(AGENT_KINDS));
 
   describing(
@@ -157,8 +183,10 @@ export function agentCommands(program: Command): void {
     const change = described(options, before.ceiling);
     if (Object.keys(change).length === 0)
       throw new CliFailure('usage', 'Nothing to change.', 'See remit agent set --help.');
-    const { title, kind, owner, purpose, roles, ceiling, secretExpiresAt } = before;
-    const agent = { title, kind, owner, purpose, roles, ceiling, secretExpiresAt, ...change };
+    const { title, kind, owner, purpose, environment, riskTier, revocation, reviewBy } = before;
+    const { roles, ceiling, secretExpiresAt } = before;
+    const said = { title, kind, owner, purpose, environment, riskTier, revocation, reviewBy };
+    const agent = { ...said, roles, ceiling, secretExpiresAt, ...change };
     const { body } = await api.put<Changed>(`/agents/${seg(id)}`, { reason: options.reason, agent }, etag);
     show(options, body, () => `${visible(id)} is changed at revision ${body.revision}.`);
   });
@@ -170,13 +198,23 @@ export function agentCommands(program: Command): void {
       'Review an agent and let it act',
       'remit agent activate agent_01k… --owner person_01k… --purpose "sorts tickets" --risks read --reason "reviewed"',
     ),
-  ).action(async (id: string, options: ReasonOptions & Described) => {
-    const api = apiOf(options);
-    const { body: before } = await api.get<Shown>(`/agents/${seg(id)}`);
-    const agent = described(options, before.ceiling);
-    const { body } = await api.post<Changed>(`/agents/${seg(id)}/activate`, { reason: options.reason, agent });
-    show(options, body, () => `${visible(id)} is active at revision ${body.revision}.`);
-  });
+  )
+    .option(
+      '--revision <number>',
+      'the revision that you read; needed for an agent that acts alone, which somebody else must have written',
+      wholeNumber,
+    )
+    .action(async (id: string, options: ReasonOptions & Described & { revision?: number }) => {
+      const api = apiOf(options);
+      const { body: before } = await api.get<Shown>(`/agents/${seg(id)}`);
+      const agent = described(options, before.ceiling);
+      const { body } = await api.post<Changed>(
+        `/agents/${seg(id)}/activate`,
+        { reason: options.reason, ...(Object.keys(agent).length > 0 && { agent }) },
+        options.revision === undefined ? 'any' : etagOf(options.revision),
+      );
+      show(options, body, () => `${visible(id)} is active at revision ${body.revision}.`);
+    });
 
   for (const [verb, state, summary] of [
     ['suspend', 'suspended', 'Stop an agent for now; its tokens are void'],
@@ -193,23 +231,27 @@ export function agentCommands(program: Command): void {
 
 /** What the options say, and nothing else. A bound that is given empty goes; the others stay as they are. */
 function described(options: Described, ceiling: Agent['ceiling']): Record<string, unknown> {
-  const { title, kind, owner, purpose, roles, replaceBy } = options;
-  const bounds = (['servers', 'risks', 'scopes'] as const).filter((bound) => options[bound] !== undefined);
+  const { title, kind, owner, purpose, environment, riskTier, revocation, reviewBy, roles, replaceBy } = options;
+  const bounds = (['servers', 'risks', 'scopes', 'environments'] as const).filter(
+    (bound) => options[bound] !== undefined,
+  );
   const kept = Object.fromEntries(
     Object.entries(ceiling).filter(([bound]) => !(bounds as readonly string[]).includes(bound)),
   );
   const given = bounds
     .map((bound) => [bound, list(options[bound] ?? '')] as const)
     .filter(([, values]) => values.length > 0);
-  const expires = replaceBy === undefined ? undefined : Date.parse(replaceBy);
-  if (Number.isNaN(expires)) throw new CliFailure('usage', '--replace-by is not a date.', 'Write it as 2027-01-31.');
   return {
     ...(title !== undefined && { title }),
     ...(kind !== undefined && { kind }),
     ...(owner !== undefined && { owner }),
     ...(purpose !== undefined && { purpose }),
+    ...(environment !== undefined && { environment }),
+    ...(riskTier !== undefined && { riskTier }),
+    ...(revocation !== undefined && { revocation }),
+    ...(reviewBy !== undefined && { reviewBy }),
     ...(roles !== undefined && { roles: list(roles) }),
-    ...(expires !== undefined && { secretExpiresAt: expires }),
+    ...(replaceBy !== undefined && { secretExpiresAt: replaceBy }),
     ...(bounds.length > 0 && { ceiling: { ...kept, ...Object.fromEntries(given) } }),
   };
 }

@@ -1,10 +1,20 @@
 /** `remit server …`: the servers behind the gateway. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { seg } from '../api.ts';
-import { apiOf, change, group, readObjectFile, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
+import {
+  apiOf,
+  change,
+  etagOf,
+  group,
+  readObjectFile,
+  remote,
+  wholeNumber,
+  type ReasonOptions,
+  type RemoteOptions,
+} from '../command.ts';
 import { answerOf } from '../consent-answer.ts';
 import { CliFailure } from '../failure.ts';
-import { fields, show, table, visible } from '../output.ts';
+import { fields, show, table, time, visible } from '../output.ts';
 
 interface ServerRow {
   readonly id: string;
@@ -12,7 +22,37 @@ interface ServerRow {
   readonly owner: string;
   readonly environment: string;
   readonly state: string;
+  readonly riskTier?: string;
+  readonly reviewBy?: number;
+  readonly switches: Switches;
   readonly url: string;
+}
+interface Switches {
+  readonly reachable: boolean;
+  readonly productionData: boolean;
+  readonly writes: boolean;
+}
+interface Source {
+  readonly vendor: string;
+  readonly package?: string;
+  readonly version: string;
+  readonly digest?: string;
+}
+interface Shown extends ServerRow {
+  readonly purpose: string;
+  readonly dataClasses: readonly string[];
+  readonly revocation?: string;
+  readonly source?: Source;
+  readonly approvers?: readonly string[];
+  readonly timeoutMs: number;
+  readonly revision: number;
+  readonly asks: readonly string[];
+  readonly extensions: readonly string[];
+  readonly connections: string;
+  readonly clientsOverSse: boolean;
+  readonly upstream: unknown;
+  readonly watching: unknown;
+  readonly lacks: readonly { readonly field: string; readonly message: string; readonly remedy: string }[];
 }
 interface Changed {
   readonly id: string;
@@ -27,8 +67,17 @@ export function serverCommands(program: Command): void {
     const { body } = await apiOf(options).get<{ servers: ServerRow[] }>('/servers');
     show(options, body, ({ servers }) =>
       table(
-        ['ID', 'STATE', 'ENVIRONMENT', 'OWNER', 'TITLE', 'URL'],
-        servers.map(({ id, state, environment, owner, title, url }) => [id, state, environment, owner, title, url]),
+        ['ID', 'STATE', 'SWITCHED OFF', 'ENVIRONMENT', 'RISK', 'OWNER', 'TITLE', 'URL'],
+        servers.map(({ id, state, switches, environment, riskTier, owner, title, url }) => [
+          id,
+          state,
+          off(switches),
+          environment,
+          riskTier,
+          owner,
+          title,
+          url,
+        ]),
         'No servers yet. Register one: remit server add -f server.yaml',
       ),
     );
@@ -36,33 +85,37 @@ export function serverCommands(program: Command): void {
 
   remote(server, 'show <server>', 'Show a server with its upstream and standing', 'remit server show files').action(
     async (id: string, options: RemoteOptions) => {
-      const { body } = await apiOf(options).get<ServerRow & Record<string, unknown>>(`/servers/${seg(id)}`);
-      show(
-        options,
-        body,
-        ({ upstream, watching, dataClasses, purpose, timeoutMs, revision, asks, extensions, ...row }) =>
-          [
-            fields([
-              ['id', row.id],
-              ['title', row.title],
-              ['state', row.state],
-              ['owner', row.owner],
-              ['purpose', String(purpose)],
-              ['environment', row.environment],
-              ['data classes', (dataClasses as string[]).join(', ')],
-              ['may ask', (asks as string[]).join(', ') || 'nothing'],
-              ['extensions', (extensions as string[]).join(', ') || 'none'],
-              ['connections', row['connections'] === 'person' ? 'one per person and agent' : 'shared'],
-              ['clients over HTTP+SSE', row['clientsOverSse'] === true ? 'yes (2024-11-05)' : 'no'],
-              ['call timeout', `${String(timeoutMs)} ms`],
-              ['revision', String(revision)],
-              ['url', row.url],
-            ]),
-            'upstream:',
-            visible(JSON.stringify(upstream, null, 2)),
-            'watching:',
-            visible(JSON.stringify(watching, null, 2)),
-          ].join('\n'),
+      const { body } = await apiOf(options).get<Shown>(`/servers/${seg(id)}`);
+      show(options, body, ({ upstream, watching, ...row }) =>
+        [
+          fields([
+            ['id', row.id],
+            ['title', row.title],
+            ['state', row.state],
+            ['switched off', off(row.switches) || 'nothing'],
+            ['owner', row.owner],
+            ['purpose', row.purpose],
+            ['environment', row.environment],
+            ['data classes', row.dataClasses.join(', ')],
+            ['risk tier', row.riskTier],
+            ['source', row.source && sourceText(row.source)],
+            ['revocation', row.revocation],
+            ['review by', time(row.reviewBy)],
+            ['approvers', row.approvers?.join(', ') ?? 'everybody with the role approver'],
+            ['may ask', row.asks.join(', ') || 'nothing'],
+            ['extensions', row.extensions.join(', ') || 'none'],
+            ['connections', row.connections === 'person' ? 'one per person and agent' : 'shared'],
+            ['clients over HTTP+SSE', row.clientsOverSse ? 'yes (2024-11-05)' : 'no'],
+            ['call timeout', `${row.timeoutMs} ms`],
+            ...row.lacks.map(({ field, message, remedy }) => ['missing', `${field}: ${message} ${remedy}`] as const),
+            ['revision', String(row.revision)],
+            ['url', row.url],
+          ]),
+          'upstream:',
+          visible(JSON.stringify(upstream, null, 2)),
+          'watching:',
+          visible(JSON.stringify(watching, null, 2)),
+        ].join('\n'),
       );
     },
   );
@@ -112,9 +165,24 @@ export function serverCommands(program: Command): void {
       show(options, body, () => `${visible(id)} is connected. Next: remit tool refresh ${visible(id)}`);
     });
 
+  change(
+    server,
+    'enable <server>',
+    'Let calls through to a server; somebody else than who wrote it',
+    'remit server enable files --revision 12 --reason "reviewed"',
+  )
+    .requiredOption('--revision <number>', 'the revision that you read, from `remit server show`', wholeNumber)
+    .action(async (id: string, options: ReasonOptions & { revision: number }) => {
+      const { body } = await apiOf(options).post<Changed>(
+        `/servers/${seg(id)}/enable`,
+        { reason: options.reason },
+        etagOf(options.revision),
+      );
+      show(options, body, () => `${visible(id)} is enabled at revision ${body.revision}.`);
+    });
+
   for (const [verb, past, summary] of [
     ['submit', 'in review', 'Put a server before a reviewer'],
-    ['enable', 'enabled', 'Let calls through to a server'],
     ['suspend', 'suspended', 'Stop calls to a server for now'],
     ['retire', 'retired', 'End a server for good'],
   ] as const) {
@@ -126,6 +194,51 @@ export function serverCommands(program: Command): void {
     );
   }
 
+  const onOff = (flags: string, says: string): Option => new Option(`${flags} <on|off>`, says).choices(['on', 'off']);
+  change(
+    server,
+    'switch <server>',
+    'Turn what a server may do off, or back on, without a review',
+    'remit server switch files --writes off --reason "incident 7"',
+  )
+    .addOption(onOff('--reachable', 'off: nothing goes to it'))
+    .addOption(onOff('--production-data', 'off: what touches production data is not there'))
+    .addOption(onOff('--writes', 'off: only what reads is there'))
+    .action(
+      async (id: string, options: ReasonOptions & { reachable?: string; productionData?: string; writes?: string }) => {
+        const { reachable, productionData, writes, reason } = options;
+        const turned = Object.entries({ reachable, productionData, writes }).filter(([, to]) => to !== undefined);
+        if (turned.length === 0)
+          throw new CliFailure('usage', 'Nothing to switch.', 'Say --reachable, --production-data or --writes.');
+        const { body } = await apiOf(options).post<Changed & { switches: Switches }>(`/servers/${seg(id)}/switches`, {
+          reason,
+          ...Object.fromEntries(turned.map(([name, to]) => [name, to === 'on'])),
+        });
+        show(
+          options,
+          body,
+          () => `${visible(id)} has switched off: ${off(body.switches) || 'nothing'}, at revision ${body.revision}.`,
+        );
+      },
+    );
+
+  change(
+    server,
+    'owner <server> <owner>',
+    'Name who answers for a server from now on',
+    'remit server owner files group/group_01k… --reason "Omar left"',
+  ).action(async (id: string, owner: string, options: ReasonOptions) => {
+    const { body } = await apiOf(options).post<Changed & { owner: string }>(`/servers/${seg(id)}/owner`, {
+      reason: options.reason,
+      owner,
+    });
+    show(
+      options,
+      body,
+      () => `${visible(body.owner)} answers for ${visible(id)} at revision ${body.revision}; it is ${body.state}.`,
+    );
+  });
+
   change(
     server,
     'remove <server>',
@@ -135,4 +248,14 @@ export function serverCommands(program: Command): void {
     const { body } = await apiOf(options).remove<Changed>(`/servers/${seg(id)}`, { reason: options.reason });
     show(options, body, () => `${visible(id)} is deleted at revision ${body.revision}.`);
   });
+}
+
+function off({ reachable, productionData, writes }: Switches): string {
+  return [reachable ? '' : 'reachable', productionData ? '' : 'production data', writes ? '' : 'writes']
+    .filter((name) => name !== '')
+    .join(', ');
+}
+
+function sourceText({ vendor, package: name, version, digest }: Source): string {
+  return [`${vendor}: ${name === undefined ? '' : `${name} `}${version}`, digest].filter(Boolean).join(', ');
 }
