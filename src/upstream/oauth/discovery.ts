@@ -49,6 +49,8 @@ const Metadata = z.object({
   token_endpoint_auth_methods_supported: words,
   token_endpoint_auth_signing_alg_values_supported: words,
   dpop_signing_alg_values_supported: words,
+  // Without it the library takes RS256 for the only algorithm there is.
+  id_token_signing_alg_values_supported: words,
   authorization_response_iss_parameter_supported: z.boolean().exactOptional(),
   client_id_metadata_document_supported: z.boolean().exactOptional(),
 });
