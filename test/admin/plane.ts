@@ -255,6 +255,7 @@ export async function startPlane(
     tokenOf,
     raw,
     put,
+    follower,
     snapshot: () => snapshot!,
     /** Writes records behind the API's back and waits until the plane sees them. */
     async seed(writes: readonly Write[]) {
