@@ -213,8 +213,22 @@ test('NH-05, ID-04: a suspended agent stops for everybody at once; one that acts
     false,
     expect.stringContaining('This client may not be used here yet.'),
   ]);
-  const facts = { owner: olga.id, purpose: 'tidies up', roles: ['developer'] };
-  await at.admin('sven', 'POST', `/agents/${await agentOf('robot')}/activate`, { reason: 'reviewed', agent: facts });
+  const path = `/agents/${await agentOf('robot')}`;
+  const said = {
+    title: 'Robot',
+    kind: 'autonomous',
+    owner: olga.id,
+    purpose: 'tidies up',
+    environment: 'development',
+    riskTier: 'low',
+    revocation: 'remove its client from the authorization server',
+    reviewBy: 4_102_444_800_000,
+    roles: ['developer'],
+    ceiling: {},
+  };
+  const seen = async () => ({ 'if-match': `"${(await at.admin('sven', 'GET', path))['revision'] as number}"` });
+  await at.admin('ada', 'PUT', path, { reason: 'asked for', agent: said }, await seen());
+  await at.admin('sven', 'POST', `${path}/activate`, { reason: 'reviewed' }, await seen());
   expect(passed(await robot('reviewed'))).toBe(true);
   expect((await at.scim('entra', 'PATCH', `/Users/${olga.id}`, DIALECTS.entra.inactive)).status).toBe(200);
   expect(passed(await robot('orphaned'))).toBe(false);
