@@ -8,6 +8,7 @@ import { connectCommand } from './commands/connect.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { eventCommands } from './commands/events.ts';
 import { findingCommands } from './commands/finding.ts';
+import { grantCommands } from './commands/grant.ts';
 import { groupCommands } from './commands/group.ts';
 import { initCommand } from './commands/init.ts';
 import { lockCommands } from './commands/lock.ts';
@@ -51,6 +52,7 @@ export function buildProgram(): Command {
   serverCommands(program);
   toolCommands(program);
   policyCommands(program);
+  grantCommands(program);
   personCommands(program);
   groupCommands(program);
   agentCommands(program);

@@ -211,19 +211,21 @@ describe('governing', () => {
     const put = ['policy', 'put', 'team.one', '-f', 'p.cedar', '--description', 'x', '--reason', 'x'];
     await done('sven', ...put);
     await done('sven', ...put);
-    const own = await as('sven', ['policy', 'activate', 'team.one', '--reason', 'mine']);
+    const own = await as('sven', ['policy', 'activate', 'team.one', '--yes', '--reason', 'mine']);
     expect([own.code, own.err]).toEqual([
       1,
-      expect.stringMatching(/^remit: Nobody activates a policy they wrote\. \[policy_author, ref_\w+\]\nAsk another/),
+      expect.stringMatching(/remit: Nobody activates a policy they wrote\. \[policy_author, ref_\w+\]\nAsk another/),
     ]);
-    expect(await done('ada', 'policy', 'activate', 'team.one', '--reason', 'reviewed')).toMatchObject({
+    expect(await done('ada', 'policy', 'activate', 'team.one', '--yes', '--reason', 'reviewed')).toMatchObject({
       state: 'active',
     });
     expect((await as('ada', ['policy', 'show', 'team.one'])).out).toContain('context.scopeHeld');
     const next = ['policy', 'put', 'team.next', '-f', 'p.cedar', '--description', 'x', '--reason', 'x'];
     await done('sven', ...next, '--replaces', 'team.one');
     expect((await as('ada', ['policy', 'show', 'team.next'])).out).toMatch(/^replaces: +team\.one$/m);
-    const said = await as('ada', ['policy', 'activate', 'team.next', '--reason', 'reviewed']);
+    const unasked = await as('ada', ['policy', 'activate', 'team.next', '--reason', 'reviewed']);
+    expect([unasked.code, unasked.err]).toEqual([2, expect.stringMatching(/Nobody gains or loses[^]*--effect/)]);
+    const said = await as('ada', ['policy', 'activate', 'team.next', '--yes', '--reason', 'reviewed']);
     expect([said.code, said.out]).toEqual([
       0,
       expect.stringMatching(/^team\.next is in force at revision \d+\.\nteam\.one is no longer in force\.\n$/),

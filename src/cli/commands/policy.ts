@@ -8,9 +8,11 @@ import {
   readNamedFile,
   remote,
   splitTool,
+  wholeNumber,
   type ReasonOptions,
   type RemoteOptions,
 } from '../command.ts';
+import { agreedEffect, effectText, type EffectBody } from '../effect-view.ts';
 import { CliFailure } from '../failure.ts';
 import { fields, show, table, visible } from '../output.ts';
 
@@ -120,21 +122,67 @@ export function policyCommands(program: Command): void {
       );
     });
 
+  remote(
+    policy,
+    'effect <policy>',
+    'Show who would gain or lose what if a draft came into force, or a policy in force left it',
+    'remit policy effect team.writers',
+  )
+    .option('--kind <kind>', 'only these: gained, lost, changed, may_change')
+    .option('--offset <number>', 'go on after so many', wholeNumber, 0)
+    .option('--limit <number>', 'rows of one answer, at most 1000', wholeNumber, 50)
+    .option('-f, --file <path>', 'of the text in this file instead, which nobody stored; `-` reads standard input')
+    .option('--replaces <policy...>', 'with --file: policies that would leave force with it', [])
+    .action(
+      async (
+        id: string,
+        options: RemoteOptions & {
+          kind?: string;
+          offset: number;
+          limit: number;
+          file?: string;
+          replaces: string[];
+        },
+      ) => {
+        const { kind, offset, limit, file, replaces } = options;
+        const query = new URLSearchParams({ offset: String(offset), limit: String(limit), ...(kind && { kind }) });
+        const path = `/policies/${seg(id)}/effect?${query}`;
+        const api = apiOf(options);
+        const { body } =
+          file === undefined
+            ? await api.get<EffectBody>(path)
+            : await api.post<EffectBody>(path, { text: readNamedFile(file), replaces });
+        show(options, body, effectText);
+      },
+    );
+
   change(
     policy,
     'activate <policy>',
     'Put a draft in force; somebody else than its author',
     'remit policy activate team.writers --reason "reviewed"',
-  ).action(async (id: string, options: ReasonOptions) => {
-    const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/activate`, { reason: options.reason });
-    show(options, body, () =>
-      [
-        `${visible(id)} is in force at revision ${body.revision}.`,
-        ...(body.replaced ?? []).map((other) => `${visible(other)} is no longer in force.`),
-        ...warned(body),
-      ].join('\n'),
-    );
-  });
+  )
+    .option('--yes', 'agree to the effect without being asked', false)
+    .option('--effect <digest>', 'agree to exactly this effect, as `remit policy effect` shows it')
+    .action(async (id: string, options: ReasonOptions & { yes: boolean; effect?: string }) => {
+      const api = apiOf(options);
+      const path = `/policies/${seg(id)}`;
+      const { body: draft, etag } = await api.get<PolicyRow>(path);
+      if (!options.json) process.stderr.write(`${visible(draft.text)}\n\n`);
+      const effect = await agreedEffect(api, `${path}/effect`, `Put ${visible(id)} in force`, options);
+      const { body } = await api.post<Changed>(
+        `${path}/activate`,
+        { reason: options.reason, effect },
+        etag ?? `"${draft.revision}"`,
+      );
+      show(options, body, () =>
+        [
+          `${visible(id)} is in force at revision ${body.revision}.`,
+          ...(body.replaced ?? []).map((other) => `${visible(other)} is no longer in force.`),
+          ...warned(body),
+        ].join('\n'),
+      );
+    });
 
   change(
     policy,
