@@ -28,7 +28,6 @@ export function candidateWith(
     ...inForce,
     digest: digestOf([inForce.digest, [...gone].sort(), add.map(({ id, text }) => [id, text])]),
     policies,
-    ends: policies.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt])),
     prepared: new Map(),
   };
 }

@@ -9,11 +9,15 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
+import type { Link } from './engine.ts';
 import type { Prepared } from './prepare.ts';
+import { carryOver } from './prepare.ts';
 import type { Reads } from './reads.ts';
-import { readsOf, withoutCallContext } from './reads.ts';
+import { readsOf, targetsOf, withoutCallContext } from './reads.ts';
 import { CEDAR_SCHEMA } from './schema.ts';
 import type { ToolFacts } from './schema.ts';
+import type { ScopeIndex } from './scopes.ts';
+import { nextSerial } from './serial.ts';
 
 export interface PolicySource {
   readonly id: string;
@@ -28,10 +32,20 @@ export interface PolicyProblem {
 }
 
 export interface CompiledPolicy extends PolicySource {
+  /** Whole; of a grant with the link filled in. The text of a grant is ''. */
   readonly json: PolicyJson;
+  readonly link: Link | null;
+  /** Of what it says. */
+  readonly digest: Digest;
+  /** Of this compilation and no other. */
+  readonly serial: number;
   readonly reads: Reads;
+  /** A grant may begin later, ms since the epoch. */
+  readonly startsAt: number | null;
   /** A `permit` with `@until` ends there, ms since the epoch. A `forbid` never ends by itself. */
   readonly expiresAt: number | null;
+  /** Servers and tools it is about, `Remit::Server files`; empty: any. */
+  readonly targets: readonly string[];
   /** For lists: the policy without the conditions that only a call can answer; null when a list must ignore it. */
   readonly forLists: PolicyJson | null;
 }
@@ -44,24 +58,33 @@ export interface PolicySet {
   /** Over ids and texts, in no particular order. */
   readonly digest: Digest;
   readonly policies: readonly CompiledPolicy[];
-  /** When permits with `@until` end, ms since the epoch. */
-  readonly ends: readonly number[];
   /** server, then tool name. */
   readonly tools: ReadonlyMap<string, ReadonlyMap<string, ToolFacts>>;
   /** INVARIANT: written by prepare.ts only; holds nothing that is not a function of `policies` and `tools`. */
   readonly prepared: Map<number, Prepared>;
+  /** Which scopes have another one, too. */
+  readonly scopes: ScopeIndex;
 }
 
 const POLICY_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
-/** All problems at once, or the set. With no policies at all the set denies everything. */
+/**
+ * All problems at once, or the set. With no policies at all the set denies everything. What is in `previous` word for word is not
+ * compiled again.
+ */
 export function compilePolicies(input: {
   readonly policies: readonly PolicySource[];
   readonly tools: readonly ToolFacts[];
+  /** From `compileGrant`; whoever left one out has said so. */
+  readonly grants?: readonly CompiledPolicy[];
+  readonly scopes?: ScopeIndex;
+  readonly previous?: PolicySet | null;
 }): Result<PolicySet, PolicyProblem[]> {
   const problems: PolicyProblem[] = [];
   const compiled: CompiledPolicy[] = [];
   const ids = new Set<string>();
+  const { grants = [], scopes = NO_SCOPES, previous = null } = input;
+  const known = new Map(previous?.policies.map((policy) => [policy.id, policy]));
   for (const source of input.policies) {
     if (!POLICY_ID.test(source.id) || ids.has(source.id)) {
       problems.push({
@@ -72,21 +95,34 @@ export function compilePolicies(input: {
       continue;
     }
     ids.add(source.id);
-    const policy = compileOne(source);
+    const same = known.get(source.id);
+    const policy = same?.link === null && same.text === source.text ? ok(same) : compileOne(source);
     if (policy.ok) compiled.push(policy.value);
     else problems.push(...policy.error);
   }
   if (problems.length > 0) return err(problems);
-  const digest = digestOf(
-    compiled.map(({ id, text }) => [id, text]).toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1)),
-  );
-  const ends = compiled.flatMap(({ expiresAt }) => (expiresAt === null ? [] : [expiresAt]));
-  return ok({ digest, policies: compiled, ends, tools: toolIndex(input.tools), prepared: new Map() });
+  // A written policy cannot take the name of a grant and so its place.
+  const free = grants.filter(({ id }) => !ids.has(id));
+  const policies = [...compiled, ...free];
+  const set: PolicySet = {
+    digest: digestOver(policies),
+    policies,
+    tools: toolIndex(input.tools),
+    prepared: new Map(),
+    scopes,
+  };
+  return ok(previous ? carryOver(previous, set) : set);
 }
 
-/** The same policies over other tools, without parsing anything again. Nothing kept is carried over. */
+const NO_SCOPES: ScopeIndex = new Map();
+
+/** Over ids and contents, in no particular order. */
+const digestOver = (policies: readonly CompiledPolicy[]): Digest =>
+  digestOf(policies.map(({ id, digest }) => [id, digest]).toSorted(([a = ''], [b = '']) => (a < b ? -1 : 1)));
+
+/** The same policies over other tools, without parsing anything again. */
 export function withTools(set: PolicySet, tools: readonly ToolFacts[]): PolicySet {
-  return { ...set, tools: toolIndex(tools), prepared: new Map() };
+  return carryOver(set, { ...set, tools: toolIndex(tools), prepared: new Map() });
 }
 
 function compileOne(source: PolicySource): Result<CompiledPolicy, PolicyProblem[]> {
@@ -122,7 +158,12 @@ function compileOne(source: PolicySource): Result<CompiledPolicy, PolicyProblem[
   return ok({
     ...source,
     json,
+    link: null,
+    digest: digestOf(source.text),
+    serial: nextSerial(),
     reads: readsOf(json),
+    startsAt: null,
+    targets: targetsOf(json),
     expiresAt: json.effect === 'permit' ? expiresAt : null,
     forLists: withoutCallContext(json),
   });

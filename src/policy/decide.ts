@@ -9,8 +9,8 @@
 import type { JsonObject } from '../lib/json.ts';
 import { SECOND_FACTOR_ACR } from '../lib/second-factor.ts';
 import type { PolicySet } from './compile.ts';
-import type { ToolClass } from './prepare.ts';
-import { classOf, kept, keptAnswer, listAnswer, perCallAnswer, preparedAt, whoFor } from './prepare.ts';
+import type { Standing } from './prepare.ts';
+import { classOf, keptAnswers, listAnswer, perCallAnswer, preparedAt, standingOf, whoFor } from './prepare.ts';
 import type { Who } from './request.ts';
 import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -100,15 +100,17 @@ export function decide(set: PolicySet, question: Question): Decision {
     if (roles === 0) return ROLE_MISSING;
     const cls = classOf(preparedAt(set, at), tool);
     const who = whoFor(cls, roles, person, agent);
-    const scopeHeld = holds(question.scopes, tool.scope);
-    if (cls.perCall) return judge(cls, who, scopeHeld, tool.scope, question);
-    const decisions = cls.decisions as Map<string, Map<number, KeptDecision>>;
-    const { decision, challenged } = kept(cls, decisions, who, scopeHeld, question.approved, () =>
-      keep(cls, who, scopeHeld, question),
-    );
-    if (!challenged) return decision;
+    const standing = standingOf(cls, who);
+    const scopeHeld = holds(question.scopes, tool.scope, set.scopes);
+    if (standing.perCall) return judge(standing, who, scopeHeld, tool, question);
+    const key = roles * 4 + (scopeHeld ? 2 : 0) + (question.approved ? 1 : 0);
+    let decision = standing.decisions.get(key) as Decision | undefined;
+    if (!decision) {
+      decision = Object.freeze(judge(standing, who, scopeHeld, tool, question));
+      standing.decisions.set(key, decision);
+    }
     // Tools of one class share answers but not scopes.
-    return { ...decision, requiredScopes: [tool.scope] };
+    return decision.verdict === 'challenge' ? { ...decision, requiredScopes: [tool.scope] } : decision;
   } catch (error) {
     return deny('policy_error', [error instanceof Error ? error.message : String(error)]);
   }
@@ -129,10 +131,16 @@ export function visible(
     if (!facts || roles === null || roles === 0) return false;
     const cls = classOf(preparedAt(set, who.at), facts);
     const seen = whoFor(cls, roles, who.person, who.agent);
-    return COMBINATIONS.some(([scopeHeld, approved]) => {
-      const answer = listAnswer(cls, seen, scopeHeld, approved);
-      return answer.errors.length === 0 && answer.forbids.length === 0 && answer.permits.length > 0;
-    });
+    const { shown } = standingOf(cls, seen);
+    let answer = shown.get(roles);
+    if (answer === undefined) {
+      answer = COMBINATIONS.some(([scopeHeld, approved]) => {
+        const { permits, forbids, errors } = listAnswer(cls, seen, scopeHeld, approved);
+        return errors.length === 0 && forbids.length === 0 && permits.length > 0;
+      });
+      shown.set(roles, answer);
+    }
+    return answer;
   } catch {
     return false;
   }
@@ -145,16 +153,6 @@ const COMBINATIONS = [
   [false, false],
 ] as const;
 
-interface KeptDecision {
-  readonly decision: Decision;
-  readonly challenged: boolean;
-}
-
-function keep(cls: ToolClass, who: Who, scopeHeld: boolean, question: Question): KeptDecision {
-  const decision = judge(cls, who, scopeHeld, '', question);
-  return { decision: Object.freeze(decision), challenged: decision.verdict === 'challenge' };
-}
-
 interface Outcome {
   readonly allowed: boolean;
   readonly forbidden: boolean;
@@ -162,15 +160,16 @@ interface Outcome {
   readonly errors: readonly string[];
 }
 
-function judge(cls: ToolClass, who: Who, scopeHeld: boolean, scope: string, question: Question): Decision {
+function judge(standing: Standing, who: Who, scopeHeld: boolean, tool: ToolFacts, question: Question): Decision {
+  const { scope } = tool;
   const { approved } = question;
-  const signIn = cls.signIn ? signInAt(question.signIn, question.at) : NO_SIGN_IN;
-  const ask: Ask = (held, agreed, better = signIn) => outcome(cls, who, held, agreed, better, scope, question);
+  const signIn = standing.signIn ? signInAt(question.signIn, question.at) : NO_SIGN_IN;
+  const ask: Ask = (held, agreed, better = signIn) => outcome(standing, who, held, agreed, better, tool, question);
   const now = ask(scopeHeld, approved);
   if (now.allowed) return { verdict: 'allow', reason: null, rules: now.rules, errors: [] };
   if (now.errors.length > 0) return deny('policy_error', now.errors, now.rules);
   // Nobody can sign in for an agent that acts alone.
-  const better = cls.signIn && !question.alone ? betterSignIns(signIn, cls.signIn.values()) : [];
+  const better = standing.signIn && !question.alone ? betterSignIns(signIn, standing.signIn.values()) : [];
   const withScope = (facts?: SignInFacts): boolean =>
     ask(true, approved, facts).allowed || ask(true, true, facts).allowed;
   if (!scopeHeld && (withScope() || better.some(({ facts }) => withScope(facts)))) {
@@ -181,7 +180,7 @@ function judge(cls: ToolClass, who: Who, scopeHeld: boolean, scope: string, ques
     for (const one of better) {
       const then = allows(one.facts);
       if (!then.allowed) continue;
-      const wanted = signInWanted(cls, one, [...now.rules, ...then.rules], better, allows);
+      const wanted = signInWanted(standing, one, [...now.rules, ...then.rules], better, allows);
       const asked = { ...wanted, after: agreed === approved ? ('allow' as const) : ('hold' as const) };
       return { verdict: 'step_up', reason: 'sign_in_insufficient', rules: now.rules, stepUp: asked, errors: [] };
     }
@@ -206,7 +205,7 @@ type Ask = (scopeHeld: boolean, approved: boolean, signIn?: SignInFacts) => Outc
  * a literal is asked for as 0: now. Only values of `acr` that would do are named.
  */
 function signInWanted(
-  { signIn }: ToolClass,
+  { signIn }: Standing,
   { fresh, stronger, facts }: BetterSignIn,
   rules: readonly string[],
   better: readonly BetterSignIn[],
@@ -224,22 +223,21 @@ function signInWanted(
 
 /** Kept and per-call policies together are the whole set: permitted by one, forbidden by none, and nothing erred. */
 function outcome(
-  cls: ToolClass,
+  standing: Standing,
   who: Who,
   scopeHeld: boolean,
   approved: boolean,
   signIn: SignInFacts,
-  scope: string,
+  tool: ToolFacts,
   question: Question,
 ): Outcome {
-  const answers = [keptAnswer(cls, who, scopeHeld, approved)];
-  if (cls.perCall) {
+  const answers = keptAnswers(standing, who, scopeHeld, approved);
+  if (standing.perCall) {
     const scopes = new Set(question.scopes);
-    if (scopeHeld) scopes.add(scope);
+    if (scopeHeld) scopes.add(tool.scope);
     const { arguments: args, at, alone, actors } = question;
-    const { parameters } = cls.example;
-    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, parameters, at, signIn, alone, actors };
-    answers.push(perCallAnswer(cls.perCall, cls, who, call));
+    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, at, signIn, alone, actors };
+    answers.push(perCallAnswer({ ...standing, perCall: standing.perCall }, tool, who, call));
   }
   const permits = answers.flatMap((answer) => answer.permits);
   const forbids = answers.flatMap((answer) => answer.forbids);

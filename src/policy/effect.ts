@@ -158,7 +158,7 @@ function probeOf(set: PolicySet, policies: readonly CompiledPolicy[]): PolicySet
     id: `${index}:${policy.id}`,
     forLists: withoutCallContext({ ...policy.json, effect: 'permit' }),
   }));
-  return { ...set, policies: probes, ends: [], prepared: new Map() };
+  return { ...set, policies: probes, prepared: new Map() };
 }
 
 interface Asker {

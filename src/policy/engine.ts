@@ -4,14 +4,39 @@
  * Cedar itself skips a policy that errs, so an erring `forbid` would vanish; nobody may read `permits` without reading `errors`.
  */
 import * as cedar from '@cedar-policy/cedar-wasm/nodejs';
-import type { Context, EntityJson, PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
-import { digestOf } from '../lib/canonical-json.ts';
+import type {
+  Context,
+  EntityJson,
+  EntityUidJson,
+  PolicyJson,
+  PolicySet,
+  TemplateLink,
+  TypeAndId,
+} from '@cedar-policy/cedar-wasm/nodejs';
+import { sha256Hex } from '../lib/bytes.ts';
 import { CEDAR_SCHEMA } from './schema.ts';
+
+/** A policy as Cedar takes it: text, JSON form, or a template and what it is linked to. */
+export interface Asked {
+  readonly id: string;
+  /** Of what it says. */
+  readonly digest: string;
+  /** '' where `json` or `link` says it. */
+  readonly text: string;
+  readonly json: PolicyJson;
+  readonly link: Link | null;
+}
+
+export interface Link {
+  readonly templateId: string;
+  readonly template: PolicyJson;
+  readonly values: Readonly<Record<string, EntityUidJson>>;
+}
 
 /** A set of policies that is evaluated together, named by its content. */
 export interface Slice {
   readonly key: string;
-  readonly policies: Readonly<Record<string, string | PolicyJson>>;
+  readonly policies: readonly Asked[];
   readonly empty: boolean;
 }
 
@@ -38,9 +63,25 @@ let schemaParsed = false;
 
 const NOTHING: Answer = { permits: [], forbids: [], errors: [] };
 
-export function sliceOf(policies: ReadonlyArray<{ readonly id: string; readonly body: string | PolicyJson }>): Slice {
-  const record = Object.fromEntries(policies.map(({ id, body }) => [id, body]));
-  return { key: digestOf(record), policies: record, empty: policies.length === 0 };
+export function sliceOf(policies: readonly Asked[]): Slice {
+  const key = sha256Hex(
+    JSON.stringify(policies.map(({ id, digest, text, link }) => [id, digest, text === '' && !link])),
+  );
+  return { key, policies, empty: policies.length === 0 };
+}
+
+function asCedar({ policies }: Slice): PolicySet {
+  const staticPolicies: Record<string, string | PolicyJson> = {};
+  const templates: Record<string, PolicyJson> = {};
+  const templateLinks: TemplateLink[] = [];
+  for (const { id, text, json, link } of policies) {
+    if (!link) staticPolicies[id] = text === '' ? json : text;
+    else {
+      templates[link.templateId] = link.template;
+      templateLinks.push({ templateId: link.templateId, newId: id, values: { ...link.values } });
+    }
+  }
+  return { staticPolicies, templates, templateLinks };
 }
 
 /** Evaluates every policy of the slice. The request is validated against the schema; an ill-typed one is an error. */
@@ -87,7 +128,7 @@ function parsedPlace(slice: Slice): string {
   const place = full ? oldest[1] : placeOf.size;
   if (full) placeOf.delete(oldest[0]);
   // INVARIANT: the name is entered only after the parse succeeded, so a place never answers for policies it does not hold.
-  succeed(cedar.preparsePolicySet(`place-${place}`, { staticPolicies: { ...slice.policies } }));
+  succeed(cedar.preparsePolicySet(`place-${place}`, asCedar(slice)));
   placeOf.set(slice.key, place);
   return `place-${place}`;
 }

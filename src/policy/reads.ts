@@ -76,6 +76,25 @@ export function uidOf(uid: EntityUidJson): TypeAndId {
   return '__entity' in uid ? uid.__entity : uid;
 }
 
+/** The one person or group that the head of a policy names. Null: it may concern others. */
+export function principalOf({
+  principal,
+}: PolicyJson): { readonly kind: 'Person' | 'Group'; readonly id: string } | null {
+  const head = principal.op === 'is' ? principal.in : principal.op === 'All' ? null : principal;
+  if (!head || !('entity' in head)) return null;
+  const { type, id } = uidOf(head.entity);
+  if (type === 'Remit::Person') return { kind: 'Person', id };
+  return type === 'Remit::Group' ? { kind: 'Group', id } : null;
+}
+
+/** The server or tool that the head of a policy names; empty when it may concern any tool. */
+export function targetsOf({ resource }: PolicyJson): readonly string[] {
+  const head = resource.op === 'is' ? resource.in : resource.op === 'All' ? null : resource;
+  if (!head || !('entity' in head)) return [];
+  const { type, id } = uidOf(head.entity);
+  return [`${type} ${id}`];
+}
+
 /** INVARIANT: the one shortcut (`context.name`) has exactly the shape of an attribute access, which no record literal can take. */
 function walk(node: unknown, found: Found): void {
   if (Array.isArray(node)) {
