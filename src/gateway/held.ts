@@ -174,9 +174,9 @@ async function waited(
 
 /** What ended the waiting ended it for a reason that a guard knows; if none does, it was the client or this node. */
 async function givenUp(call: Call, denial: Needed, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
-  call.snapshot = deps.snapshot();
-  const why = await deps.pipeline.readmit(call, 'call', deps.ports);
-  return refuse(call, why ?? denial, deps, measure, known(call, 'heldAt'));
+  const now = afresh(call, deps);
+  const why = await deps.pipeline.readmit(now, 'call', deps.ports);
+  return refuse(now, why ?? denial, deps, measure, known(call, 'heldAt'));
 }
 
 /** Null: it is open still, or approved. */
@@ -195,7 +195,8 @@ export function overOf(
 /** The call as it was made, without what its client brought back while it waited, over the state as it is now. */
 export function afresh(call: Call, deps: Pick<AnswerDeps, 'snapshot'>): Call {
   const { inputResponses: _answers, requestState: _state, ...params } = call.message.params;
-  const { waits: _waits, ...facts } = call.facts;
+  // Nothing that a guard has found before is taken over, but who this is: the token was shown once.
+  const facts = { caller: known(call, 'caller'), heldAt: known(call, 'heldAt') };
   return {
     ...call,
     message: { ...call.message, params } as Call['message'],
