@@ -88,6 +88,8 @@ interface AdminFacts {
   readonly unsafeOnePersonMayDecide: boolean;
   /** How long something keeps working that nobody answers for (NH-05). */
   readonly ownerlessAfterHours: number;
+  /** `governance.unusedGrantsEndAfterDays`; 0: never. */
+  readonly unusedGrantsEndAfterDays: number;
   /** `admin.clients`: who else may be an active agent administers nothing (ID-09). */
   readonly clients: readonly string[];
   /** `admin.signIn`. */

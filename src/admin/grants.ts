@@ -248,7 +248,8 @@ function mayAsk(view: Snapshot, who: AdminCaller, grant: Grant): boolean {
   return ownsServer(view, who.person, grant.what.server);
 }
 
-function handOf(ctx: AdminContext, view: Snapshot, who: AdminCaller, grant: Grant): GrantHand {
+/** What somebody is to a grant, for the machine and for reviews. */
+export function handOf(ctx: AdminContext, view: Snapshot, who: AdminCaller, grant: Grant): GrantHand {
   return {
     person: who.person,
     decider: holds(who, DECIDERS) || ownsServer(view, who.person, grant.what.server),

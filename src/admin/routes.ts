@@ -42,6 +42,16 @@ import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, put
 import { claimAdministration } from './claim.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
 import { deleteMapping, getMapping, listMappings, putMapping } from './mappings.ts';
+import {
+  cancelCampaign,
+  getCampaign,
+  keepGrant,
+  listCampaigns,
+  openCampaign,
+  revokeGrant,
+  unusedGrants,
+} from './reviews/campaigns.ts';
+import { exportCampaign } from './reviews/export.ts';
 import { deleteTarget, getTarget, listTargets, putTarget } from './notify/targets.ts';
 import { openApiDocument } from './openapi.ts';
 import { getOrganisation, putOrganisation } from './organisation.ts';
@@ -202,6 +212,15 @@ const ROWS: readonly Row[] = [
   ['DELETE', '/event-streams/:stream',               'admin:write', ADMINS,           deleteStream,     'Remove an event stream; what it voided stays void'],
   ['POST',   '/event-streams/:stream/tokens',        'admin:write', ADMINS,           addStreamToken,   'Make a bearer token by which a transmitter may push; shown once'],
   ['DELETE', '/event-streams/:stream/tokens/:token', 'admin:write', ADMINS,           removeStreamToken,'Revoke a bearer token of a stream'],
+
+  ['GET',    '/reviews',                             'admin:read',  STAFF,            listCampaigns,    'List access reviews and how far they are'],
+  ['GET',    '/reviews/unused-grants',               'admin:read',  STAFF,            unusedGrants,     'Grants in force that nobody has used for so many days, with the log entry of the last use'],
+  ['GET',    '/reviews/:review',                     'admin:read',  'everyone',       getCampaign,      'Read an access review: each grant with its reviewer, its last use and what was said'],
+  ['POST',   '/reviews',                             'admin:write', POLICY_AUTHORS,   openCampaign,     'Open an access review over grants, with a due date'],
+  ['POST',   '/reviews/:review/cancel',              'admin:write', POLICY_AUTHORS,   cancelCampaign,   'Give a review up; what was said stays'],
+  ['POST',   '/reviews/:review/items/:grant/keep',   'admin:write', 'everyone',       keepGrant,        'Attest that a grant is still needed; never your own'],
+  ['POST',   '/reviews/:review/items/:grant/revoke', 'admin:write', 'everyone',       revokeGrant,      'End a grant that is not needed', 'routine'],
+  ['GET',    '/reviews/:review/export',              'admin:read',  OVERSEERS,        exportCampaign,   'An access review with the receipt of its digest in the log, to check offline'],
 
   ['GET',    '/notification-targets',                'admin:read',  STAFF,            listTargets,      'List who is told of what waits, and whether messages arrive'],
   ['GET',    '/notification-targets/:target',        'admin:read',  STAFF,            getTarget,        'Read a notification target'],

@@ -534,6 +534,11 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'How long a server, agent or credential keeps working once nobody of its owners is active, in hours; then it is suspended. 0: at once. Until then an administrator may name another owner.',
         ),
+      unusedGrantsEndAfterDays: count(0, 3_650)
+        .default(0)
+        .describe(
+          'Grants that nobody has used for so many days are suspended, as the log proves their last use. 0: never; `remit review unused` lists them all the same.',
+        ),
       unsafeOnePersonMayDecide: z
         .boolean()
         .default(false)

@@ -9,6 +9,8 @@ import { pino } from 'pino';
 import type { Logger } from 'pino';
 import type { AdminContext } from '../admin/context.ts';
 import { eventKey, newEventKey } from '../admin/events/event-key.ts';
+import { watchReviews } from '../admin/reviews/due.ts';
+import { readEvidence } from '../admin/reviews/evidence.ts';
 import { startNotifier } from '../admin/notify/notifier.ts';
 import type { Notifier } from '../admin/notify/notifier.ts';
 import { startPolling } from '../admin/events/poll.ts';
@@ -346,6 +348,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         unsafeAuthorMayActivate: config.governance.unsafeAuthorMayActivate,
         unsafeOnePersonMayDecide: config.governance.unsafeOnePersonMayDecide,
         ownerlessAfterHours: config.governance.ownerlessAfterHours,
+        unusedGrantsEndAfterDays: config.governance.unusedGrantsEndAfterDays,
         clients: adminClients(config),
         signIn: config.admin.signIn,
         freshnessLimitMs: config.freshness.limitMs,
@@ -450,6 +453,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       }),
     );
     opened(watchOwners(adminContext));
+    opened(readEvidence(adminContext));
+    opened(watchReviews(adminContext));
     opened(
       startPolling(adminContext, eventReceiver(adminContext), (reference) =>
         resolveSecret(reference, process.env, config.secrets),

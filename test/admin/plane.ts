@@ -163,6 +163,7 @@ export async function startPlane(
       version: '0.0.0-test',
       unsafeKeys: [],
       unsafeAuthorMayActivate: false,
+      unusedGrantsEndAfterDays: 0,
       unsafeOnePersonMayDecide: false,
       ownerlessAfterHours: 24,
       clients: ['remit-cli', 'agent-7'],

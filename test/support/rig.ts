@@ -365,6 +365,7 @@ export async function startRig(options: RigOptions = {}) {
               version: '0.0.0-test',
               unsafeKeys: [],
               unsafeAuthorMayActivate: false,
+              unusedGrantsEndAfterDays: 0,
               unsafeOnePersonMayDecide: false,
               ownerlessAfterHours: 24,
               clients: ['remit-cli'],
