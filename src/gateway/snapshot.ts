@@ -35,8 +35,11 @@ import type { Parameter } from '../lib/typed-arguments.ts';
 import { parameterTable } from '../lib/typed-arguments.ts';
 import { compilePolicies, withTools } from '../policy/compile.ts';
 import type { PolicySet } from '../policy/compile.ts';
+import { compileGrant } from '../policy/grant-policies.ts';
+import { Grant, ScopeRecord } from '../policy/grants.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { ToolFacts } from '../policy/schema.ts';
+import { scopeIndex } from '../policy/scopes.ts';
 import type { RecordName, StoredRecord } from '../store/state.ts';
 
 export type PersonEntry = KnownPerson;
@@ -124,6 +127,8 @@ export interface Snapshot {
   readonly servers: ReadonlyMap<string, ServerEntry>;
   /** Null: a lock record cannot be read, so nobody can be known to be free of it; every call is refused. */
   readonly locks: LockIndex | null;
+  /** Which scopes include others, by scope. */
+  readonly scopes: ReadonlyMap<string, ScopeRecord>;
   /** Null: a policy cannot be read or they do not compile together (a lost `forbid` would permit); every decision is no. */
   readonly policies: PolicySet | null;
   readonly policyDigest: Digest | null;
@@ -494,15 +499,34 @@ export function buildSnapshot(input: {
   let { policies, policyDigest } = previous ?? { policies: null, policyDigest: null };
   const toolFacts = (): ToolFacts[] =>
     [...servers.values()].flatMap((server) => [...server.tools.values()].flatMap((tool) => tool.facts ?? []));
-  if (stale('policy')) {
+  const scopes = stale('scope')
+    ? new Map(read('scope', ScopeRecord).entries.map(({ id, value }) => [id, value]))
+    : previous!.scopes;
+  if (stale('policy', 'grant', 'scope')) {
     const { entries, problems: unreadable } = read('policy', PolicyRecord);
     const active = entries
       .filter(({ value }) => value.state === 'active')
       .map(({ id, value }) => ({ id, text: value.text }))
       .sort((a, b) => (a.id < b.id ? -1 : 1));
-    const compiled = compilePolicies({ policies: active, tools: toolFacts() });
+    // A grant only permits: one that cannot be read is left out and reported, and the others hold.
+    const granted = read('grant', Grant);
+    const grants = granted.entries
+      .filter(({ value }) => value.state === 'active')
+      .map(({ id, value }) => ({ id, compiled: compileGrant(id, value) }));
+    problems.set('grant', [
+      ...granted.problems,
+      ...grants.flatMap(({ id, compiled }) => (compiled.ok ? [] : [`grant ${id}: ${compiled.error}`])),
+    ]);
+    const compiled = compilePolicies({
+      policies: active,
+      tools: toolFacts(),
+      grants: grants.flatMap(({ compiled }) => (compiled.ok ? [compiled.value] : [])),
+      scopes: scopeIndex([...scopes].map(([id, { includes }]) => ({ id, includes }))),
+      previous: previous?.policies ?? null,
+    });
     policies = compiled.ok && unreadable.length === 0 ? compiled.value : null;
-    policyDigest = digestOf(active);
+    policyDigest =
+      grants.length === 0 || !compiled.ok ? digestOf(active) : digestOf([digestOf(active), compiled.value.digest]);
     if (!compiled.ok) {
       const refused = compiled.error.map(({ policy, code, message }) => `policy ${policy}: ${code}: ${message}`);
       problems.set('policy', [...unreadable, ...refused]);
@@ -555,6 +579,7 @@ export function buildSnapshot(input: {
     provisioned,
     servers,
     locks,
+    scopes,
     policies,
     policyDigest,
     approvals,
