@@ -122,7 +122,8 @@ export const requestGrant = handler({
           'Cancel what is no longer needed, or wait until somebody decided.',
         ),
       );
-    const id = newId('grant', ctx.clock);
+    // Only `apply` names the id of a new grant; this row has no such parameter.
+    const id = ask.params['grant'] ?? newId('grant', ctx.clock);
     const done = await commitChange(ask, {
       what: 'grant.requested',
       subject: `grant/${id}`,
