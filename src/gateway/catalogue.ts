@@ -172,6 +172,16 @@ export function createCatalogue(deps: {
   }
 
   async function look(server: ServerEntry, lane: Lane | undefined): Promise<Sighting> {
+    try {
+      return await lookAt(server, lane);
+    } catch (error) {
+      // Another key or package than the reviewed one: nothing was sent, and nothing will be until somebody has looked.
+      if (isFault(error, 'upstream_identity')) await suspend(server.id, error.message);
+      throw error;
+    }
+  }
+
+  async function lookAt(server: ServerEntry, lane: Lane | undefined): Promise<Sighting> {
     const spot = spotOf(server.id, lane);
     const connection = await deps.connect(server, lane);
     const unknownMethods = attend(connection, server.id, lane);

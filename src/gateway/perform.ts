@@ -303,6 +303,8 @@ async function dispatch(
     const { code, dispatched } =
       error instanceof UpstreamFault ? error : ({ code: 'unexpected', dispatched: 'unknown' } as const);
     if (code === 'unexpected') deps.log('error', { ref: call.id, error: String(error) }, 'dispatch failed');
+    if (code === 'upstream_identity')
+      await deps.ports.catalogue.suspend(known(call, 'tool').server, (error as UpstreamFault).message);
     const by = call.inflight.cancelledBy;
     if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
     if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);

@@ -2,7 +2,7 @@
  * From a server's command to what runs inside: `['node', '<npm package>', …]` names a program by package, and is resolved
  * here to one absolute entry file in the gateway's own `node_modules`, which is then mounted read-only as a whole at
  * /remit/node_modules (a package's dependencies lie beside it, and all of it is public code). No download, no shell, no PATH.
- * Not checked: whether anyone approved the command, or the package's contents against its lock.
+ * Not checked here: whether anyone approved the command; the contents of the package are artifact-digest.ts.
  */
 import { readFileSync, realpathSync, statSync } from 'node:fs';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
@@ -56,7 +56,7 @@ export function packageProgram(
   const [, name, wanted] = PACKAGE.exec(specifier) ?? [];
   if (name === undefined)
     throw refuse(`"${specifier}" is not the name of an npm package; write name, name/bin or name/bin/PROGRAM`);
-  const folder = installed(name, from);
+  const folder = packageFolder(name, from);
   if (folder === null) throw refuse(`the package ${name} is not installed with Remit; run: npm install ${name}`);
 
   const { bin } = Manifest.parse(JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')));
@@ -86,7 +86,8 @@ function real(path: string): string | null {
   }
 }
 
-function installed(name: string, from: string): string | null {
+/** Where a package is that somebody at `from` asks for, without symbolic links; null: it is not installed. */
+export function packageFolder(name: string, from: string): string | null {
   for (let folder = from; ; folder = dirname(folder)) {
     const candidate = join(folder, 'node_modules', name);
     if (statSync(join(candidate, 'package.json'), { throwIfNoEntry: false })?.isFile()) return realpathSync(candidate);

@@ -65,5 +65,10 @@ export interface IsolationBackend {
   start(spec: SandboxSpec): Promise<SandboxedProcess>;
 }
 
-export type SandboxFaultCode = 'sandbox_unavailable' | 'sandbox_mount' | 'sandbox_command' | 'sandbox_start';
+export type SandboxFaultCode =
+  | 'sandbox_unavailable'
+  | 'sandbox_mount'
+  | 'sandbox_command'
+  | 'sandbox_identity' // what is installed is not what was reviewed
+  | 'sandbox_start';
 export class SandboxFault extends Fault<SandboxFaultCode> {}

@@ -3,6 +3,7 @@
  * specification for the isolation backend. Secrets arrive resolved and leave only as environment of that one process.
  */
 import type { IsolationBackend, SandboxSpec, SandboxedProcess } from './backend.ts';
+import { mustBe } from './artifact-digest.ts';
 import { resolveCommand } from './artifact.ts';
 
 /** The part of a server record that says how it runs. `env` may hold references; the resolved values arrive beside it. */
@@ -17,6 +18,8 @@ export interface LaunchRequest {
   readonly serverId: string;
   readonly target: StdioDefinition;
   readonly env: Readonly<Record<string, string>>;
+  /** What the files of the server must be, by `artifact-digest.ts`. */
+  readonly digest?: string;
 }
 
 /**
@@ -24,7 +27,8 @@ export interface LaunchRequest {
  * @throws SandboxFault (from the returned function)
  */
 export function serverLauncher(backend: IsolationBackend): (request: LaunchRequest) => Promise<SandboxedProcess> {
-  return async ({ serverId, target, env }) => {
+  return async ({ serverId, target, env, digest }) => {
+    if (digest !== undefined) await mustBe(target, digest);
     const artifact = resolveCommand(target.command, target.limits.memoryMb * 0.75);
     return backend.start({
       name: serverId,

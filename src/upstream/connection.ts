@@ -101,7 +101,9 @@ export interface Connection {
 export type UpstreamFaultCode =
   | 'upstream_unreachable'
   | 'upstream_refused_address' // the dialler would not connect there
+  | 'upstream_identity' // another key or another package than the pinned one (TD-07, TD-08)
   | 'upstream_auth' // 401/403 from the server: our credential, not the caller's
+  | 'upstream_unlinked' // the person has linked no account of theirs
   | 'upstream_timeout'
   | 'upstream_cancelled'
   | 'upstream_protocol' // what came back is not MCP

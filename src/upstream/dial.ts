@@ -5,8 +5,9 @@
  * Not done here: whether a host belongs to a server's record (inventory), what the reply says (the caller).
  */
 import { lookup as systemLookup } from 'node:dns/promises';
-import { isIP, type LookupFunction } from 'node:net';
-import { getCACertificates } from 'node:tls';
+import { createHash } from 'node:crypto';
+import { isIP, type LookupFunction, type Socket } from 'node:net';
+import { TLSSocket, getCACertificates } from 'node:tls';
 import { Agent, buildConnector, errors } from 'undici';
 import type { Dispatcher } from 'undici';
 import { Fault } from '../lib/fault.ts';
@@ -21,11 +22,14 @@ export interface DialRule {
   readonly requireHttps: boolean;
   /** Certificates (PEM) trusted in addition to the system's, for a private certificate authority. */
   readonly extraCa?: readonly string[];
+  /** `sha256:` of the public keys (SubjectPublicKeyInfo) that may be shown, beside everything else that is checked; then only by https. */
+  readonly pins?: readonly string[];
 }
 
 export type DialFaultCode =
   | 'dial_scheme' // not a plain http(s) URL, or http where https is required
   | 'dial_address' // the name or literal leads to an address that is not allowed
+  | 'dial_identity' // a valid certificate, and not the key that was pinned (TD-07)
   | 'dial_userinfo' // user:password@ in the URL
   | 'dial_redirect'
   | 'dial_too_large'
@@ -97,6 +101,8 @@ export function guardedDispatcher(rule: DialRule, options: DispatcherOptions = {
       allowH2: false,
       // Said aloud, because NODE_TLS_REJECT_UNAUTHORIZED=0 in the environment changes the default.
       rejectUnauthorized: true,
+      // A resumed session shows no certificate of this moment.
+      ...(rule.pins && { maxCachedSessions: 0 }),
       ...(rule.extraCa && { ca: [...getCACertificates('default'), ...rule.extraCa] }),
     });
   const plain = connector('http:');
@@ -109,9 +115,55 @@ export function guardedDispatcher(rule: DialRule, options: DispatcherOptions = {
       // Node asks `lookup` only for names; literals are checked here.
       const refusal = isIP(hostname) === 0 ? null : refusalOf(hostname, hostname, target.protocol, rule, kindOf);
       if (refusal !== null) done(refusal, null);
-      else (target.protocol === 'https:' ? secure : plain)({ ...target, hostname }, done);
+      else (target.protocol === 'https:' ? secure : plain)({ ...target, hostname }, pinned(rule, hostname, done));
     },
   });
+}
+
+type Connected = Parameters<buildConnector.connector>[1];
+
+/** Looks at the key after Node has accepted the certificate and before a byte of a request is written. */
+function pinned({ pins }: DialRule, hostname: string, done: Connected): Connected {
+  if (pins === undefined) return done;
+  return (...[error, socket]) => {
+    if (error !== null || socket === null) return done(error ?? new Error('no socket'), null);
+    const key = keyOf(socket);
+    if (key !== null && pins.includes(key)) return done(null, socket);
+    socket.destroy();
+    const shown = key === null ? 'is not reached by TLS' : `shows the key ${key}`;
+    return done(new DialFault('dial_identity', `${hostname} ${shown}, and another one is pinned`), null);
+  };
+}
+
+/** `sha256:` of the public key that the other side has proven to hold; null without TLS. */
+function keyOf(socket: Socket): string | null {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return null;
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return null;
+  const spki = certificate.publicKey.export({ type: 'spki', format: 'der' });
+  return `sha256:${createHash('sha256').update(spki).digest('hex')}`;
+}
+
+/**
+ * The key that a server shows now, as `DialRule.pins` names it; everything else is checked as for a request, and none is sent.
+ * @throws DialFault
+ */
+export async function shownKey(
+  url: string | URL,
+  rule: Omit<DialRule, 'pins'>,
+  resolve?: ResolveName,
+): Promise<string> {
+  const target = dialUrl(url);
+  if (target.protocol !== 'https:') throw new DialFault('dial_scheme', `${target.host} has no key: it is not https`);
+  try {
+    // No key has this name, so the answer is always what was shown instead.
+    await guardedRequest(target, { rule: { ...rule, pins: ['none'] }, method: 'HEAD', ...(resolve && { resolve }) });
+  } catch (error) {
+    const [, key] = /shows the key (sha256:[0-9a-f]{64}),/.exec((error as Error).message) ?? [];
+    if (error instanceof DialFault && error.code === 'dial_identity' && key !== undefined) return key;
+    throw error;
+  }
+  throw new DialFault('dial_failed', `${target.host} shows no key`);
 }
 
 /** The lookup given to net.connect: it connects to what this answers and asks nobody else. One bad address spoils a name. */

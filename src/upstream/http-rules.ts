@@ -81,6 +81,8 @@ export function transportFault(error: unknown): UpstreamFault {
   if (isFault(error, 'dial_address') || isFault(error, 'dial_scheme')) {
     return new UpstreamFault('upstream_refused_address', error.message, { dispatched: 'no', cause: error });
   }
+  if (isFault(error, 'dial_identity'))
+    return new UpstreamFault('upstream_identity', error.message, { dispatched: 'no', cause: error });
   const { code } = error as { code?: unknown };
   if (
     isFault(error) ||

@@ -83,7 +83,8 @@ export async function openConnection(
         resolvedEnvironment(serverId, upstream, options),
       );
       ({ stamp } = resolved);
-      const start = async (): Promise<Wire> => add(await processFor(serverId, upstream, env, options));
+      const start = async (): Promise<Wire> =>
+        add(await processFor(serverId, upstream, env, server.source?.digest, options));
       const era =
         remembered === null || remembered === 'sse'
           ? await eraOfSibling(await start(), signal, options.probeTimeoutMs ?? 10_000)
@@ -163,7 +164,11 @@ async function httpTo(
     if (problem !== null) throw new Fault('upstream_header', problem);
     headers.push([name, text]);
   }
-  const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
+  const rule = {
+    allowedNetworks: target.allowedNetworks,
+    requireHttps: true,
+    ...(target.pins && { pins: target.pins }),
+  };
   const { auth } = target;
   const account = auth === undefined ? null : options.accounts.of(serverId, { ...target, auth });
   return () => ({
@@ -194,12 +199,14 @@ async function processFor(
   serverId: string,
   target: StdioTarget,
   env: ReadonlyMap<string, { value: string; secret: boolean }>,
+  digest: string | undefined,
   { startProcess, clock, log }: OpenOptions,
 ): Promise<Wire> {
   const process = await startProcess({
     serverId,
     target,
     env: Object.fromEntries([...env].map(([name, { value }]) => [name, value])),
+    ...(digest !== undefined && { digest }),
   });
   return stdioWire(process, {
     clock,
@@ -216,13 +223,15 @@ export function openingFault(serverId: string, error: unknown): UpstreamFault {
     return new UpstreamFault(error.code, error.message, { dispatched: 'no', cause: error });
   const code: UpstreamFaultCode = !isFault(error)
     ? 'upstream_unreachable'
-    : error.code.startsWith('sandbox_')
-      ? 'upstream_sandbox'
-      : error.code.startsWith('secret_') || error.code === 'upstream_header'
-        ? 'upstream_auth'
-        : error.code.startsWith('dial_')
-          ? 'upstream_refused_address'
-          : 'upstream_unreachable';
+    : error.code === 'dial_identity' || error.code === 'sandbox_identity'
+      ? 'upstream_identity'
+      : error.code.startsWith('sandbox_')
+        ? 'upstream_sandbox'
+        : error.code.startsWith('secret_') || error.code === 'upstream_header'
+          ? 'upstream_auth'
+          : error.code.startsWith('dial_')
+            ? 'upstream_refused_address'
+            : 'upstream_unreachable';
   const message = isFault(error) ? error.message : `${serverId} could not be opened`;
   return new UpstreamFault(code, message, { dispatched: 'no', cause: error });
 }

@@ -17,6 +17,8 @@ export interface HttpTarget {
   /** Networks outside the public internet that it may resolve to, as CIDR. Empty: public addresses and https only. */
   readonly allowedNetworks: readonly string[];
   readonly headers: ReadonlyArray<{ readonly name: string; readonly value: SecretReference }>;
+  /** `sha256:` of the public keys that it may show; left out: any that its certificate authority vouches for. */
+  readonly pins?: readonly string[];
   /** How we get tokens for it. Left out: it takes none, or `headers` hold what it takes. */
   readonly auth?: AuthTarget;
 }
@@ -48,6 +50,8 @@ export interface ServerTarget {
   /** Longest time one request may take, ms, whatever the caller's deadline says. */
   readonly timeoutMs: number;
   readonly upstream: Target;
+  /** What runs (stdio): `digest` of its files as they are installed, checked before a process is started (TD-08). */
+  readonly source?: { readonly digest?: string };
 }
 
 export interface ProcessExit {
@@ -71,6 +75,8 @@ export type StartProcess = (request: {
   readonly serverId: string;
   readonly target: StdioTarget;
   readonly env: Readonly<Record<string, string>>;
+  /** What its files must be; left out: nobody has said. */
+  readonly digest?: string;
 }) => Promise<ServerProcess>;
 
 /** Something an operator may want to read. Never carries a secret, an argument or a result. */

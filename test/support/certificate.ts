@@ -12,8 +12,8 @@ export interface TestCertificate {
   readonly publicKey: string;
 }
 
-/** RSA where a standard of its time knows nothing else. */
-export function selfSigned(name: string, kind: 'ec' | 'rsa' = 'ec'): TestCertificate {
+/** RSA where a standard of its time knows nothing else. Two that are trusted together need different common names. */
+export function selfSigned(name: string, kind: 'ec' | 'rsa' = 'ec', commonName = name): TestCertificate {
   const { publicKey, privateKey } =
     kind === 'ec'
       ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
@@ -22,7 +22,7 @@ export function selfSigned(name: string, kind: 'ec' | 'rsa' = 'ec'): TestCertifi
     kind === 'ec'
       ? sequence(oid([42, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2])) // ecdsa-with-SHA256
       : sequence(oid([42, 0x86, 0x48, 0x86, 0xf7, 13, 1, 1, 11]), der(0x05)); // sha256WithRSAEncryption
-  const subject = sequence(der(0x31, sequence(oid([0x55, 4, 3]), der(0x0c, Buffer.from(name)))));
+  const subject = sequence(der(0x31, sequence(oid([0x55, 4, 3]), der(0x0c, Buffer.from(commonName)))));
   const altName = isIP(name) === 4 ? der(0x87, Buffer.from(name.split('.').map(Number))) : der(0x82, Buffer.from(name));
   const extension = sequence(oid([0x55, 0x1d, 0x11]), der(0x04, sequence(altName)));
   const body = sequence(
