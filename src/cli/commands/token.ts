@@ -1,16 +1,7 @@
-/** `remit void …`, `remit finding list`: tokens taken back before their end, and what somebody should look at. */
+/** `remit void …`: tokens taken back before their end. */
 import { Argument, type Command } from 'commander';
 import { VOID_KINDS } from '../../directory/voids.ts';
-import {
-  apiOf,
-  change,
-  group,
-  paged,
-  remote,
-  type PageOptions,
-  type ReasonOptions,
-  type RemoteOptions,
-} from '../command.ts';
+import { apiOf, change, group, paged, type PageOptions, type ReasonOptions } from '../command.ts';
 import { more, show, table, time, visible } from '../output.ts';
 
 interface Void {
@@ -19,13 +10,6 @@ interface Void {
   readonly before: number;
   readonly reason: string;
   readonly by: string;
-}
-interface Finding {
-  readonly kind: string;
-  readonly id: string;
-  readonly title: string;
-  readonly code: string;
-  readonly message: string;
 }
 
 export function tokenCommands(program: Command): void {
@@ -65,21 +49,4 @@ export function tokenCommands(program: Command): void {
       );
     },
   );
-
-  const finding = group(program, 'finding', 'What somebody should look at', 'remit finding list');
-  remote(
-    finding,
-    'list',
-    'List agents and servers that nobody answers for, old secrets, clients that wait',
-    'remit finding list',
-  ).action(async (options: RemoteOptions) => {
-    const { body } = await apiOf(options).get<{ findings: Finding[] }>('/findings');
-    show(options, body, ({ findings }) =>
-      table(
-        ['KIND', 'ID', 'TITLE', 'FINDING', 'MEANS'],
-        findings.map(({ kind, id, title, code, message }) => [kind, id, title, code, message]),
-        'No findings.',
-      ),
-    );
-  });
 }
