@@ -16,6 +16,7 @@ import { mappingCommands } from './commands/mapping.ts';
 import { notifyCommands } from './commands/notify.ts';
 import { personCommands } from './commands/person.ts';
 import { policyCommands } from './commands/policy.ts';
+import { reviewCommands } from './commands/review.ts';
 import { runCommands } from './commands/run.ts';
 import { scimCommands } from './commands/scim.ts';
 import { serverCommands } from './commands/server.ts';
@@ -53,6 +54,7 @@ export function buildProgram(): Command {
   toolCommands(program);
   policyCommands(program);
   grantCommands(program);
+  reviewCommands(program);
   personCommands(program);
   groupCommands(program);
   agentCommands(program);
