@@ -12,6 +12,7 @@ import { Grant } from '../../policy/grants.ts';
 import type { Snapshot } from '../../gateway/snapshot.ts';
 import type { Change, StateStore } from '../../store/state.ts';
 import { deciders, peopleBehind } from './concerned.ts';
+import { Attestation, Campaign } from '../reviews/records.ts';
 import type { NoticeType } from './records.ts';
 
 export interface Notice {
@@ -45,7 +46,8 @@ export async function noticesOf(changes: readonly Change[], facts: Facts): Promi
   for (const change of changes) {
     if (change.org !== facts.org) continue;
     if (change.kind === 'tool') tools.push(change);
-    const said = await OF[change.kind]?.(change, facts);
+    const said =
+      change.kind === 'campaign' ? await ofCampaign(change, changes, facts) : await OF[change.kind]?.(change, facts);
     if (said) told.push({ id: `ntc_${change.revision}_${change.ordinal}`, at: change.at, ...said });
   }
   const [first] = tools;
@@ -176,6 +178,23 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
 };
 
 const DECIDED: ReadonlySet<string> = new Set(['approved', 'denied', 'expired', 'cancelled']);
+
+/** A campaign comes with its items, in one commit; each names its reviewer. */
+async function ofCampaign(change: Change, changes: readonly Change[], facts: Facts): Promise<Said | null> {
+  const now = Campaign.safeParse(change.body).data;
+  if (!now || (await before(change, facts))) return null;
+  const items = changes.flatMap(({ kind, body }) =>
+    kind === 'attestation' ? (Attestation.safeParse(body).data ?? []) : [],
+  );
+  const reviewers = new Set(items.map(({ reviewer }) => reviewer));
+  return {
+    type: 'review.opened',
+    title: `The access review ${showHidden(now.title)} waits for its reviewers`,
+    data: { review: change.id, grants: items.length, dueAt: now.dueAt },
+    path: `/reviews/${change.id}`,
+    concerns: [...new Set([...reviewers].flatMap((reviewer) => peopleBehind(facts.snapshot(), reviewer)))],
+  };
+}
 
 /** One notice for a server and what became of its items, however many they are. */
 async function ofTools(changes: readonly Change[], facts: Facts): Promise<readonly Said[]> {
