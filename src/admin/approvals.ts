@@ -149,7 +149,7 @@ async function written(
           kind: 'approval',
           org: ctx.org,
           id,
-          body: approval as unknown as JsonObject,
+          body: approval,
           expectedRevision: revision,
           ...(isOpen(approval) && { key: openKey(approval) }),
         },

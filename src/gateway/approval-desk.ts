@@ -15,7 +15,6 @@ import type { Clock } from '../lib/clock.ts';
 import { isFault } from '../lib/fault.ts';
 import { newId } from '../lib/ids.ts';
 import { isJsonObject } from '../lib/json.ts';
-import type { JsonObject } from '../lib/json.ts';
 import type { StateStore, Write } from '../store/state.ts';
 import { sayOf } from './approvers.ts';
 import { known } from './call.ts';
@@ -109,7 +108,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
     kind: 'approval',
     org: deps.org,
     id,
-    body: approval as unknown as JsonObject,
+    body: approval,
     expectedRevision,
     ...(isOpen(approval) && { key: openKey(approval) }),
   });
@@ -279,7 +278,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
     page: deps.page,
 
     noticed(ids) {
-      for (const id of ids) for (const wake of [...(waiters.get(id) ?? [])]) wake();
+      for (const id of ids) for (const wake of waiters.get(id) ?? []) wake();
     },
 
     async sweep() {

@@ -5,7 +5,6 @@
  */
 import type { ExactCall } from '../approvals/call-digest.ts';
 import { digestOf } from '../lib/canonical-json.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { ToolEntry } from './snapshot.ts';
@@ -24,7 +23,7 @@ export function exactCallOf(call: Call, org: string): ExactCall {
     needed: neededFor(tool),
     issuer,
     source: record.source ?? null,
-    upstream: digestOf(record.upstream as unknown as JsonObject),
+    upstream: digestOf(record.upstream),
   };
   return {
     org,
@@ -34,6 +33,6 @@ export function exactCallOf(call: Call, org: string): ExactCall {
     tool: tool.key,
     definition: tool.approved!.digest,
     arguments: known(call, 'arguments'),
-    terms: terms as unknown as JsonObject,
+    terms,
   };
 }

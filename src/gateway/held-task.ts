@@ -17,8 +17,8 @@ import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
 import { ownerOf } from './guards/task-is-theirs.ts';
-import { afresh, overOf } from './held.ts';
-import type { Needed } from './held.ts';
+import { afresh, overOf } from './held-call.ts';
+import type { Needed } from './held-call.ts';
 import { factsOf } from './kept-task.ts';
 import type { TaskChange } from './kept-task.ts';
 import { CLOSED } from './outlet.ts';
@@ -92,7 +92,7 @@ export async function beginHeldTask(
   async function decidedThenRun(): Promise<void> {
     const { approvals } = deps.ports;
     const approval = await approvals.wait(denial.approval, Number.POSITIVE_INFINITY, own.signal);
-    if (own.cancelledBy !== null) return void (await unsent(own.cancelledBy));
+    if (own.cancelledBy !== null) return unsent(own.cancelledBy);
     const over = overOf(denial.approval, approval, deps);
     const next = afresh(job, deps);
     const refused: Denial | null = over ?? (await deps.pipeline.rejoin(next, 'call', deps.ports));

@@ -15,9 +15,7 @@ import { progress } from '../protocol/notifications.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { declaresTasks } from '../protocol/tasks.ts';
 import type { Approval } from '../approvals/records.ts';
-import { isOpen } from '../approvals/records.ts';
 import { APPROVAL_KEY } from './approval-desk.ts';
-import type { Over } from './approval-desk.ts';
 import { decidersInWords } from './approvers.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -26,6 +24,8 @@ import type { AnswerDeps } from './deps.ts';
 import { finish } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
+import { afresh, overOf } from './held-call.ts';
+import type { Needed } from './held-call.ts';
 import { beginHeldTask } from './held-task.ts';
 import { CLOSED } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
@@ -34,8 +34,6 @@ import { runsAsTask } from './tasks.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { useItem } from './use-item.ts';
 import type { Reply } from './wire.ts';
-
-export type Needed = Extract<Denial, { reason: 'approval_needed' }>;
 
 /** A token of progress hears of the waiting as often. */
 const PROGRESS_EVERY_MS = 10_000;
@@ -179,41 +177,13 @@ async function givenUp(call: Call, denial: Needed, deps: AnswerDeps, measure: Ca
   return refuse(now, why ?? denial, deps, measure, known(call, 'heldAt'));
 }
 
-/** Null: it is open still, or approved. */
-export function overOf(
-  id: string,
-  approval: Approval | null,
-  deps: Pick<AnswerDeps, 'ports' | 'approvals'>,
-): Extract<Denial, { reason: 'approval_over' }> | null {
-  const now = deps.ports.clock.now();
-  if (approval && isOpen(approval) && now < approval.expiresAt) return null;
-  const how: Over = approval === null ? 'cancelled' : isOpen(approval) ? 'expired' : (approval.state as Over);
-  const again = how === 'denied' ? (approval?.decidedAt ?? now) + deps.approvals.deniedHoldMs : null;
-  return { reason: 'approval_over', approval: id, how, again };
-}
-
-/** The call as it was made, without what its client brought back while it waited, over the state as it is now. */
-export function afresh(call: Call, deps: Pick<AnswerDeps, 'snapshot'>): Call {
-  const { inputResponses: _answers, requestState: _state, ...params } = call.message.params;
-  // Nothing that a guard has found before is taken over, but who this is: the token was shown once.
-  const facts = { caller: known(call, 'caller'), heldAt: known(call, 'heldAt') };
-  return {
-    ...call,
-    message: { ...call.message, params } as Call['message'],
-    facts,
-    snapshot: deps.snapshot(),
-    stoppedBy: null,
-  };
-}
-
 /** Somebody agreed. That is one reason to let it through; every guard has to find no reason against it, now. */
 async function goOn(held: Call, message: InboundRequest, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const call = afresh(held, deps);
-  const column = COLUMN_OF[message.rule!.family];
   const late = known(call, 'caller').expiresAt * 1000 <= deps.ports.clock.now();
   const denial: Denial | null = late
     ? { reason: 'token_invalid', problem: 'expired' }
-    : await deps.pipeline.rejoin(call, column, deps.ports);
+    : await deps.pipeline.rejoin(call, 'call', deps.ports);
   if (denial) return refuse(call, denial, deps, measure, known(call, 'heldAt'));
   call.inflight.facts = { caller: known(call, 'caller'), server: call.subject.server, tool: known(call, 'tool').key };
   return useItem(call, { ...message, params: call.message.params }, deps, measure);
