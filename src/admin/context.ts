@@ -11,10 +11,13 @@ import type { Clock } from '../lib/clock.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
+import type { Shadows } from '../gateway/shadow.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../store/state.ts';
 import type { DeliveryStatus } from '../upstream/event-delivery.ts';
+import type { CredentialVault } from '../upstream/broker/broker.ts';
 import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
+import type { Revoked } from '../upstream/oauth/revocation.ts';
 import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
 import type { SignInRule } from './sign-in-rule.ts';
@@ -51,8 +54,16 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** Seals values, compares them, and gives back what was got by them; never shows one. */
+  readonly credentials: CredentialVault & {
+    /** Gives back, at the upstreams that take them, the tokens got by this credential (RFC 7009), and forgets them. */
+    revoke(credential: string): Promise<Revoked>;
+  };
   /** Connects servers to accounts. After `finish` the server's next connection uses the new one. */
-  readonly accounts: Pick<ServerAccounts, 'begin' | 'finish' | 'forget'>;
+  readonly accounts: Pick<
+    ServerAccounts,
+    'begin' | 'finish' | 'forget' | 'isLinked' | 'unlink' | 'revoke' | 'revokePerson'
+  >;
   /** How the first administrator comes in; null: there are people already, or the configuration names one. */
   readonly claim: ClaimCode | null;
   readonly breakGlass: BreakGlass;
@@ -60,6 +71,8 @@ export interface AdminContext {
   readonly pages: BrowserSignIn | null;
   /** What is told to authorization servers by security event; null: none is configured. */
   readonly events: GatewayEvents | null;
+  /** What policies in shadow would have said of the calls of this node. */
+  readonly shadows: Pick<Shadows, 'report' | 'reset'>;
   /** How notices reach their targets, by id. */
   readonly notices: () => ReadonlyMap<string, DeliveryStatus>;
   /** Prometheus text, or null when telemetry.prometheus is off. */

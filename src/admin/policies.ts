@@ -36,7 +36,7 @@ export const getPolicy = handler({
 export const checkPolicy = handler({
   body: z.strictObject({ id: z.string().default('check'), text: PolicyRecord.shape.text }),
   run: async ({ ctx, body }) => {
-    const checked = check(ctx, body.id, body.text);
+    const checked = checkPolicyText(ctx, body.id, body.text);
     return checked.ok ? ok({ body: { ok: true, warnings: checked.value } }) : checked;
   },
 });
@@ -58,7 +58,7 @@ export const putPolicy = handler({
     }
     const revision = expected(seen, before?.revision);
     if (!revision.ok) return revision;
-    const checked = check(ctx, id, body.policy.text);
+    const checked = checkPolicyText(ctx, id, body.policy.text);
     if (!checked.ok) return checked;
     const replaced = displaced(ctx, id, body.policy.replaces);
     if (!replaced.ok) return replaced;
@@ -113,7 +113,7 @@ export const activatePolicy = handler({
       if (!fresh && forbids(other, rest.text)) return err(NEEDS_TWO);
       replaced.push(write(ctx, other, { ...rest, state: 'draft' }, seenRevision));
     }
-    const checked = check(ctx, id, policy.text);
+    const checked = checkPolicyText(ctx, id, policy.text);
     if (!checked.ok) return checked;
     const read = expected(seen, revision);
     if (!read.ok) return read;
@@ -183,7 +183,7 @@ export const textEffect = handler({
   body: z.strictObject({ text: PolicyRecord.shape.text, replaces: PolicyRecord.shape.replaces }),
   run: async ({ ctx, params, query, body }) => {
     const id = params['policy'] ?? '';
-    const checked = check(ctx, id, body.text);
+    const checked = checkPolicyText(ctx, id, body.text);
     if (!checked.ok) return checked;
     const others = displaced(ctx, id, body.replaces);
     if (!others.ok) return others;
@@ -285,7 +285,7 @@ async function wasInForce(ctx: AdminContext, id: string, text: string): Promise<
 }
 
 /** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once; else what is probably not meant. */
-function check(ctx: AdminContext, id: string, text: string): Result<readonly string[], Problem> {
+export function checkPolicyText(ctx: AdminContext, id: string, text: string): Result<readonly string[], Problem> {
   const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
   if (!compiled.ok)
     return err(

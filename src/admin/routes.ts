@@ -87,8 +87,10 @@ import {
   switchServer,
   transitionServer,
 } from './servers.ts';
+import { enterShadow, leaveShadow, resetShadow, shadowReport } from './shadow.ts';
 import { metrics, status } from './status.ts';
 import { previewToken } from './token-preview.ts';
+import { rollbackTool, toolHistory } from './tool-history.ts';
 import { approveTool, proposeTool, withdrawTool } from './tool-review.ts';
 import { getTool, listTools } from './tools.ts';
 import { addVoid, listVoids, signOutMyself, signOutPerson } from './voids.ts';
@@ -180,6 +182,8 @@ const ROWS: readonly Row[] = [
   ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],
   ['POST',   '/servers/:server/tools/:tool/propose', 'admin:write', RESPONDERS,       proposeTool,      'Propose a judgement of exactly the definition with this digest; somebody else approves it', 'routine'],
   ['POST',   '/servers/:server/tools/:tool/approve', 'admin:write', REVIEWERS,        approveTool,      'Approve a proposal of somebody else, or what is only read, about exactly the definition with this digest'],
+  ['GET',    '/servers/:server/tools/:tool/history', 'admin:read',  STAFF,            toolHistory,      'What happened to an item, and which approvals a rollback may bring back'],
+  ['POST',   '/servers/:server/tools/:tool/rollback','admin:write', REVIEWERS,        rollbackTool,     'Put the last good approval, or the one of this digest, back in force'],
   ['POST',   '/servers/:server/tools/:tool/withdraw','admin:write', RESPONDERS,       withdrawTool,     'Withdraw the approval of an item', 'routine'],
 
   ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
@@ -191,6 +195,11 @@ const ROWS: readonly Row[] = [
   ['POST',   '/policies/:policy/effect',             'admin:read',  POLICY_AUTHORS,   textEffect,       'The same for a text that is not stored'],
   ['POST',   '/policies/:policy/activate',           'admin:write', POLICY_AUTHORS,   activatePolicy,   'Put a draft in force, in place of those it says it replaces, with exactly the effect that was read; never your own draft'],
   ['POST',   '/policies/:policy/deactivate',         'admin:write', POLICY_AUTHORS,   deactivatePolicy, 'Take a policy out of force'],
+
+  ['POST',   '/policies/:policy/shadow',             'admin:write', POLICY_AUTHORS,   enterShadow,      'Ask a draft about live calls from now on; it decides nothing', 'routine'],
+  ['DELETE', '/policies/:policy/shadow',             'admin:write', POLICY_AUTHORS,   leaveShadow,      'Ask it no longer', 'routine'],
+  ['GET',    '/policies/:policy/shadow',             'admin:read',  OVERSEERS,        shadowReport,     'What it would have said of the calls of this node, where it differs'],
+  ['POST',   '/policies/:policy/shadow/reset',       'admin:write', POLICY_AUTHORS,   resetShadow,      'Count anew on this node', 'routine'],
 
   ['GET',    '/grants',                              'admin:read',  'everyone',       listGrants,       'List grants: all for staff, else what you asked for, have, or answer for'],
   ['POST',   '/grants',                              'admin:write', 'everyone',       requestGrant,     'Ask for access: for yourself, for an agent of yours, for others as a reviewer or an owner of the server', 'routine'],

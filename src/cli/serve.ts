@@ -32,6 +32,7 @@ import type { RunningAuthServer } from '../authserver/server.ts';
 import { startGateway } from '../gateway/gateway.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { createTokenVerifier } from '../identity/access-token.ts';
+import type { Lock } from '../inventory/records.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { sealedBox } from '../lib/sealed-box.ts';
@@ -56,6 +57,7 @@ import type { Config } from './config.ts';
 import { unsafeKeysInForce } from './config.ts';
 import { ensureFoundation } from './foundation.ts';
 import { loadOrCreateSecret, loadOrCreateText } from './secret-file.ts';
+import { credentialsOf, giveBack, openBroker, recheckOn } from './secrets.ts';
 import { openView } from './state-view.ts';
 import type { LocalView } from './state-view.ts';
 import { countingViolations, startTelemetry } from './telemetry.ts';
@@ -246,24 +248,37 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     if (!probe.available)
       log.warn({ why: probe.why, remedy: probe.remedy }, 'local servers cannot start: isolation is missing');
     // Whoever may register a server must not thereby read the gateway's own environment or files.
-    const secretOf = (reference: { readonly secret: string }) => resolveSecret(reference, process.env, config.secrets);
+    const broker = opened(
+      await openBroker(config, {
+        view,
+        clock,
+        onFault: (reference, code) => log.warn({ reference, code }, 'the place of a secret could not be read again'),
+      }),
+    );
     const linkKey = loadOrCreateSecret(join(config.dataDir, 'keys', 'links.key'), 32);
     const accounts = serverAccounts({
       clock,
-      resolveSecret: secretOf,
+      resolveSecret: broker.resolve,
       links: linksInFile(join(config.dataDir, `links-${org}.json`), sealedBox([linkKey], `links ${org}`)),
     });
     const pool = upstreamPool({
       clock,
       accounts,
       startProcess: serverLauncher(backend),
-      resolveSecret: secretOf,
+      resolveSecret: broker.resolve,
+      standing: broker.standing,
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
     });
 
     // Held calls name pages on the admin listener, which opens later.
     let adminUrl: string | null = config.admin.publicUrl?.replace(/\/$/, '') ?? null;
     const sessionKeys = [loadOrCreateSecret(join(config.dataDir, 'keys', 'session.key'), 32)];
+    const credentials = credentialsOf(org, view, broker, accounts);
+    const tokensOf = (lock: Lock) => giveBack(lock, { org, view, credentials, accounts });
+    // In the step that puts a change in force, so that the node that acknowledges it has acted on it.
+    closers.unshift(async () => stopRechecking());
+    const stopRechecking = recheckOn(view, pool, broker);
+
     const gateway = opened(
       await listening(
         'public',
@@ -377,11 +392,16 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       audit: { log: audit, ledger, verifierKey: signer.vkey.text },
       verifier,
       // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.
-      stopped(id) {
+      stopped(id, lock) {
         const { calls, settled } = gateway.stoppedBy(id);
         return {
           calls,
-          settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
+          settled: Promise.all([settled(), tokensOf(lock)]).then(([unfinished, { revoked, left }]) => ({
+            calls,
+            unfinished,
+            tokensRevoked: revoked,
+            tokensLeft: left,
+          })),
         };
       },
       heldArguments: argumentsBox(sessionKeys, org),
@@ -410,15 +430,17 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           };
         },
       },
+      credentials,
       accounts: {
-        begin: accounts.begin,
-        forget: accounts.forget,
-        async finish(server, ...rest) {
-          await accounts.finish(server, ...rest);
-          await pool.close(server, 'its account was connected');
+        ...accounts,
+        async finish(server, target, callback, by, forWhom) {
+          await accounts.finish(server, target, callback, by, forWhom);
+          // A person's link concerns nobody else's connections.
+          if (forWhom == null) await pool.close(server, 'its account was connected');
         },
       },
       events,
+      shadows: gateway.shadows,
       notices: () => notifier?.status() ?? new Map(),
       metrics: telemetry.scrape,
       notReady: () => gateway.notReady(),
@@ -436,7 +458,8 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         state,
         follower: view.follower,
         snapshot: () => gateway.snapshot(),
-        resolveSecret: secretOf,
+        // Of no server: credentials that name servers are not theirs.
+        resolveSecret: (reference) => broker.resolve(reference, ''),
         smtp: smtp
           ? {
               host: smtp.host,

@@ -44,6 +44,7 @@ function columnOf({ message }: Call): Column {
 async function wayOf(call: Call, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const column = columnOf(call);
   const denial = await deps.pipeline.admit(call, column, deps.ports);
+  deps.shadows.note(call, denial);
   if (denial?.reason === 'approval_needed') return whenHeld(call, denial, deps, measure);
   if (denial) return refuse(call, denial, deps, measure);
   admitted(call);

@@ -15,6 +15,7 @@ import type { InflightRegistry } from './inflight.ts';
 import type { NoiseCounter } from './noise.ts';
 import type { Parking } from './parking.ts';
 import type { Pipeline } from './pipeline.ts';
+import type { Shadows } from './shadow.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import type { SseStreams } from './sse-endpoint.ts';
 import type { Streams } from './streams.ts';
@@ -37,6 +38,7 @@ export interface AnswerDeps extends GreetingDeps {
   /** How calls wait for a person's yes. */
   readonly approvals: ApprovalSettings;
   readonly parking: Parking;
+  readonly shadows: Pick<Shadows, 'note'>;
   readonly streams: Streams;
   readonly cancels: Cancels;
   readonly sse: SseStreams;

@@ -46,6 +46,8 @@ import { places } from './places.ts';
 import type { Row } from './pipeline.ts';
 import { relay } from './relay.ts';
 import { describeScopes } from './scopes.ts';
+import { watchShadows } from './shadow.ts';
+import type { Shadows } from './shadow.ts';
 import { buildSnapshot, touchedBy } from './snapshot.ts';
 import type { ServerEntry, Snapshot } from './snapshot.ts';
 import { sessionBook } from './session-book.ts';
@@ -115,6 +117,8 @@ export interface Gateway {
   readonly openStreams: number;
   /** Reason codes why this node should get no traffic; empty when ready. */
   notReady(): readonly string[];
+  /** Drafts that are asked about live calls. */
+  readonly shadows: Pick<Shadows, 'report' | 'reset' | 'idle'>;
   /** What this lock, which is in force already, has ended here. */
   stoppedBy(lock: string): LockEffect;
   /** Writes off held calls that nobody decided or used in time. */
@@ -253,6 +257,12 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     laneOf: (call) => laneOf(call, deps, connect),
   };
 
+  const shadows = watchShadows({
+    snapshot: () => snapshot,
+    records: () => view.records('policy', org),
+    now: () => clock.now(),
+  });
+  shadows.refresh();
   const visited = elicited();
   const pipeline = pipelineOf(table);
   const streams = {
@@ -271,6 +281,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     const before = snapshot;
     snapshot = build(before, changed);
     withdraw(before, snapshot, changed, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
+    if (changed.some(({ kind }) => kind === 'policy')) shadows.refresh();
     const decided = changed.filter(({ kind }) => kind === 'approval');
     if (decided.length > 0) {
       const ids = decided.map(({ id }) => id);
@@ -336,6 +347,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     elicited: visited,
     desk: askDesk(deps.node, deps.sessionKeys),
     parking: parking(inflight),
+    shadows,
     streams,
     cancels: cancels(exchange, inflight, clock),
     sse: sseStreams(exchange, clock, onLost),
@@ -379,6 +391,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       return itemCounts(await catalogue.refresh(server));
     },
     sweep,
+    shadows,
     inflight: () => inflight.size,
     stoppedBy: (lock) => lockEffect(inflight, lock),
     get openStreams() {
@@ -401,6 +414,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       await closed;
       await tasks.close();
       stopFollowing();
+      shadows.close();
       streams.fanOut.close();
       node.cancels.close();
       stopTaking();

@@ -27,6 +27,7 @@ import { followState } from '../../src/store/follower.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
 import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import type { Write } from '../../src/store/state.ts';
+import { testBroker } from '../support/broker.ts';
 import { startIssuer } from '../support/issuer.ts';
 import { STRICT_SIGN_IN } from '../support/sign-in.ts';
 
@@ -147,6 +148,20 @@ export async function startPlane(
     },
   });
 
+  const { records } = follower;
+  const broker = testBroker(
+    ORG,
+    {
+      get: (kind, org, id) => records.get(kind, org, id),
+      records: (kind, org) => records.list(kind, org),
+      get revision() {
+        return follower.revision;
+      },
+    },
+    clock,
+  );
+  /** Credentials whose tokens were given back. */
+  const revoked: string[] = [];
   const logged: Array<{ readonly level: string; readonly fields: unknown; readonly message: string }> = [];
   const locks: Lock[] = [];
   const decided: string[] = [];
@@ -198,8 +213,14 @@ export async function startPlane(
       begin: () => Promise.reject(new Error('no account is connected here')),
       finish: () => Promise.reject(new Error('no account is connected here')),
       forget: () => Promise.resolve(),
+      isLinked: () => Promise.resolve(false),
+      unlink: () => Promise.resolve({ revoked: 0, left: 0 }),
+      revoke: () => Promise.resolve({ revoked: 0, left: 0 }),
+      revokePerson: () => Promise.resolve({ revoked: 0, left: 0 }),
     },
+    credentials: { ...broker.vault, revoke: (id) => (revoked.push(id), Promise.resolve({ revoked: 0, left: 0 })) },
     events: null,
+    shadows: { report: () => null, reset: () => undefined },
     notices: () => new Map(),
     metrics: null,
     notReady: () => [],
@@ -252,6 +273,7 @@ export async function startPlane(
     verifierKey: signer.vkey.text,
     logged,
     locks,
+    revoked,
     decided,
     tokenOf,
     raw,
@@ -298,6 +320,7 @@ export async function startPlane(
     },
     async close() {
       await admin.close();
+      await broker.close();
       await follower.stop();
       await log.close();
       await ledger.close();

@@ -22,6 +22,7 @@ import { openAuditLog } from '../../src/audit/log.ts';
 import { findEntries, tailEntries } from '../../src/audit/query.ts';
 import { recover } from '../../src/audit/recover.ts';
 import { ensureFoundation } from '../../src/cli/foundation.ts';
+import { credentialsOf, giveBack, recheckOn } from '../../src/cli/secrets.ts';
 import { openView } from '../../src/cli/state-view.ts';
 import { Person, personKey } from '../../src/directory/records.ts';
 import type { Role } from '../../src/directory/records.ts';
@@ -48,6 +49,8 @@ import { openSqliteState } from '../../src/store/sqlite/state.ts';
 import { guardedJson } from '../../src/upstream/dial.ts';
 import { startIssuer } from './issuer.ts';
 import type { Members, MintOptions } from './issuer.ts';
+import { serverAccounts } from '../../src/upstream/oauth/accounts.ts';
+import { testBroker } from './broker.ts';
 import { testPool, until } from './upstreams/open.ts';
 import { startSink } from './upstreams/sink.ts';
 import type { Sink } from './upstreams/sink.ts';
@@ -306,7 +309,11 @@ export async function startRig(options: RigOptions = {}) {
         }),
       clock,
     });
-    const pool = testPool({ clock });
+    const broker = opened(testBroker(ORG, view, clock));
+    const accounts = serverAccounts({ clock, resolveSecret: broker.resolve });
+    const pool = testPool({ clock, accounts, resolveSecret: broker.resolve, standing: broker.standing });
+    const credentials = credentialsOf(ORG, view, broker, accounts);
+    closers.unshift(recheckOn(view, pool, broker));
     const logged: Array<{ readonly level: string; readonly fields: object; readonly message: string }> = [];
 
     const sessionKeys = [randomBytes(32)];
@@ -382,11 +389,18 @@ export async function startRig(options: RigOptions = {}) {
             snapshot: () => gateway.snapshot(),
             audit: { log: audit, ledger, verifierKey: signer.vkey.text },
             verifier,
-            stopped(id) {
+            stopped(id, lock) {
               const { calls, settled } = gateway.stoppedBy(id);
               return {
                 calls,
-                settled: settled().then((unfinished) => ({ calls, unfinished, tokensRevoked: 0, tokensLeft: 0 })),
+                settled: Promise.all([settled(), giveBack(lock, { org: ORG, view, credentials, accounts })]).then(
+                  ([unfinished, { revoked, left }]) => ({
+                    calls,
+                    unfinished,
+                    tokensRevoked: revoked,
+                    tokensLeft: left,
+                  }),
+                ),
               };
             },
             heldArguments: argumentsBox(sessionKeys, ORG),
@@ -395,8 +409,10 @@ export async function startRig(options: RigOptions = {}) {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
+            credentials,
             accounts: pool.accounts,
             events: null,
+            shadows: gateway.shadows,
             notices: () => new Map(),
             claim: null,
             pages: null,
@@ -673,6 +689,8 @@ export async function startRig(options: RigOptions = {}) {
       ledger,
       verifier,
       pool,
+      broker,
+      accounts,
       faults,
       logged,
       clock,
