@@ -20,7 +20,16 @@ const and = (left: Expr, right: Expr): Expr => ({ '&&': { left, right } });
 const or = (left: Expr, right: Expr): Expr => ({ '||': { left, right } });
 const not = (arg: Expr): Expr => ({ '!': { arg } });
 
-/** One expression for each; all of them must hold. */
+/** Which conditions name something that no argument can be, by their place: a folder or host without a canonical form. */
+export function unfitConditions(conditions: readonly GrantCondition[]): ReadonlyArray<{ at: number; value: number }> {
+  return conditions.flatMap((condition, at) => {
+    if (condition.is !== 'path_under' && condition.is !== 'host_in') return [];
+    const read = condition.is === 'path_under' ? canonical : canonicalHosts;
+    return condition.values.flatMap((value, index) => (read([value]).length === 0 ? [{ at, value: index }] : []));
+  });
+}
+
+/** One expression for each; all of them must hold. INVARIANT: `unfitConditions` found none. */
 export function grantConditions(conditions: readonly GrantCondition[]): Expr[] {
   const floors = new Set(conditions.filter(({ is }) => is === 'at_least').map(({ argument }) => argument));
   return conditions.map((condition) => {
@@ -28,7 +37,7 @@ export function grantConditions(conditions: readonly GrantCondition[]): Expr[] {
     const place = condition.argument.replaceAll('#', '~2');
     switch (condition.is) {
       case 'path_under':
-        return anyOf('lists', `${place}#under`, canonical('path', condition.values));
+        return anyOf('lists', `${place}#under`, canonical(condition.values));
       case 'host_in': {
         const hosts = canonicalHosts(condition.values);
         return or(anyOf('lists', `${place}#hostUnder`, hosts), allOf(`${place}#host`, hosts));
@@ -83,10 +92,9 @@ const numbers = (place: string, holds: (value: Expr) => Expr): Expr => {
   );
 };
 
-/** What has no canonical form matches nothing, so it is left out. */
-const canonical = (type: 'path', values: readonly string[]): string[] =>
+const canonical = (values: readonly string[]): string[] =>
   values.flatMap((value) => {
-    const result = canonicalValue(type, value);
+    const result = canonicalValue('path', value);
     return result.ok ? [result.value.text] : [];
   });
 

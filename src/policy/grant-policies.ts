@@ -8,7 +8,7 @@ import { digestOf } from '../lib/canonical-json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import type { CompiledPolicy } from './compile.ts';
-import { grantConditions } from './grant-conditions.ts';
+import { grantConditions, unfitConditions } from './grant-conditions.ts';
 import type { Grant, GrantCondition } from './grants.ts';
 import { readsOf, withoutCallContext } from './reads.ts';
 import { nextSerial } from './serial.ts';
@@ -46,6 +46,7 @@ function compile(id: string, grant: Grant): Result<CompiledPolicy, string> {
   const { who, what, through, conditions, approval, justification, startsAt, lastsMs, decidedAt } = grant;
   const texts = [id, who.id, what.server, ...(what.items ?? []), through ?? '', ...conditions.flatMap(textsOf)];
   if (!texts.every((text) => text.isWellFormed())) return err('has text that is not well-formed');
+  if (unfitConditions(conditions).length > 0) return err('names a folder or host that no argument can be in');
   // An elevation ends so long after the yes even where nobody wrote the end into it.
   const lasts = lastsMs === undefined || decidedAt === null ? null : decidedAt + lastsMs;
   const expiresAt = grant.expiresAt ?? lasts;
