@@ -4,7 +4,7 @@
  */
 import type { Json, JsonObject } from '../../lib/json.ts';
 import { markup, type Markup } from '../../lib/html.ts';
-import { label, piecesOf, remarks, visibleText } from './visible.ts';
+import { characters, label, piecesOf, remarks, visibleText } from './visible.ts';
 
 export interface Leaf {
   /** JSON Pointer (RFC 6901). */
@@ -47,7 +47,7 @@ export const shown = (text: string): Markup =>
 export function argumentsMarkup(args: JsonObject): Markup {
   const leaves = leavesOf(args);
   const none = Object.keys(args).length === 0;
-  const total = leaves.reduce((sum, { text }) => sum + text.length, 0);
+  const total = leaves.reduce((sum, { text }) => sum + characters(text), 0);
   const odd = leaves.flatMap((leaf, at) => {
     const said = [...remarks(leaf.text), ...remarks(leaf.path).map((remark) => `${remark} in the name`)];
     return said.length === 0 ? [] : [{ at, path: leaf.path, said }];
@@ -69,7 +69,7 @@ ${leaves.map(
   (
     { path, type, text },
     at,
-  ) => markup`<dt id="v${at}"><code class="name" dir="ltr">${shown(path)}</code> <small>${type}${type === 'text' ? `, ${count(text.length, 'character')}` : ''}</small></dt>
+  ) => markup`<dt id="v${at}"><code class="name" dir="ltr">${shown(path)}</code> <small>${type}${type === 'text' ? `, ${count(characters(text), 'character')}` : ''}</small></dt>
 <dd><div class="value" dir="ltr">${shown(text)}</div></dd>
 `,
 )}</dl>`;

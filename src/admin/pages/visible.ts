@@ -83,6 +83,9 @@ export const visibleText = (text: string): string =>
     .map((piece) => (piece.kind === 'mark' ? label(piece) : piece.text))
     .join('');
 
+/** As people count: code points. */
+export const characters = (text: string): number => Array.from(text).length;
+
 const BIDI = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/u;
 const ALPHABETS = [
   ['Latin', /\p{Script=Latin}/u],
@@ -110,7 +113,8 @@ export function remarks(text: string): string[] {
     else if (code >= 0xe0000 && code <= 0xe007f) add('hidden tag character', count);
     else add('invisible or altering character', count);
   }
-  if (text.length > LONG) found.push(`${text.length} characters`);
+  const length = characters(text);
+  if (length > LONG) found.push(`${length} characters`);
   if (padding > 3) found.push(`${padding} blanks or line breaks in a row`);
   for (const [what, count] of counts) found.push(`${count} ${what}${count === 1 ? '' : 's'}`);
   const alphabets = ALPHABETS.filter(([, pattern]) => pattern.test(text)).map(([name]) => name);

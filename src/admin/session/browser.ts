@@ -55,8 +55,9 @@ export function browserSide(
   const place = () => ({ redirectUri: `${origin()}${CALLBACK_PATH}`, resource: `${origin()}${API_PATH}` });
   const known = visits(ctx, { sessions, flow, clientId: setup.clientId, place });
   const jar = (name: string): Cookie => cookie(name, origin().startsWith('https:'));
-  const sessionCookie = () => jar('remit_session');
-  const signInCookie = () => jar('remit_sign_in');
+  // Names of their own: on loopback an authorization server of ours shares this host, and cookies know no ports.
+  const sessionCookie = () => jar('remit_admin');
+  const signInCookie = () => jar('remit_admin_sign_in');
   const sent = (request: FastifyRequest) => request.headers.cookie;
 
   async function begin(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
