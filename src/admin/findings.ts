@@ -12,9 +12,11 @@ import { ok } from '../lib/result.ts';
 import { FINDINGS } from './agent-states.ts';
 import { findingsOf } from './agents.ts';
 import type { AdminContext } from './context.ts';
+import { credentialFindings } from './credential-findings.ts';
 import { endOfNotice, noticeOf } from './owner-watch.ts';
 import { itemsOf, type Item } from './records.ts';
 import { handler } from './route.ts';
+import { toolFindings } from './tool-findings.ts';
 
 export interface Found {
   readonly kind: LifeKind;
@@ -27,7 +29,7 @@ export interface Found {
 }
 
 export const listFindings = handler({
-  run: async ({ ctx }) => ok({ body: { findings: findings(ctx) } }),
+  run: async ({ ctx }) => ok({ body: { findings: [...findings(ctx), ...toolFindings(ctx, ctx.clock.now())] } }),
 });
 
 export function findings(ctx: AdminContext): readonly Found[] {
@@ -39,7 +41,7 @@ export function findings(ctx: AdminContext): readonly Found[] {
     ...pinFindings(ctx, server),
   ]);
   const credentials = itemsOf(ctx, 'credential', Credential).flatMap((one) => lifeFindings(ctx, 'credential', one));
-  return [...servers, ...credentials, ...agents];
+  return [...servers, ...credentials, ...credentialFindings(ctx), ...agents];
 }
 
 /** What the one table says of a server or credential that is past its draft. */

@@ -26,6 +26,14 @@ import {
   putStream,
   removeStreamToken,
 } from './events/streams.ts';
+import {
+  addCredentialVersion,
+  getCredential,
+  listCredentials,
+  putCredential,
+  resealCredentials,
+  transitionCredential,
+} from './credentials.ts';
 import { listFindings } from './findings.ts';
 import {
   approveGrant,
@@ -76,6 +84,7 @@ import {
   rotateConnectionToken,
   setConnectionState,
 } from './scim/connection-routes.ts';
+import { finishLinking, linkAccount, showLink, unlinkAccount } from './person-account.ts';
 import { connectServer, finishConnecting } from './server-account.ts';
 import {
   deleteServer,
@@ -177,6 +186,21 @@ const ROWS: readonly Row[] = [
   ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions', 'routine'],
   ['POST',   '/servers/:server/connect',             'admin:write', SERVER_KEEPERS,   connectServer,    'Begin to connect a server to the account that its calls use: where to go and agree'],
   ['POST',   '/servers/:server/connect/finish',      'admin:write', SERVER_KEEPERS,   finishConnecting, 'Hand in the address the browser was sent to afterwards'],
+
+  ['POST',   '/servers/:server/link',                'admin:write', 'everyone',       linkAccount,      'Begin to link your own account at a server that has one of each person: where to go and agree', 'routine'],
+  ['POST',   '/servers/:server/link/finish',         'admin:write', 'everyone',       finishLinking,    'Hand in the address the browser was sent to afterwards', 'routine'],
+  ['GET',    '/servers/:server/link',                'admin:read',  'everyone',       showLink,         'Whether you have linked your account at a server'],
+  ['DELETE', '/servers/:server/link',                'admin:write', 'everyone',       unlinkAccount,    'Give your account at a server back and forget it', 'routine'],
+
+  ['GET',    '/credentials',                         'admin:read',  STAFF,            listCredentials,  'List credentials towards servers: who answers, for which servers, until when'],
+  ['POST',   '/credentials/reseal',                  'admin:write', ADMINS,           resealCredentials, 'Seal every value under the newest key; calls go on'],
+  ['GET',    '/credentials/:credential',             'admin:read',  STAFF,            getCredential,    'Read a credential without its value: versions, fingerprints, what keeps it from being enabled'],
+  ['PUT',    '/credentials/:credential',             'admin:write', SERVER_KEEPERS,   putCredential,    'Register a credential as a draft, or change one; what a reviewer agreed to goes back in review', 'routine'],
+  ['POST',   '/credentials/:credential/versions',    'admin:write', SERVER_KEEPERS,   addCredentialVersion, 'Give it a new value, which is sealed at once, or have its place read again'],
+  ['POST',   '/credentials/:credential/submit',      'admin:write', SERVER_KEEPERS,   transitionCredential('in_review'), 'Put a credential before a reviewer', 'routine'],
+  ['POST',   '/credentials/:credential/enable',      'admin:write', POLICY_AUTHORS,   transitionCredential('enabled'),   'Let its servers use it; by somebody else than whoever wrote it'],
+  ['POST',   '/credentials/:credential/suspend',     'admin:write', RESPONDERS,       transitionCredential('suspended'), 'Stop everything that uses it; tokens got by it are given back', 'routine'],
+  ['POST',   '/credentials/:credential/retire',      'admin:write', SERVER_KEEPERS,   transitionCredential('retired'),   'End it for good: sealed values are removed, tokens given back'],
 
   ['GET',    '/servers/:server/tools',               'admin:read',  STAFF,            listTools,        'List the tools and other items of a server: standing, risk, findings'],
   ['GET',    '/servers/:server/tools/:tool',         'admin:read',  STAFF,            getTool,          'Read an item by its key (tool name, or kind, space, name): observed, approved, the difference, findings'],

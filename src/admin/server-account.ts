@@ -13,7 +13,7 @@ import { type Problem, conflict, notFound } from './problem.ts';
 import { itemOf } from './records.ts';
 import { type Ask, Reason, handler } from './route.ts';
 
-const RedirectUri = z
+export const RedirectUri = z
   .url({ protocol: /^https?$/ })
   .max(2_048)
   .refine(
@@ -54,9 +54,15 @@ export const finishConnecting = handler({
   },
 });
 
-/** After a server has ended: whoever takes its id must not find its account. */
+/** After a server has ended: what was got for it is given back, and whoever takes its id must not find its accounts. */
 export async function forgetAccount({ ctx, ref }: Ask<unknown, unknown>, id: string): Promise<void> {
   try {
+    const server = itemOf(ctx, 'server', id, Server);
+    const auth = server === undefined || server.upstream.transport === 'stdio' ? undefined : server.upstream.auth;
+    // Best effort and bounded; what an authorization server does with it must not keep the account here.
+    await ctx.accounts
+      .revoke(id, auth && ({ ...server!.upstream, auth } as AccountTarget))
+      .catch((fault: unknown) => ctx.log.warn({ ref, server: id, err: fault }, 'tokens could not be given back'));
     await ctx.accounts.forget(id);
   } catch (fault) {
     ctx.log.error({ ref, server: id, err: fault }, 'the account of a server that has ended is still kept');
@@ -79,7 +85,7 @@ function targetOf({ ctx, params }: Ask<unknown, unknown>): Result<AccountTarget,
   return ok({ ...upstream, auth: upstream.auth });
 }
 
-async function attempt(
+export async function attempt(
   { ctx, ref, params }: Ask<unknown, unknown>,
   work: () => Promise<unknown>,
 ): Promise<Result<{ readonly body: unknown }, Problem>> {

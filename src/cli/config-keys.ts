@@ -43,6 +43,21 @@ const Audience = z.string().min(1).max(500);
 const milliseconds = (min: number, max: number) => z.number().int().min(min).max(max);
 const count = (min: number, max: number) => z.number().int().min(min).max(max);
 
+/** Of the operator: any variable, any file. */
+const SecretPlace = z.strictObject({
+  secret: z
+    .string()
+    .max(1_024)
+    .regex(/^(env|file):.+$/, 'use env:NAME or file:PATH; literal secrets are refused'),
+});
+const VaultPath = z
+  .string()
+  .max(500)
+  .regex(
+    /^(?!\.{1,2}(?:\/|$))[A-Za-z0-9_.@=+-]+(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9_.@=+-]+)*$/,
+    'use a path without a slash at its ends',
+  );
+
 export const ConfigSchema = z.strictObject({
   dataDir: z
     .string()
@@ -511,9 +526,74 @@ export const ConfigSchema = z.strictObject({
         .array(z.string().min(1))
         .default([])
         .describe('Folders whose files server records may name as secrets, as absolute paths. Empty: none.'),
+      keys: z
+        .array(SecretPlace)
+        .max(10)
+        .default([])
+        .describe(
+          'Keys under which values of credentials are sealed, 32 random bytes each (base64 or hex). The first seals, all open. Empty: one made at the first start, in dataDir/keys. Nodes that share a database need the same keys. To change one: put the new one first, restart, `remit credential reseal`, take the old one out. Losing a key loses what lies under it.',
+        ),
+      fingerprintKey: SecretPlace.optional().describe(
+        'Key of the fingerprints that show one secret in two places, 32 random bytes. Left out: one made at the first start, in dataDir/keys. Nodes that share a database need the same one; changing it makes older fingerprints worthless.',
+      ),
+      lookMs: milliseconds(1_000, 3_600_000)
+        .default(30_000)
+        .describe(
+          'How often files and Vault are asked again for values in use. Longer: a value that was rotated there is used later.',
+        ),
+      vault: z
+        .strictObject({
+          address: HttpUrl.describe('Origin of the Vault server, for example https://vault.example.com:8200.'),
+          namespace: z
+            .string()
+            .regex(/^[A-Za-z0-9_.-]+(?:\/[A-Za-z0-9_.-]+)*\/?$/, 'use names with slashes between them')
+            .optional()
+            .describe('Namespace of Vault Enterprise, HCP or OpenBao.'),
+          allowedNetworks: z
+            .array(Cidr)
+            .default([])
+            .describe(
+              'Networks outside the public internet in which Vault may stand. Empty: public addresses and https only.',
+            ),
+          folders: z
+            .array(
+              z.strictObject({
+                mount: VaultPath.describe('Mount of a KV engine of version 2.'),
+                path: z
+                  .union([VaultPath, z.literal('')])
+                  .default('')
+                  .describe('Folder in it. Empty: all of it.'),
+              }),
+            )
+            .min(1)
+            .describe(
+              'Where references `vault:MOUNT/PATH#FIELD` may lead. Whoever registers servers can use everything below.',
+            ),
+          login: z
+            .discriminatedUnion('method', [
+              z.strictObject({ method: z.literal('token'), token: SecretPlace }),
+              z.strictObject({
+                method: z.literal('approle'),
+                mount: VaultPath.default('approle'),
+                roleId: z.string().min(1).max(200),
+                secretId: SecretPlace,
+              }),
+              z.strictObject({
+                method: z.literal('jwt'),
+                mount: VaultPath.default('kubernetes'),
+                role: z.string().min(1).max(200),
+                jwt: SecretPlace,
+              }),
+            ])
+            .describe(
+              'How the gateway logs in: `token`, `approle` (`roleId`, `secretId`) or `jwt` (`role`, `jwt`: a token of the platform, as Kubernetes mounts it).',
+            ),
+        })
+        .optional()
+        .describe('A HashiCorp Vault (or OpenBao) that references may lead to.'),
     })
     .prefault({})
-    .describe('What server records may name as secrets.'),
+    .describe('What server records may name as secrets, and how values are kept.'),
 
   governance: z
     .strictObject({
@@ -554,7 +634,9 @@ export const ConfigSchema = z.strictObject({
       smtp: z
         .strictObject({
           host: z.string().min(1).describe('Mail server that takes our messages.'),
-          port: count(1, 65_535).default(587).describe('Port of the mail server: 587 for STARTTLS, 465 for TLS from the first byte.'),
+          port: count(1, 65_535)
+            .default(587)
+            .describe('Port of the mail server: 587 for STARTTLS, 465 for TLS from the first byte.'),
           tls: z
             .boolean()
             .default(false)

@@ -81,18 +81,31 @@ export const UpstreamAuth = z.discriminatedUnion('grant', [
     identityProvider: z.strictObject({
       issuer: Issuer,
       client: ClientCredentials,
-      subject: z.strictObject({
-        token: SecretRef,
-        type: z.enum(['id_token', 'refresh_token', 'saml2']).default('id_token'),
-      }),
+      /** `caller`: the person who calls, by the token of the call, which must be of this identity provider. */
+      subject: z.union([
+        z.literal('caller'),
+        z.strictObject({
+          token: SecretRef,
+          type: z.enum(['id_token', 'refresh_token', 'saml2']).default('id_token'),
+        }),
+      ]),
     }),
     ...ofEveryGrant,
   }),
-  /** One account for everybody, which an operator connects once. */
+  /** On behalf of the caller (RFC 8693), at the issuer of the caller's token and nowhere else. */
+  z.strictObject({
+    grant: z.literal('token_exchange'),
+    issuer: Issuer,
+    client: ClientCredentials,
+    audience: z.string().min(1).max(2_048).exactOptional(),
+    ...ofEveryGrant,
+  }),
+  /** One account for everybody, which an operator connects once; or one of each person. */
   z
     .strictObject({
       grant: z.literal('authorization_code'),
       issuer: Issuer.exactOptional(),
+      per: z.enum(['server', 'person']).exactOptional(),
       client: z.discriminatedUnion('method', [
         ...ClientCredentials.options,
         z.strictObject({ method: z.literal('none'), id: ClientId }),

@@ -3,6 +3,7 @@
  * is no room. Decides; ending them is the pool's.
  */
 import type { JsonObject } from '../lib/json.ts';
+import type { Holder } from './oauth/holder.ts';
 import type { LinkedConnection } from './link.ts';
 import type { ServerStatus, ServerTarget } from './target.ts';
 import type { UpstreamFaultCode, UpstreamIdentity } from './connection.ts';
@@ -13,6 +14,8 @@ export interface Entry {
   readonly lane: string | null;
   /** What a legacy server is told that we can do. */
   readonly capabilities: JsonObject;
+  /** Whose account it uses, as the last call brought it. */
+  holder?: Holder;
   state: ServerStatus['state'];
   /** Since when it is in this state, ms. */
   since: number;
@@ -40,6 +43,8 @@ export interface Site {
   definition: string;
   /** Why it may not have its credentials; null: it may. */
   refused: string | null;
+  /** Of its credentials as they are now. */
+  stamp: string;
   /** From then on its credentials have to be asked about again, ms. */
   lookAt: number;
   shared: Entry | null;

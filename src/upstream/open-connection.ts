@@ -14,11 +14,13 @@ import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
 import { headerProblem } from './http-rules.ts';
 import { type HttpOptions, httpWire } from './http.ts';
 import { type LinkedConnection, connectionOver } from './link.ts';
+import type { Holder } from './oauth/holder.ts';
 import type { ServerAccounts } from './oauth/accounts.ts';
 import { sseWire } from './sse.ts';
 import { stdioWire } from './stdio.ts';
 import type {
   HttpTarget,
+  Lane,
   SecretReference,
   ServerTarget,
   SseTarget,
@@ -61,7 +63,7 @@ export interface Opened {
 export async function openConnection(
   serverId: string,
   server: ServerTarget,
-  capabilities: JsonObject,
+  { capabilities, holder }: Pick<Lane, 'capabilities' | 'holder'>,
   eras: EraMemory,
   options: OpenOptions,
   signal: AbortSignal,
@@ -92,7 +94,7 @@ export async function openConnection(
       identity = await agreeIn(era, await start(), capabilities, signal, options.openTimeoutMs ?? 30_000);
     } else {
       const { value: http, ...resolved } = await steadily(serverId, upstream, options, () =>
-        httpTo(serverId, upstream, options),
+        httpTo(serverId, upstream, holder ?? null, options),
       );
       ({ stamp } = resolved);
       if (upstream.transport === 'sse') way = 'sse';
@@ -151,6 +153,7 @@ const stampOf = (standing: Standing | undefined): string => (standing?.ok === tr
 async function httpTo(
   serverId: string,
   target: HttpTarget | SseTarget,
+  holder: Holder | null,
   options: OpenOptions,
 ): Promise<() => HttpOptions> {
   const url = dialUrl(target.url);
@@ -170,7 +173,7 @@ async function httpTo(
     ...(target.pins && { pins: target.pins }),
   };
   const { auth } = target;
-  const account = auth === undefined ? null : options.accounts.of(serverId, { ...target, auth });
+  const account = auth === undefined ? null : options.accounts.of(serverId, { ...target, auth }, holder);
   return () => ({
     url,
     account,

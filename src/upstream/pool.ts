@@ -82,7 +82,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       look(serverId, known);
       return known;
     }
-    const site: Site = { server, definition, refused: null, lookAt: 0, shared: null, lanes: new Map() };
+    const site: Site = { server, definition, refused: null, stamp: '', lookAt: 0, shared: null, lanes: new Map() };
     sites.set(serverId, site);
     look(serverId, site);
     return site;
@@ -93,17 +93,17 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const now = options.standing?.(serverId, site.server.upstream);
     const refused = now?.ok === false ? now.why : null;
     site.lookAt = now?.ok === false ? Number.POSITIVE_INFINITY : (now?.until ?? Number.POSITIVE_INFINITY);
-    if (refused !== site.refused) for (const entry of entriesOf(site)) Object.assign(entry, NO_PAUSE);
-    site.refused = refused;
+    const stamp = now?.ok === true ? now.stamp : '';
+    // What failed with the old value need not be waited for.
+    if (refused !== site.refused || stamp !== site.stamp)
+      for (const entry of entriesOf(site)) if (entry.current === null) Object.assign(entry, NO_PAUSE);
+    Object.assign(site, { refused, stamp });
     if (refused !== null) {
       for (const entry of entriesOf(site)) end(entry, refused);
       endDrains(serverId);
-    } else if (now?.ok === true) {
-      for (const entry of entriesOf(site)) {
-        if (entry.live !== null && entry.stamp !== now.stamp && entry.replacing === null) void replace(entry, site);
-        // What failed with the old value need not be waited for.
-        if (entry.current === null && entry.stamp !== now.stamp) Object.assign(entry, NO_PAUSE);
-      }
+    } else {
+      for (const entry of entriesOf(site))
+        if (entry.live !== null && entry.stamp !== stamp && entry.replacing === null) void replace(entry, site);
     }
   }
 
@@ -115,14 +115,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const before = entry.current;
     const late = setTimeout(() => abort.abort('deadline'), options.openTimeoutMs ?? 30_000);
     try {
-      const { connection, stamp } = await openConnection(
-        serverId,
-        site.server,
-        entry.capabilities,
-        eras,
-        options,
-        abort.signal,
-      );
+      const { connection, stamp } = await openConnection(serverId, site.server, entry, eras, options, abort.signal);
       const old = entry.live;
       if (abort.signal.aborted || entry.current !== before || old === null) {
         await connection.close();
@@ -175,11 +168,15 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     for (const one of drainingNow) if (one.serverId === serverId) endDrain(one);
   }
 
-  function laneOf(serverId: string, site: Site, { key, capabilities }: Lane): Entry {
+  function laneOf(serverId: string, site: Site, { key, capabilities, holder }: Lane): Entry {
     const now = clock.now();
     const known = site.lanes.get(key);
     if (known !== undefined && !retired(known, now, keep)) {
       known.usedAt = now;
+      if (holder !== undefined) {
+        known.holder = holder;
+        options.accounts.present(serverId, holder);
+      }
       return known;
     }
     // What is under way on the old one is let finish; it is nobody's lane any more.
@@ -197,6 +194,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       site.lanes.delete(room.lane as string);
     }
     const entry = newEntry(serverId, key, capabilities, now);
+    if (holder !== undefined) entry.holder = holder;
     site.lanes.set(key, entry);
     return entry;
   }
@@ -248,7 +246,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       await entry.ending;
       if (abort.signal.aborted)
         throw new UpstreamFault('upstream_closed', String(abort.signal.reason), { dispatched: 'no' });
-      return await openConnection(serverId, server, entry.capabilities, eras, options, abort.signal);
+      return await openConnection(serverId, server, entry, eras, options, abort.signal);
     } catch (error) {
       throw openingFault(serverId, error);
     } finally {

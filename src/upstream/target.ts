@@ -7,6 +7,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { JsonObject } from '../lib/json.ts';
 import type { Connection, Era } from './connection.ts';
 import type { AuthTarget } from './oauth/auth-target.ts';
+import type { Holder } from './oauth/holder.ts';
 
 export type SecretReference = { readonly secret: string };
 
@@ -109,6 +110,8 @@ export interface Lane {
   readonly key: string;
   /** What a legacy server is told that we can do, at `initialize`. The shared lane declares nothing. */
   readonly capabilities: JsonObject;
+  /** Where the server's `auth` is per person: whose account it is. */
+  readonly holder?: Holder;
 }
 
 export interface UpstreamPool {

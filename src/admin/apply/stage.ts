@@ -84,6 +84,10 @@ export function stageOn(base: AdminContext, who: AdminCaller, ref: string): Stag
     accounts: {
       begin: never,
       finish: never,
+      unlink: never,
+      revoke: never,
+      revokePerson: never,
+      isLinked: base.accounts.isLinked,
       forget: (server) => {
         later.push(() => base.accounts.forget(server).then(() => undefined));
         return Promise.resolve();

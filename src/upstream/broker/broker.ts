@@ -139,7 +139,7 @@ export function credentialBroker(options: BrokerOptions): CredentialBroker & { c
 
   async function look(): Promise<void> {
     let changed = false;
-    for (const [reference, known] of [...seen]) {
+    for (const [reference, known] of Array.from(seen)) {
       try {
         const { version } = await read(reference);
         if (version === known || seen.get(reference) !== known) continue;

@@ -5,6 +5,7 @@
  * Longer than a page because it is one closure over one token.
  * Not done here: sending, and the consent of an operator (`consent.ts`).
  */
+import type { AuthorizationServer } from 'oauth4webapi';
 import type { Clock } from '../../lib/clock.ts';
 import type { UpstreamFault } from '../connection.ts';
 import { credentialFinder } from '../credentials.ts';
@@ -12,13 +13,15 @@ import { guardedRequest } from '../dial.ts';
 import type { HttpTarget, SseTarget } from '../target.ts';
 import type { AuthTarget } from './auth-target.ts';
 import { type Challenge, readChallenge } from './challenge.ts';
-import { type ResolveSecret, configuredIdentity, secretIdentity } from './client.ts';
+import { type Identity, type ResolveSecret, configuredIdentity, secretIdentity } from './client.ts';
 import { type Site, discover } from './discovery.ts';
 import { type ProofKey, proofKey } from './dpop.ts';
-import { asAuthFault, authFault, oauthError } from './faults.ts';
-import { type GrantContext, endpointOf, ownToken } from './grants.ts';
-import { type Link, type LinkStore, readLink } from './link.ts';
-import { type Token, requestToken } from './token-endpoint.ts';
+import { asAuthFault, authFault, oauthError, unlinkedFault } from './faults.ts';
+import { type GrantContext, type Obtained, endpointOf, ownToken } from './grants.ts';
+import type { Holder } from './holder.ts';
+import { type Link, type LinkStore, linkKey, readLink } from './link.ts';
+import { type HeldToken, NOTHING_HELD, type Revoked, revokeTokens } from './revocation.ts';
+import { type Endpoint, type Token, requestToken } from './token-endpoint.ts';
 
 export type AccountTarget = Pick<HttpTarget | SseTarget, 'url' | 'allowedNetworks'> & { readonly auth: AuthTarget };
 
@@ -28,6 +31,8 @@ export interface AccountOptions {
   readonly clock: Clock;
   readonly resolveSecret: ResolveSecret;
   readonly links: LinkStore;
+  /** Null: the account of the gateway itself. */
+  readonly holder: Holder | null;
 }
 
 type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -53,7 +58,11 @@ export interface Account {
   /** For `consent.ts`: everything one request for consent is made of. */
   context(): Promise<GrantContext>;
   /** An operator's consent has come. */
-  linked(link: Link, token: Token): Promise<void>;
+  linked(link: Link, obtained: Obtained): Promise<void>;
+  /** The call that is being made is theirs; its token takes the place of the one before. */
+  present(holder: Holder): void;
+  /** Gives back what is held (RFC 7009) and forgets it; `links`: what somebody consented to, too. Never throws for the other side's sake. */
+  revoke(links: boolean): Promise<Revoked>;
 }
 
 const MARGIN_MS = 30_000;
@@ -68,8 +77,13 @@ const MAX_STEPS = 3;
 const STEPS_MS = 600_000;
 const OFFLINE = 'offline_access';
 
-export function serverAccount({ serverId, target, clock, resolveSecret, links }: AccountOptions): Account {
+export function serverAccount(options: AccountOptions): Account {
+  const { serverId, target, clock, resolveSecret, links } = options;
   const { auth } = target;
+  const place = linkKey(serverId, options.holder?.person ?? null);
+  let { holder } = options;
+  /** Who we were when we got `token`: a credential that is locked since must not keep us from giving it back. */
+  let obtainedAs: Endpoint | null = null;
   const rule = { allowedNetworks: target.allowedNetworks, requireHttps: true };
   let site: { readonly found: Site; readonly until: number } | null = null;
   let challenge: Challenge | null | undefined;
@@ -81,6 +95,8 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
   /** Whether a request with the current token was ever let through. */
   let proven = false;
   let flight: Promise<Token> | null = null;
+  /** Counts what was given back or replaced, so that a token on its way is not taken for a current one. */
+  let forgotten = 0;
   let refusal: { readonly fault: UpstreamFault; readonly until: number } | null = null;
   /** What was asked for last, and what a server demanded on top. */
   let asked: readonly string[] = [];
@@ -135,52 +151,62 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
     return { site: found, rule, clock, key, resolveSecret, scopes: wanted(found) };
   }
 
-  async function obtain(): Promise<Token> {
+  async function obtain(): Promise<Obtained> {
     if (auth.grant === 'authorization_code') return renewed(auth);
     const asking = await context();
     asked = asking.scopes;
-    return ownToken(auth, asking);
+    return ownToken(auth, asking, holder);
+  }
+
+  function unlinked(why: string): UpstreamFault {
+    return holder === null
+      ? authFault(`${why}; an operator connects it with: remit server connect ${serverId}`)
+      : unlinkedFault(`${why}; they link theirs with: remit server link ${serverId}`);
+  }
+
+  async function identityOf({ client: said }: Link, server: AuthorizationServer): Promise<Identity> {
+    const client = auth.grant === 'authorization_code' ? auth.client : null;
+    return client !== null && ('secret' in client || 'key' in client)
+      ? configuredIdentity(client, server, resolveSecret)
+      : secretIdentity(said.id, said.registered?.method ?? 'none', said.registered?.secret ?? '');
   }
 
   /** A new token by what an operator once agreed to. */
-  async function renewed({ client }: Extract<AuthTarget, { grant: 'authorization_code' }>): Promise<Token> {
-    const link = await readLink(links, serverId);
-    if (link === null) throw unlinked(serverId, 'nobody has connected it to an account yet');
+  async function renewed({ client }: Extract<AuthTarget, { grant: 'authorization_code' }>): Promise<Obtained> {
+    const link = await readLink(links, place);
+    if (link === null)
+      throw unlinked(
+        holder === null ? 'nobody has connected it to an account yet' : 'this person has linked no account of theirs',
+      );
     if (link.key !== null && auth.dpop) key ??= await proofKey(clock, link.key);
     const found = await located();
     // The old one's credentials stay where they are: with nobody.
     if (found.server.issuer !== link.issuer || found.resource !== link.resource)
-      throw unlinked(serverId, 'it has moved to another authorization server');
-    if ('id' in client && client.id !== link.client.id) throw unlinked(serverId, 'its client is another one now');
-    if (link.refreshToken === null) throw unlinked(serverId, 'its token has ended and cannot be renewed');
+      throw unlinked('it has moved to another authorization server');
+    if ('id' in client && client.id !== link.client.id) throw unlinked('its client is another one now');
+    if (link.refreshToken === null) throw unlinked('its token has ended and cannot be renewed');
     const asking = { ...(await context()), scopes: link.scopes };
-    const identity =
-      'secret' in client || 'key' in client
-        ? await configuredIdentity(client, found.server, resolveSecret)
-        : secretIdentity(
-            link.client.id,
-            link.client.registered?.method ?? 'none',
-            link.client.registered?.secret ?? '',
-          );
+    const endpoint = endpointOf(asking, await identityOf(link, found.server));
     asked = link.scopes;
     try {
-      const renewal = await requestToken(endpointOf(asking, identity), 'refresh_token', {
+      const renewal = await requestToken(endpoint, 'refresh_token', {
         refresh_token: link.refreshToken,
         resource: found.resource,
       });
       // CRASH: a rotated refresh token that was not kept means that an operator has to connect the server again.
       if (renewal.refreshToken !== null && renewal.refreshToken !== link.refreshToken)
-        await links.write(serverId, JSON.stringify({ ...link, refreshToken: renewal.refreshToken }));
-      return renewal;
+        await links.write(place, JSON.stringify({ ...link, refreshToken: renewal.refreshToken }));
+      return { token: renewal, endpoint };
     } catch (error) {
       if (oauthError(error) !== 'invalid_grant') throw asAuthFault(error, 'the renewal of the token');
-      await links.write(serverId, null);
-      throw unlinked(serverId, 'its account was disconnected at the authorization server');
+      await links.write(place, null);
+      throw unlinked('its account was disconnected at the authorization server');
     }
   }
 
-  function take(next: Token): void {
+  function take({ token: next, endpoint }: Obtained): void {
     token = next;
+    obtainedAs = endpoint;
     proven = false;
     refusal = null;
     given = [...given, next.value, ...(next.refreshToken === null ? [] : [next.refreshToken])].slice(-MAX_GIVEN);
@@ -193,11 +219,19 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
 
   async function fly(): Promise<Token> {
     try {
+      const generation = forgotten;
       const next = await obtain();
+      // Given back while it was on its way: it is not used any more.
+      if (generation !== forgotten) {
+        await revokeTokens(next.endpoint, held(next.token, null));
+        throw authFault('the account was given back');
+      }
       take(next);
-      return next;
+      return next.token;
     } catch (error) {
       const fault = asAuthFault(error, 'the token');
+      // A person who links their account now is not told for half a minute that they have none.
+      if (fault.code === 'upstream_unlinked') throw fault;
       const holdsMs = fault.code === 'upstream_auth' ? REFUSAL_HOLDS_MS : UNREACHABLE_HOLDS_MS;
       refusal = { fault, until: clock.now() + holdsMs };
       throw fault;
@@ -230,7 +264,7 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
     // More than an operator agreed to takes an operator: `consent.ts` asks for what is demanded by then.
     if (auth.grant === 'authorization_code') {
       demanded = [...new Set([...asked, ...missing])];
-      throw unlinked(serverId, 'it wants more for this call than was agreed to');
+      throw unlinked('it wants more for this call than was agreed to');
     }
     steps = steps.filter((at) => clock.now() - at < STEPS_MS);
     if (steps.length >= MAX_STEPS) return false;
@@ -246,6 +280,17 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
       token ??= before.token;
       refusal = null;
       return false;
+    }
+  }
+
+  /** For a link whose token was never used by this process; null where we cannot say who we are. */
+  async function endpointFor(link: Link): Promise<Endpoint | null> {
+    try {
+      const asking = await context();
+      if (asking.site.server.issuer !== link.issuer) return null;
+      return endpointOf(asking, await identityOf(link, asking.site.server));
+    } catch {
+      return null;
     }
   }
 
@@ -276,8 +321,21 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
       if (said !== null) challenge = said;
       return goOn;
     },
+    present: (now) => void (holder = now),
+    revoke: async (alsoLinks) => {
+      forgotten++;
+      const kept = alsoLinks && auth.grant === 'authorization_code' ? await readLink(links, place) : null;
+      // Forgotten first: whatever the other side does, nobody uses it here any more.
+      const [tokens, before] = [held(token, kept?.refreshToken ?? null), obtainedAs];
+      token = null;
+      obtainedAs = null;
+      if (kept !== null) await links.write(place, null);
+      if (tokens.length === 0) return NOTHING_HELD;
+      return revokeTokens(before ?? (kept && (await endpointFor(kept))), tokens);
+    },
     linked: async (link, next) => {
-      await links.write(serverId, JSON.stringify(link));
+      forgotten++;
+      await links.write(place, JSON.stringify(link));
       take(next);
       asked = link.scopes;
       demanded = [];
@@ -286,5 +344,8 @@ export function serverAccount({ serverId, target, clock, resolveSecret, links }:
   };
 }
 
-const unlinked = (serverId: string, why: string): UpstreamFault =>
-  authFault(`${why}; an operator connects it with: remit server connect ${serverId}`);
+const held = (token: Token | null, refreshToken: string | null): HeldToken[] => [
+  // The refresh token first: most servers end with it what came of it.
+  ...(refreshToken === null ? [] : [{ value: refreshToken, hint: 'refresh_token' as const }]),
+  ...(token === null ? [] : [{ value: token.value, hint: 'access_token' as const }]),
+];

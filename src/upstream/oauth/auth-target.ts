@@ -55,7 +55,10 @@ export interface EnterpriseManagedAuth extends Common {
   readonly identityProvider: {
     readonly issuer: string;
     readonly client: ClientCredentials;
-    readonly subject: { readonly token: SecretReference; readonly type: 'id_token' | 'refresh_token' | 'saml2' };
+    /** `caller`: the person who calls, by the token of the call, which must be of this identity provider. */
+    readonly subject:
+      | 'caller'
+      | { readonly token: SecretReference; readonly type: 'id_token' | 'refresh_token' | 'saml2' };
   };
 }
 
@@ -64,6 +67,29 @@ export interface AuthorizationCodeAuth extends Common {
   /** Left out only for clients that show no secret of ours. */
   readonly issuer?: string;
   readonly client: CodeClient;
+  /** `person`: everybody links their own account. Left out: one account for all, which an operator connects. */
+  readonly per?: 'server' | 'person';
 }
 
-export type AuthTarget = ClientCredentialsAuth | WorkloadIdentityAuth | EnterpriseManagedAuth | AuthorizationCodeAuth;
+/** On behalf of the caller (RFC 8693), at the issuer of the caller's token. */
+export interface TokenExchangeAuth extends Common {
+  readonly grant: 'token_exchange';
+  readonly issuer: string;
+  readonly client: ClientCredentials;
+  /** Logical name of the server there, where `resource` is not enough. */
+  readonly audience?: string;
+}
+
+export type AuthTarget =
+  | ClientCredentialsAuth
+  | WorkloadIdentityAuth
+  | EnterpriseManagedAuth
+  | AuthorizationCodeAuth
+  | TokenExchangeAuth;
+
+/** Whose tokens they are: one account for everybody, one of each person, or one of each caller's token. */
+export function accountsOf(auth: AuthTarget | undefined): 'shared' | 'linked' | 'exchanged' {
+  if (auth?.grant === 'token_exchange') return 'exchanged';
+  if (auth?.grant === 'enterprise_managed' && auth.identityProvider.subject === 'caller') return 'exchanged';
+  return auth?.grant === 'authorization_code' && auth.per === 'person' ? 'linked' : 'shared';
+}

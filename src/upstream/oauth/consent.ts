@@ -161,8 +161,9 @@ export function consents(): Consents {
       const code = answered.get('code');
       if (code === null) throw authFault('the answer holds no code');
       try {
+        const endpoint = endpointOf(context, who.identity);
         const token = await requestToken(
-          endpointOf(context, who.identity),
+          endpoint,
           'authorization_code',
           { code, redirect_uri: redirectUri, code_verifier: verifier, resource: site.resource },
           scopes.includes('openid') ? { nonce } : {},
@@ -178,7 +179,7 @@ export function consents(): Consents {
             by,
             at: clock.now(),
           },
-          token,
+          { token, endpoint },
         );
       } catch (error) {
         throw asAuthFault(error, 'the exchange of the code');

@@ -43,6 +43,7 @@ const Metadata = z.object({
   token_endpoint: endpoint,
   authorization_endpoint: endpoint.exactOptional(),
   registration_endpoint: endpoint.exactOptional(),
+  revocation_endpoint: endpoint.exactOptional(),
   scopes_supported: words,
   grant_types_supported: words,
   code_challenge_methods_supported: words,

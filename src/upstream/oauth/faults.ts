@@ -7,6 +7,10 @@ import { UpstreamFault } from '../connection.ts';
 export const authFault = (message: string, cause?: unknown): UpstreamFault =>
   new UpstreamFault('upstream_auth', message, { dispatched: 'no', ...(cause !== undefined && { cause }) });
 
+/** The caller has no account there, and can do something about it. */
+export const unlinkedFault = (message: string): UpstreamFault =>
+  new UpstreamFault('upstream_unlinked', message, { dispatched: 'no' });
+
 const ERROR_CODE = /^[a-z_]{1,64}$/;
 
 /** RFC 6749 section 5.2: the code, if it is one. */

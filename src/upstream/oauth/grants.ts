@@ -1,11 +1,21 @@
-/** A token without a person: the grants that the gateway can ask for by itself, each exactly once per call. */
+/**
+ * A token without anybody's consent: the grants that the gateway can ask for by itself or on behalf of the caller, each exactly once per call.
+ * Without a caller (looking at what the server offers) a grant on behalf of callers is the gateway's own account at the same place.
+ */
 import type { Clock } from '../../lib/clock.ts';
 import type { DialRule } from '../dial.ts';
-import type { ClientCredentialsAuth, EnterpriseManagedAuth, WorkloadIdentityAuth } from './auth-target.ts';
+import {
+  type ClientCredentialsAuth,
+  type EnterpriseManagedAuth,
+  type TokenExchangeAuth,
+  type WorkloadIdentityAuth,
+  accountsOf,
+} from './auth-target.ts';
 import { type Identity, type ResolveSecret, configuredIdentity, nobody } from './client.ts';
 import { type Site, issuerMetadata } from './discovery.ts';
 import type { ProofKey } from './dpop.ts';
 import { asAuthFault } from './faults.ts';
+import { type Holder, tokenFor } from './holder.ts';
 import { type Endpoint, type Token, requestToken } from './token-endpoint.ts';
 
 export interface GrantContext {
@@ -17,7 +27,7 @@ export interface GrantContext {
   readonly scopes: readonly string[];
 }
 
-export type OwnAuth = ClientCredentialsAuth | WorkloadIdentityAuth | EnterpriseManagedAuth;
+export type OwnAuth = ClientCredentialsAuth | WorkloadIdentityAuth | EnterpriseManagedAuth | TokenExchangeAuth;
 
 const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer';
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange';
@@ -37,25 +47,39 @@ export const aimed = ({ site, scopes }: GrantContext): Record<string, string> =>
   ...(scopes.length > 0 && { scope: scopes.join(' ') }),
 });
 
+/** A token, and who we were when we got it. */
+export interface Obtained {
+  readonly token: Token;
+  readonly endpoint: Endpoint;
+}
+
 /** @throws UpstreamFault */
-export async function ownToken(auth: OwnAuth, context: GrantContext): Promise<Token> {
-  const { site, resolveSecret } = context;
+export async function ownToken(auth: OwnAuth, context: GrantContext, holder: Holder | null): Promise<Obtained> {
+  const { site, resolveSecret, clock } = context;
+  const ask = async (identity: Identity, grant: string, parameters: Record<string, string>, issued?: string) => {
+    const endpoint = endpointOf(context, identity);
+    return { endpoint, token: await requestToken(endpoint, grant, parameters, issued === undefined ? {} : { issued }) };
+  };
   try {
-    switch (auth.grant) {
-      case 'client_credentials': {
-        const identity = await configuredIdentity(auth.client, site.server, resolveSecret);
-        return await requestToken(endpointOf(context, identity), 'client_credentials', aimed(context));
-      }
-      case 'workload_identity': {
-        const assertion = await resolveSecret(auth.assertion);
-        return await requestToken(endpointOf(context, nobody), JWT_BEARER, { assertion, ...aimed(context) });
-      }
-      case 'enterprise_managed': {
-        const assertion = await identityAssertion(auth, context);
-        const identity = await configuredIdentity(auth.client, site.server, resolveSecret);
-        return await requestToken(endpointOf(context, identity), JWT_BEARER, { assertion, ...aimed(context) });
-      }
+    if (auth.grant === 'workload_identity') {
+      const assertion = await resolveSecret(auth.assertion);
+      return await ask(nobody, JWT_BEARER, { assertion, ...aimed(context) });
     }
+    const identity = await configuredIdentity(auth.client, site.server, resolveSecret);
+    if (auth.grant === 'client_credentials' || (holder === null && accountsOf(auth) === 'exchanged'))
+      return await ask(identity, 'client_credentials', aimed(context));
+    if (auth.grant === 'enterprise_managed') {
+      const assertion = await identityAssertion(auth, context, holder);
+      return await ask(identity, JWT_BEARER, { assertion, ...aimed(context) });
+    }
+    const parameters = {
+      ...aimed(context),
+      ...(auth.audience !== undefined && { audience: auth.audience }),
+      requested_token_type: `${TOKEN_TYPE}access_token`,
+      subject_token: tokenFor(holder!, site.server.issuer, clock.now()),
+      subject_token_type: `${TOKEN_TYPE}access_token`,
+    };
+    return await ask(identity, TOKEN_EXCHANGE, parameters, `${TOKEN_TYPE}access_token`);
   } catch (error) {
     throw asAuthFault(error, `the token by ${auth.grant}`);
   }
@@ -65,11 +89,16 @@ export async function ownToken(auth: OwnAuth, context: GrantContext): Promise<To
 async function identityAssertion(
   { identityProvider: { issuer, client, subject } }: EnterpriseManagedAuth,
   context: GrantContext,
+  holder: Holder | null,
 ): Promise<string> {
   const { site, rule, clock, resolveSecret } = context;
   try {
     const server = await issuerMetadata(issuer, rule);
     const identity = await configuredIdentity(client, server, resolveSecret);
+    const said =
+      subject === 'caller'
+        ? { token: tokenFor(holder!, server.issuer, clock.now()), type: 'access_token' }
+        : { token: await resolveSecret(subject.token), type: subject.type };
     const { value } = await requestToken(
       { server, rule, clock, key: null, ...identity },
       TOKEN_EXCHANGE,
@@ -77,8 +106,8 @@ async function identityAssertion(
         ...aimed(context),
         requested_token_type: `${TOKEN_TYPE}id-jag`,
         audience: site.server.issuer,
-        subject_token: await resolveSecret(subject.token),
-        subject_token_type: TOKEN_TYPE + subject.type,
+        subject_token: said.token,
+        subject_token_type: TOKEN_TYPE + said.type,
       },
       { issued: `${TOKEN_TYPE}id-jag` },
     );

@@ -1,5 +1,5 @@
 /**
- * Links in a file of this node, 0600, each sealed for the server it belongs to: a copied file is worth nothing without the
+ * Links in a file of this node, 0600, each sealed for the server and person it belongs to: a copied file is worth nothing without the
  * key, and a link cannot be moved to another server. CRASH: the file is replaced as a whole, so it is the old one or the new.
  * Not done here: sharing between nodes.
  */
@@ -65,6 +65,7 @@ export function linksInFile(path: string, box: SealedBox): LinkStore {
       const sealed = (await links()).get(serverId);
       return sealed === undefined ? null : box.open(sealed, serverId);
     },
+    keys: async () => [...(await links()).keys()],
     write: (serverId, text) => {
       const work = put(writing, serverId, text);
       writing = work.catch(() => undefined);

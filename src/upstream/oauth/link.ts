@@ -30,11 +30,19 @@ export const Link = z.strictObject({
 });
 export type Link = z.infer<typeof Link>;
 
+/** Kept by `linkKey`. */
 export interface LinkStore {
-  read(serverId: string): Promise<string | null>;
+  read(key: string): Promise<string | null>;
   /** Null: forget it. Durable when it resolves. */
-  write(serverId: string, text: string | null): Promise<void>;
+  write(key: string, text: string | null): Promise<void>;
+  keys(): Promise<readonly string[]>;
 }
+
+/** The account of everybody at a server, or of one person. Ids of servers hold no slash. */
+export const linkKey = (serverId: string, person: string | null): string =>
+  person === null ? serverId : `${serverId}/${person}`;
+
+export const isLinkOf = (key: string, serverId: string): boolean => key === serverId || key.startsWith(`${serverId}/`);
 
 /** For a process that keeps nothing. */
 export function linksInMemory(): LinkStore {
@@ -42,12 +50,13 @@ export function linksInMemory(): LinkStore {
   return {
     read: async (serverId) => links.get(serverId) ?? null,
     write: async (serverId, text) => void (text === null ? links.delete(serverId) : links.set(serverId, text)),
+    keys: async () => [...links.keys()],
   };
 }
 
 /** Null: there is none, or none that this version can read. */
-export async function readLink(links: LinkStore, serverId: string): Promise<Link | null> {
-  const text = await links.read(serverId);
+export async function readLink(links: LinkStore, key: string): Promise<Link | null> {
+  const text = await links.read(key);
   if (text === null) return null;
   const parsed = Link.safeParse(JSON.parse(text));
   return parsed.success ? parsed.data : null;

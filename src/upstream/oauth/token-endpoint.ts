@@ -48,7 +48,7 @@ const SENDABLE = /^[A-Za-z0-9\-._~+/]+=*$/;
 type Sent = Readonly<{ method: string; headers: Record<string, string>; body: unknown }>;
 
 /** What oauth4webapi calls instead of fetch. `heard` gets the headers of every answer. */
-function dialling(rule: DialRule, heard: (url: string, nonce: string | string[] | undefined) => void) {
+export function dialling(rule: DialRule, heard: (url: string, nonce: string | string[] | undefined) => void) {
   return async (url: string, { method, headers, body }: Sent): Promise<Response> => {
     const text = body instanceof URLSearchParams ? body.toString() : (body as string);
     const answer = await guardedRequest(url, {
@@ -61,7 +61,7 @@ function dialling(rule: DialRule, heard: (url: string, nonce: string | string[] 
     });
     heard(url, answer.headers['dpop-nonce']);
     const type = answer.headers['content-type'];
-    if (typeof type === 'string' && /^application\/(?:[a-z0-9.+-]+\+)?json\b/i.test(type)) {
+    if (answer.body.length > 0 && typeof type === 'string' && /^application\/(?:[a-z0-9.+-]+\+)?json\b/i.test(type)) {
       // The library reads with JSON.parse, which takes the last of two members with one name.
       const parsed = parseStrictJson(answer.body, { maxBytes: MAX_ANSWER_BYTES, maxDepth: 16 });
       if (!parsed.ok) throw authFault('the authorization server sent text that is not strict JSON');
