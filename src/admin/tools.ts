@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { diffDefinitions } from '../integrity/diff.ts';
 import { ITEM_KINDS, ToolRecord, itemKey, toolId } from '../integrity/records.ts';
 import { proposalDigest } from '../integrity/review.ts';
+import { setOf } from '../integrity/set.ts';
 import { suggestRisk } from '../integrity/risk-hint.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { toolStanding } from '../integrity/standing.ts';
@@ -21,8 +22,9 @@ export const listTools = handler({
   run: async ({ ctx, params, query }) => {
     const server = params['server'] ?? '';
     if (itemOf(ctx, 'server', server, Server) === undefined) return err(notFound('server', server));
-    const tools = itemsOf(ctx, 'tool', ToolRecord)
-      .filter((tool) => tool.server === server && (query.kind ?? tool.kind) === tool.kind)
+    const all = itemsOf(ctx, 'tool', ToolRecord).filter((tool) => tool.server === server);
+    const tools = all
+      .filter((tool) => (query.kind ?? tool.kind) === tool.kind)
       .map((tool) => {
         const { kind, name, observed, approved, proposal, revision, driftedAt } = tool;
         const definition = (observed?.definition ?? null) as JsonObject | null;
@@ -43,7 +45,7 @@ export const listTools = handler({
           driftedAt: driftedAt ?? null,
         };
       });
-    return ok({ body: { server, watching: ctx.catalogue.status(server), tools } });
+    return ok({ body: { server, watching: ctx.catalogue.status(server), set: setOf(all), tools } });
   },
 });
 

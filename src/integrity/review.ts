@@ -5,13 +5,14 @@
  */
 import type { Digest } from '../lib/canonical-json.ts';
 import { digestOf } from '../lib/canonical-json.ts';
+import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import type { SeenDefinition } from './definition.ts';
 import { fitOf } from './fit.ts';
 import { judgementProblem } from './judgement.ts';
 import { Approved, Proposal } from './records.ts';
-import type { Judgement, RiskClass, ToolRecord } from './records.ts';
+import type { ItemKind, Judgement, RiskClass, ToolRecord } from './records.ts';
 import { suggestRisk } from './risk-hint.ts';
 import type { Finding } from './scan.ts';
 import { scanDefinition } from './scan.ts';
@@ -124,6 +125,17 @@ export function takesTwo(
   return everConsequential || hint === 'destructive' || hint === 'execute' ? 'lowered' : null;
 }
 
+/**
+ * The record with an approval of before in force again, word for word (TD-09). It makes nothing callable that the server does not say now.
+ * `good`: from `restorable`. Refused where today's rules would not let it through.
+ */
+export function restore(record: ToolRecord, good: Approved, at: number): Result<ToolRecord, ReviewProblem> {
+  const fits = sound(record.kind, good.definition, good);
+  if (!fits.ok) return fits;
+  const drifted = record.observed?.digest !== good.digest;
+  return ok({ ...withdraw(record), approved: good, ...(drifted && { driftedAt: at }) });
+}
+
 /** The record without its approval and without what is proposed: it is invisible and unusable at once. */
 export function withdraw(record: ToolRecord): ToolRecord {
   const { proposal: _, driftedAt: __, ...rest } = record;
@@ -145,11 +157,15 @@ function reviewable({ kind, observed }: ToolRecord, review: Review): Result<void
   if (!observed) return err({ code: 'nothing_to_review' });
   if (observed.digest !== review.expectedDigest)
     return err({ code: 'definition_moved', expected: review.expectedDigest, observed: observed.digest });
-  const blocking = scanDefinition(observed.definition).filter((finding) => finding.severity === 'block');
+  return sound(kind, observed.definition, review);
+}
+
+function sound(kind: ItemKind, definition: JsonObject, judgement: Judgement): Result<void, ReviewProblem> {
+  const blocking = scanDefinition(definition).filter((finding) => finding.severity === 'block');
   if (blocking.length > 0) return err({ code: 'definition_refused', findings: blocking });
-  const fit = fitOf(kind, observed.definition);
+  const fit = fitOf(kind, definition);
   if (!fit.ok) return err({ code: 'schema_refused', message: fit.error.message });
-  const problem = judgementProblem(kind, review, fit.value.schema);
+  const problem = judgementProblem(kind, judgement, fit.value.schema);
   return problem ? err({ code: 'review_invalid', ...problem }) : ok(undefined);
 }
 
