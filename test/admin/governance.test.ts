@@ -98,6 +98,133 @@ describe('servers', () => {
     }
   });
 
+  test.each([
+    ['riskTier', 'riskTier'],
+    ['source', 'source'],
+    ['revocation', 'revocation'],
+    ['reviewBy', 'reviewBy'],
+  ] as const)('NH-01: a server without %s is registered and not enabled', async (field, missing) => {
+    const { [field]: _, ...rest } = SERVER;
+    const id = `without-${field.toLowerCase()}`;
+    await registered(id, rest);
+    await plane.as('omar', 'POST', `/servers/${id}/submit`, { reason: 'x' });
+    const reply = await enable('sven', id);
+    expect([reply.status, reply.body.error?.['field']]).toEqual([422, `server.${missing}`]);
+    expect(plane.snapshot().servers.get(id)?.record.state).toBe('in_review');
+  });
+
+  test('NH-01: all that is missing is said at once, to whoever tries and to whoever looks', async () => {
+    const { riskTier: _r, source, revocation: _v, ...rest } = SERVER;
+    const { digest: _, ...undigested } = source;
+    await registered('bare', { ...rest, owner: 'group/none', source: undigested, reviewBy: 1 });
+    await plane.as('omar', 'POST', '/servers/bare/submit', { reason: 'x' });
+    const said = String((await enable('sven', 'bare')).body.error?.['message']);
+    const fields = ['owner', 'riskTier', 'source.digest', 'revocation', 'reviewBy'];
+    for (const field of fields) expect(said).toContain(`${field}: `);
+    const { lacks } = (await plane.as('aiko', 'GET', '/servers/bare')).body as { lacks: Array<{ field: string }> };
+    expect(lacks.map(({ field }) => field)).toEqual(fields);
+  });
+
+  test('NH-01: a group with an active member is an owner', async () => {
+    await plane.seed([
+      plane.put('group', 'keepers', { name: 'Keepers', roles: [] }),
+      plane.put('person', 'kim', {
+        issuer: plane.issuer.issuer,
+        subject: 'kim',
+        name: 'kim',
+        state: 'active',
+        roles: [],
+        groups: ['keepers'],
+      }),
+    ]);
+    await registered('kept', { ...SERVER, owner: 'group/keepers' });
+    await plane.as('omar', 'POST', '/servers/kept/submit', { reason: 'x' });
+    expect((await enable('sven', 'kept')).status).toBe(200);
+  });
+
+  test('AZ-11: nobody enables a server that they wrote, last or on the way to what it is', async () => {
+    const put = (who: string, id: string, server: object) =>
+      plane.afterReading(who, `/servers/${id}`, 'PUT', `/servers/${id}`, { reason: 'x', server });
+    const submit = (id: string) => plane.as('omar', 'POST', `/servers/${id}/submit`, { reason: 'x' });
+    await plane.as('ada', 'PUT', '/servers/hers', { reason: 'x', server: SERVER }, ABSENT);
+    await submit('hers');
+    expect(code(await enable('ada', 'hers'))).toEqual([403, 'two_people']);
+    // A second author on top does not make the first one a reader.
+    expect((await put('abel', 'hers', { ...SERVER, title: 'Files too' })).status).toBe(200);
+    expect([code(await enable('ada', 'hers')), code(await enable('abel', 'hers'))]).toEqual([
+      [403, 'two_people'],
+      [403, 'two_people'],
+    ]);
+    expect((await enable('sven', 'hers')).status).toBe(200);
+    // Out of service and back is a decision of its own: again not the last author's.
+    await plane.as('omar', 'POST', '/servers/hers/suspend', { reason: 'x' });
+    expect(code(await enable('abel', 'hers'))).toEqual([403, 'two_people']);
+    expect((await enable('ada', 'hers')).status).toBe(200);
+    // Who submits or suspends writes nothing; who names another owner does.
+    await plane.as('omar', 'POST', '/servers/hers/suspend', { reason: 'x' });
+    expect((await plane.as('ada', 'POST', '/servers/hers/owner', { owner: 'dana', reason: 'x' })).status).toBe(200);
+    expect(code(await enable('ada', 'hers'))).toEqual([403, 'two_people']);
+    expect((await enable('abel', 'hers')).status).toBe(200);
+  });
+
+  test('AZ-11: a server is enabled as it was read', async () => {
+    await registered('read');
+    await plane.as('omar', 'POST', '/servers/read/submit', { reason: 'x' });
+    const read = await plane.as('sven', 'GET', '/servers/read');
+    const other = { ...SERVER, upstream: { transport: 'stdio', command: ['node', '/opt/other.js'] } };
+    await plane.afterReading('omar', '/servers/read', 'PUT', '/servers/read', { reason: 'x', server: other });
+    const by = (headers: Record<string, string>) =>
+      plane.as('sven', 'POST', '/servers/read/enable', { reason: 'x' }, headers);
+    expect(code(await by({ 'if-match': read.headers.get('etag') ?? '' }))).toEqual([412, 'precondition_failed']);
+    expect(code(await by({}))).toEqual([428, 'precondition_required']);
+    expect(plane.snapshot().servers.get('read')?.record.state).toBe('in_review');
+    // Stopping asks for none, and refuses a stale one that is given.
+    await enable('sven', 'read');
+    const stop = (headers: Record<string, string>) =>
+      plane.as('omar', 'POST', '/servers/read/suspend', { reason: 'x' }, headers);
+    expect(code(await stop({ 'if-match': '"1"' }))).toEqual([412, 'precondition_failed']);
+    expect((await stop({})).status).toBe(200);
+  });
+
+  test('AZ-11 twin: where one person may decide, the author enables their own', async () => {
+    const twin = await startPlane({ facts: { unsafeOnePersonMayDecide: true } });
+    try {
+      await twin.as('ada', 'PUT', '/servers/hers', { reason: 'x', server: SERVER }, ABSENT);
+      await twin.as('ada', 'POST', '/servers/hers/submit', { reason: 'x' });
+      expect(
+        (await twin.afterReading('ada', '/servers/hers', 'POST', '/servers/hers/enable', { reason: 'x' })).status,
+      ).toBe(200);
+    } finally {
+      await twin.close();
+    }
+  });
+
+  test('NH-05: what is wrong with servers stands in the findings: no review, fields that were never asked for, no pin', async () => {
+    const remote = { transport: 'http', url: 'https://files.example.com/mcp' };
+    const { riskTier: _r, reviewBy: _b, ...before } = SERVER;
+    await plane.seed([
+      plane.put('server', 'old-one', { ...before, state: 'enabled' }),
+      plane.put('server', 'late-one', { ...SERVER, reviewBy: 1, state: 'enabled' }),
+      plane.put('server', 'far-one', { ...SERVER, upstream: remote, state: 'enabled' }),
+      plane.put('server', 'far-pinned', {
+        ...SERVER,
+        upstream: { ...remote, pins: [`sha256:${'b'.repeat(64)}`] },
+        state: 'enabled',
+      }),
+    ]);
+    const { findings } = (await plane.as('aiko', 'GET', '/findings')).body as {
+      findings: Array<{ id: string; code: string; message: string }>;
+    };
+    const of = (id: string) => findings.filter((one) => one.id === id).map((one) => one.code);
+    expect([of('old-one'), of('late-one'), of('far-one'), of('far-pinned')]).toEqual([
+      ['incomplete'],
+      ['review_due'],
+      ['unpinned'],
+      [],
+    ]);
+    expect(findings.find(({ id }) => id === 'old-one')?.message).toContain('riskTier, reviewBy');
+  });
+
   test('NH-02: what is registered never goes straight into use, and a change takes it out of use', async () => {
     await registered('changing');
     expect(plane.snapshot().servers.get('changing')?.record.state).toBe('draft');

@@ -269,3 +269,33 @@ describe('standing', () => {
     expect(snapshotIsFresh.decide(call, { ageMs: Number.NaN, limitMs: 2_000 }).pass).toBe(false);
   });
 });
+
+describe('AZ-14: what a switch takes away', () => {
+  const read = (uriTemplate: string) => ({ uriTemplate, name: uriTemplate });
+  const live = item('notes', 'template', read('docs://live/{name}'));
+  const plain = item('notes', 'template', read('docs://{+path}'));
+  const whole = { ...(plain.body['approved'] as object), productionData: false };
+  const records = [
+    ...BASE.filter(({ kind }) => kind !== 'server'),
+    server('notes', { switches: { productionData: false } }),
+    live,
+    { ...plain, body: { ...plain.body, approved: whole } as typeof plain.body },
+  ];
+
+  test('AZ-14: a URI under a template that is switched off does not fall to another template', () => {
+    const notes = pictureOf(records).servers.get('notes')!;
+    expect(resolveUri(notes, 'docs://live/x')!.item).toMatchObject({
+      key: 'template docs://live/{name}',
+      switchedOff: 'productionData',
+    });
+    expect(resolveUri(notes, 'docs://other')!.item).toMatchObject({ switchedOff: null });
+  });
+
+  test('AZ-14 twin: were it gone from the picture, the other template would hand the same URI out', () => {
+    const notes = pictureOf(records.filter((record) => record !== live)).servers.get('notes')!;
+    expect(resolveUri(notes, 'docs://live/x')!.item).toMatchObject({
+      key: 'template docs://{+path}',
+      switchedOff: null,
+    });
+  });
+});
