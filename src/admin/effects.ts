@@ -17,7 +17,7 @@ import type { EffectAgent, EffectPerson, EffectWorld } from '../policy/effect.ts
 import { EFFECT_KINDS } from '../policy/effect-book.ts';
 import type { Effect } from '../policy/effect-book.ts';
 import type { AdminContext } from './context.ts';
-import { conflict } from './problem.ts';
+import { conflict, type Problem } from './problem.ts';
 import { queryNumber } from './route.ts';
 
 /** Calls wait at most this long for a step of ours, ms. */
@@ -134,5 +134,15 @@ export function effectBody(
   };
 }
 
-export const effectWords = ({ counts }: Effect): string =>
+/** `effect` null: other rules came into force while it was worked out, so it is the effect of another change. */
+export const effectChanged = (effect: Effect | null, path: string): Problem =>
+  conflict(
+    'effect_changed',
+    effect === null
+      ? 'Other rules came into force meanwhile.'
+      : `This is not the effect you read. It is now ${effect.digest}: ${wordsOf(effect)}.`,
+    `Read the effect again (GET ${path}) and decide anew.`,
+  );
+
+const wordsOf = ({ counts }: Effect): string =>
   `${counts.gained} gained, ${counts.lost} lost, ${counts.changed} changed, ${counts.may_change} may change`;

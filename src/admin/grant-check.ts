@@ -7,6 +7,7 @@ import { isJsonObject } from '../lib/json.ts';
 import type { Json } from '../lib/json.ts';
 import type { ParameterType } from '../lib/canonical-values.ts';
 import type { Snapshot, ToolEntry } from '../gateway/snapshot.ts';
+import { compileGrant } from '../policy/grant-policies.ts';
 import type { Grant, GrantCondition } from '../policy/grants.ts';
 
 export interface GrantFinding {
@@ -20,8 +21,18 @@ const LONGEST_ELEVATION_MS = 7 * 86_400_000;
 const quoted = (value: string): string => JSON.stringify(value);
 
 export function checkGrant(view: Snapshot, grant: Grant, at: number): GrantFinding[] {
-  return [...checkWho(view, grant), ...checkWhat(view, grant), ...checkTime(grant, at)];
+  const found = [...checkWho(view, grant), ...checkWhat(view, grant), ...checkTime(grant, at)];
+  const compiled = compileGrant('check', inForceAt(grant, at));
+  return compiled.ok ? found : [...found, { field: 'what', message: compiled.error }];
 }
+
+/** The grant as it would be once somebody agreed now. What is compiled is kept by `what`, so that it is one of its own. */
+export const inForceAt = (grant: Grant, at: number): Grant => ({
+  ...grant,
+  what: { ...grant.what },
+  state: 'active',
+  decidedAt: grant.decidedAt ?? at,
+});
 
 function checkWho(view: Snapshot, { who, through }: Grant): GrantFinding[] {
   const found: GrantFinding[] = [];

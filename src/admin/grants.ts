@@ -4,16 +4,21 @@
  */
 import { z } from 'zod';
 import { ownsIt } from '../directory/owners.ts';
+import { DigestText } from '../integrity/records.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
+import { candidateWith } from '../policy/candidate.ts';
+import type { Effect } from '../policy/effect-book.ts';
+import { GRANT_PREFIX, compileGrant } from '../policy/grant-policies.ts';
 import { GRANT_STEPS, grantStanding, stepGrant } from '../policy/grant-machine.ts';
 import type { GrantHand, GrantProblem, GrantStep } from '../policy/grant-machine.ts';
 import { Grant } from '../policy/grants.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
-import { checkGrant } from './grant-check.ts';
+import { EffectQuery, POLICIES_BROKEN, effectBody, effectChanged, effectIn } from './effects.ts';
+import { checkGrant, inForceAt } from './grant-check.ts';
 import { PAGE, pageOf } from './paging.ts';
 import { conflict, forbidden, invalid, notFound, type Problem } from './problem.ts';
 import { itemOf, type Item } from './records.ts';
@@ -86,6 +91,38 @@ export const getGrant = handler({
   },
 });
 
+/** Of one that gives nothing yet, or no more: what letting it count would do. Of one that counts: what ending it would. */
+export const grantEffect = handler({
+  query: EffectQuery,
+  run: async ({ ctx, who, params, query }) => {
+    const found = theirs(ctx, who, params['grant'] ?? '');
+    if (!found.ok) return found;
+    const effect = await effectOfGrant(ctx, found.value);
+    if (!effect.ok) return effect;
+    const { id, state, revision } = found.value;
+    const change = state === 'active' ? 'end' : 'begin';
+    return ok({ body: { grant: id, change, ...effectBody(ctx, effect.value, query) }, revision });
+  },
+});
+
+async function effectOfGrant(
+  ctx: AdminContext,
+  { id, revision, ...grant }: Item<Grant>,
+): Promise<Result<Effect, Problem>> {
+  const view = ctx.snapshot();
+  const { policies } = view;
+  if (policies === null) return err(POLICIES_BROKEN);
+  const policy = `${GRANT_PREFIX}${id}`;
+  // One that begins later is looked at as it will be then.
+  const at = Math.max(ctx.clock.now(), grant.startsAt ?? 0);
+  const without = candidateWith(policies, [policy], []);
+  const compiled = compileGrant(id, inForceAt(grant, at));
+  if (!compiled.ok) return err(invalid('grant.what', `it ${compiled.error}`));
+  const withIt = candidateWith(policies, [policy], [compiled.value]);
+  const sets = grant.state === 'active' ? { before: withIt, after: without } : { before: without, after: withIt };
+  return ok(await effectIn(view, `grant ${id} ${revision}`, sets, at));
+}
+
 export const requestGrant = handler({
   body: z.strictObject({ grant: Wanted }),
   run: async (ask) => {
@@ -141,12 +178,14 @@ const Decision = z.strictObject({
   note: z.string().min(1).max(1_000).nullable().default(null).describe('Why; goes into the history and the log.'),
 });
 
+/** Nothing in it is needed: an effect that is named must be the one that is. */
+const Agreement = Decision.extend({
+  effect: DigestText.optional().describe('`digest` of the effect that you read; any other is refused.'),
+});
+
 /** Deciding names the revision that was read: nobody agrees to something else than they saw. */
 const decision = (step: 'approve' | 'deny' | 'resume') =>
-  handler({
-    body: Decision,
-    run: async (ask) => move(ask, step, ask.body.note, true),
-  });
+  handler({ body: Agreement, run: async (ask) => move(ask, step, ask.body.note, ask.body.effect ?? true) });
 
 const withdrawal = (step: 'cancel' | 'suspend' | 'end') =>
   handler({ body: z.strictObject({ reason: Reason }), run: async (ask) => move(ask, step, ask.body.reason, false) });
@@ -162,7 +201,8 @@ async function move(
   ask: Ask<unknown, unknown>,
   step: GrantStep,
   note: string | null,
-  decides: boolean,
+  /** True: the revision must be named; a digest: so is the effect. */
+  decides: boolean | string,
 ): Promise<Result<{ readonly body: object; readonly revision: number }, Problem>> {
   const { ctx, who, params, seen } = ask;
   const id = params['grant'] ?? '';
@@ -173,13 +213,18 @@ async function move(
   const at = ctx.clock.now();
   const moved = stepGrant(grant, step, handOf(ctx, view, who, grant), note, at);
   if (!moved.ok) return err(problemOf(moved.error));
-  if (decides || seen.kind !== 'unsaid') {
+  if (decides !== false || seen.kind !== 'unsaid') {
     const read = expected(seen, revision);
     if (!read.ok) return read;
   }
   // What was right when it was asked for may be gone by the time somebody agrees.
   const checked = moved.value.state === 'active' ? refusalOf(view, moved.value, at) : null;
   if (checked) return err(checked);
+  if (typeof decides === 'string') {
+    const effect = await effectOfGrant(ctx, found.value);
+    if (!effect.ok) return effect;
+    if (effect.value.digest !== decides) return err(effectChanged(effect.value, `/grants/${id}/effect`));
+  }
   const done = await commitChange(ask, {
     what: `grant.${moved.value.state}`,
     subject: `grant/${id}`,

@@ -16,7 +16,7 @@ import { PolicyRecord } from '../policy/records.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
-import { EffectQuery, POLICIES_BROKEN, effectBody, effectIn, effectWords } from './effects.ts';
+import { EffectQuery, POLICIES_BROKEN, effectBody, effectChanged, effectIn } from './effects.ts';
 import { conflict, forbidden, invalid, notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler, Reason } from './route.ts';
@@ -121,7 +121,7 @@ export const activatePolicy = handler({
     // What they agree to is what they saw. The same change has another effect once people, agents, items or other policies changed.
     const effect = await effectOfChange(ctx, id, { text: policy.text, replaces: policy.replaces });
     if (!effect.ok) return effect;
-    if (effect.value.digest !== body.effect) return err(effectChanged(effect.value));
+    if (effect.value.digest !== body.effect) return err(effectChanged(effect.value, `/policies/${id}/effect`));
     const done = await commitChange(ask, {
       what: 'policy.activated',
       subject: `policy/${id}`,
@@ -209,7 +209,7 @@ async function effectOfChange(
   const key = `policy ${id} ${after.value.digest}`;
   const effect = await effectIn(view, key, { before: view.policies, after: after.value }, ctx.clock.now());
   // Other rules came into force while this was worked out: then it is the effect of another change.
-  return ctx.snapshot().policies === view.policies ? ok(effect) : err(effectChanged(null));
+  return ctx.snapshot().policies === view.policies ? ok(effect) : err(effectChanged(null, `/policies/${id}/effect`));
 }
 
 const EFFECT_UNREAD: Problem = {
@@ -219,15 +219,6 @@ const EFFECT_UNREAD: Problem = {
   message: 'Say which effect you agree to.',
   remedy: 'Read it (GET /policies/{policy}/effect) and send its digest as `effect`.',
 };
-
-const effectChanged = (effect: Effect | null): Problem =>
-  conflict(
-    'effect_changed',
-    effect === null
-      ? 'Other rules came into force meanwhile.'
-      : `This is not the effect you read. It is now ${effect.digest}: ${effectWords(effect)}.`,
-    'Read the effect again (GET /policies/{policy}/effect) and decide anew.',
-  );
 
 export const deletePolicy = handler({
   body: z.strictObject({ reason: Reason }),

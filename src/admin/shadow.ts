@@ -75,6 +75,7 @@ export const shadowReport = handler({
 });
 
 export const resetShadow = handler({
+  body: z.strictObject({}),
   run: async ({ ctx, params }) => {
     const id = params['policy'] ?? '';
     if (ctx.shadows.report(id) === null) return err(notFound('policy in shadow', id));

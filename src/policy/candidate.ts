@@ -1,12 +1,13 @@
 /**
  * What would be in force if one policy came or went, without compiling the others again: for effects, shadows and tests. The same tools,
- * the same grants; only the policies that are named change. Nothing kept is carried over, so a candidate never answers for what is in force.
+ * the same grants; only what is named changes.
  */
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
 import { compilePolicies } from './compile.ts';
 import type { CompiledPolicy, PolicyProblem, PolicySet, PolicySource } from './compile.ts';
+import { carryOver } from './prepare.ts';
 
 /** `without`: ids that leave; one that comes back under `add` is replaced. All problems of the new ones at once. */
 export function candidateOf(
@@ -24,10 +25,10 @@ export function candidateWith(
 ): PolicySet {
   const gone = new Set([...without, ...add.map(({ id }) => id)]);
   const policies = [...inForce.policies.filter(({ id }) => !gone.has(id)), ...add];
-  return {
+  return carryOver(inForce, {
     ...inForce,
-    digest: digestOf([inForce.digest, [...gone].sort(), add.map(({ id, text }) => [id, text])]),
+    digest: digestOf([inForce.digest, [...gone].sort(), add.map(({ id, digest }) => [id, digest])]),
     policies,
     prepared: new Map(),
-  };
+  });
 }

@@ -144,8 +144,8 @@ const readsCall = ({ reads }: CompiledPolicy): boolean => reads.perCall;
 
 /** By content: the same id with another text is another policy. */
 function notIn(one: PolicySet, other: PolicySet): CompiledPolicy[] {
-  const known = new Map(other.policies.map(({ id, text }) => [id, text]));
-  return one.policies.filter(({ id, text }) => known.get(id) !== text);
+  const known = new Map(other.policies.map(({ id, digest }) => [id, digest]));
+  return one.policies.filter(({ id, digest }) => known.get(id) !== digest);
 }
 
 /**
