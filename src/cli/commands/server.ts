@@ -134,6 +134,8 @@ export function serverCommands(program: Command): void {
         throw new CliFailure('usage', `${options.file} has no \`id\`.`, 'Add a line such as `id: files`.');
       const api = apiOf(options);
       const path = `/servers/${seg(id)}`;
+      const { reviewBy } = fieldsOfServer;
+      if (typeof reviewBy === 'string') fieldsOfServer['reviewBy'] = momentIn(options.file, reviewBy);
       const etag = options.replace ? (await api.get(path)).etag : null;
       const { body } = await api.put<Changed>(path, { reason: options.reason, server: fieldsOfServer }, etag);
       show(
@@ -254,6 +256,14 @@ function off({ reachable, productionData, writes }: Switches): string {
   return [reachable ? '' : 'reachable', productionData ? '' : 'production data', writes ? '' : 'writes']
     .filter((name) => name !== '')
     .join(', ');
+}
+
+/** A file may say a day. */
+function momentIn(file: string, text: string): number {
+  const at = Date.parse(text);
+  if (Number.isNaN(at))
+    throw new CliFailure('usage', `${file}: \`reviewBy\` is not a date.`, 'Write it as 2027-01-31.');
+  return at;
 }
 
 function sourceText({ vendor, package: name, version, digest }: Source): string {
