@@ -40,6 +40,18 @@ export interface Found {
 }
 
 /** The chain of one call, from the person to what happened. Fields are null when no entry says it. */
+/** One step of an approval. */
+export interface Step {
+  readonly index: number;
+  readonly time: string;
+  readonly approval: string;
+  /** `hold`, `allow`, … for calls; `approval.approved`, `approval.denied`, … for what people said. */
+  readonly what: string;
+  /** The call; null for what people said. */
+  readonly call: string | null;
+  readonly person: string | null;
+}
+
 export interface Reconstruction {
   readonly call: string;
   readonly entries: readonly { readonly index: number; readonly kind: EntryKind; readonly time: string }[];
@@ -48,6 +60,8 @@ export interface Reconstruction {
   readonly token: string | null;
   readonly decision: DecisionFacts | null;
   readonly approval: string | null;
+  /** Whoever held it, said something about it, or used it, under whatever call: hold, decisions and use of its approvals, in order. */
+  readonly agreement: readonly Step[];
   readonly tool: Omit<CallFacts, 'id'> | null;
   /** Id of the credential presented upstream. */
   readonly credential: string | null;
@@ -98,10 +112,26 @@ export async function reconstruct(ledger: Ledger, log: string, call: string): Pr
     token: actor?.token ?? null,
     decision,
     approval: decision?.approval ?? null,
+    agreement: await agreementOf(ledger, log, new Set(facts.flatMap((entry) => entry.decision?.approval ?? []))),
     tool: withoutId(last(facts, (entry) => entry.call)),
     credential: outcome?.credential ?? null,
     outcome: outcome ?? (dispatched ? 'unknown' : 'refused'),
   };
+}
+
+async function agreementOf(ledger: Ledger, log: string, approvals: ReadonlySet<string>): Promise<readonly Step[]> {
+  if (approvals.size === 0) return [];
+  const steps = new Map<number, Step>();
+  const stepOf = ({ index, entry }: Indexed): boolean => {
+    const { decision, event, call, actor, time } = entry;
+    const approval = decision?.approval ?? event?.['approval'];
+    if (typeof approval !== 'string' || !approvals.has(approval)) return false;
+    const what = decision?.verdict ?? String(event?.['what']);
+    steps.set(index, { index, time, approval, what, call: call?.id ?? null, person: actor?.person ?? null });
+    return true;
+  };
+  await scanBack(ledger, log, await ledger.size(log), stepOf, 1_000, MAX_SCAN);
+  return [...steps.values()].sort((a, b) => a.index - b.index);
 }
 
 function human({ issuer, subject, person }: Actor) {

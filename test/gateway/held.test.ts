@@ -3,16 +3,24 @@
  * Bounds are short here; nothing sleeps: a decision is made once the record says that somebody waits.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startGateway } from '../../src/gateway/gateway.ts';
+import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { requestStates } from '../../src/protocol/request-state.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { startRig } from '../support/rig.ts';
+import { testPool } from '../support/upstreams/open.ts';
+import { ENVELOPE, JSON_HEADERS, modernHeaders, startRig } from '../support/rig.ts';
 import type { Answer, CallOptions, Rig } from '../support/rig.ts';
 
 let rig: Rig;
+let parts: GatewayDeps | null = null;
 let serial = 0;
 beforeAll(async () => {
-  rig = await startRig({ admin: true, approvals: { holdMs: 1_500, blockMs: 1_500, rounds: 3, openPerCaller: 1_000 } });
+  rig = await startRig({
+    admin: true,
+    wrap: (deps) => (parts = deps),
+    approvals: { holdMs: 1_500, blockMs: 1_500, rounds: 3, openPerCaller: 1_000 },
+  });
 });
 afterAll(() => rig.stop());
 
@@ -341,5 +349,115 @@ describe('a client that follows tasks', () => {
     );
     expect((await rig.admin('petra', 'POST', `/approvals/${id}/approve`, { call })).error?.code).toBe('approval_state');
     expect(made()).toBe(0);
+  });
+});
+
+describe('in the log', () => {
+  test('AP-09: hold, decision and use are one chain, also where the use is another call', async () => {
+    const args = fresh();
+    const hold = await remove(args, { era: 'legacy' });
+    const id = await decide(args, 'approve');
+    const use = await remove(args, { era: 'legacy' });
+    expect(passed(use)).toBe(true);
+    for (const { reference } of [hold, use]) {
+      const { body } = await rig.admin('aiko', 'GET', `/audit/calls/${reference}`);
+      expect(body['agreement']).toMatchObject([
+        { what: 'hold', approval: id, call: hold.reference, person: 'omar' },
+        { what: 'approval.approved', approval: id, call: null, person: 'petra' },
+        { what: 'allow', approval: id, call: use.reference, person: 'omar' },
+      ]);
+    }
+  });
+});
+
+describe('several nodes, and nodes that end', () => {
+  /** The same deployment on a second node. */
+  async function another(): Promise<{ readonly node: Gateway; stop(): Promise<void> }> {
+    const pool = testPool();
+    const node = await startGateway({ ...parts!, node: 'rig-2', pool });
+    await node.refresh('notes');
+    return {
+      node,
+      async stop() {
+        await node.close();
+        await pool.closeAll();
+      },
+    };
+  }
+  const post = async (
+    node: Gateway,
+    args: JsonObject,
+    more: JsonObject = {},
+    capabilities: JsonObject = {},
+    method = 'tools/call',
+  ): Promise<JsonObject> => {
+    const resource = node.listener.resourceUrl('notes');
+    const own = method === 'tools/call' ? { name: 'delete_note', arguments: args } : {};
+    const params = {
+      ...own,
+      ...more,
+      _meta: { ...ENVELOPE, 'io.modelcontextprotocol/clientCapabilities': capabilities },
+    };
+    const response = await fetch(resource, {
+      method: 'POST',
+      headers: {
+        ...JSON_HEADERS,
+        ...modernHeaders(method, params),
+        ...(typeof more['taskId'] === 'string' && { 'mcp-name': more['taskId'] }),
+        authorization: `Bearer ${rig.token('omar', { audience: resource })}`,
+      },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+    });
+    const text = await response.text();
+    return JSON.parse(text.startsWith('{') ? text : text.slice(text.lastIndexOf('data: ') + 6)) as JsonObject;
+  };
+
+  test('AP-09: a call that waits on two nodes at once is made once', async () => {
+    const other = await another();
+    try {
+      const args = fresh();
+      const here = remove(args);
+      const { id } = await asked(args);
+      const there = post(other.node, args);
+      await rig.until('both wait', () => other.node.inflight() > 0 && rig.gateway.inflight() > 0);
+      expect(await decide(args, 'approve')).toBe(id);
+      await Promise.all([here, there]);
+      expect(made()).toBe(1);
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test('a state of one node is good on the other', async () => {
+    const other = await another();
+    try {
+      const args = fresh();
+      const requestState = stateOf(await remove(args));
+      const retry = post(other.node, args, { requestState });
+      await decide(args, 'approve');
+      expect(((await retry)['result'] as JsonObject)['isError']).not.toBe(true);
+      expect(made()).toBe(1);
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test('AP-09: a task whose node ends while it waits says that nothing was sent; the yes is good for calling again', async () => {
+    const other = await another();
+    const args = fresh();
+    const begun = (await post(other.node, args, {}, TASK_CLIENT))['result'] as JsonObject;
+    expect(begun).toMatchObject({ resultType: 'task', status: 'working' });
+    const { id } = await asked(args);
+    await other.stop();
+    const taskId = begun['taskId'] as string;
+    const how = { as: 'omar', capabilities: TASK_CLIENT, headers: { 'mcp-name': taskId } };
+    const { result } = await rig.ask('notes', 'tasks/get', { taskId }, how);
+    expect(result).toMatchObject({
+      status: 'failed',
+      error: { message: expect.stringContaining('Nothing was sent') as string },
+    });
+    expect(await decide(args, 'approve')).toBe(id);
+    expect(made()).toBe(0);
+    expect([passed(await remove(args)), made()]).toEqual([true, 1]);
   });
 });
