@@ -269,7 +269,7 @@ export const transitionCredential = (to: Credential['state']) =>
         // CRASH: nothing of it stays behind, because all of it is one commit.
         writes: retired ? removals(ctx, id, credential.versions) : [],
       });
-      if (done.ok && (retired || to === 'suspended') && ask.stage === undefined)
+      if (done.ok && (retired || to === 'suspended'))
         await ctx.credentials.revoke(id).catch((fault: unknown) => {
           ctx.log.error({ ref: ask.ref, credential: id, err: fault }, 'tokens of a credential could not be given back');
         });

@@ -5,10 +5,12 @@
 import { z } from 'zod';
 import { Group, Mapping, Organisation } from '../../directory/records.ts';
 import { Agent } from '../../inventory/agents.ts';
+import { Credential } from '../../inventory/credentials.ts';
 import { Server } from '../../inventory/records.ts';
 import { checkServer } from '../../inventory/servers.ts';
 import { digestOf } from '../../lib/canonical-json.ts';
-import type { JsonObject } from '../../lib/json.ts';
+import { isJsonObject, type JsonObject } from '../../lib/json.ts';
+import { Grant } from '../../policy/grants.ts';
 import { PolicyRecord } from '../../policy/records.ts';
 import type { Route } from '../route.ts';
 
@@ -24,7 +26,8 @@ export interface Kind {
   readonly read: RowName;
   /** Null: there is one already, always. */
   readonly create: RowName | null;
-  readonly change: RowName;
+  /** Null: what was said once is not changed. */
+  readonly change: RowName | null;
   /** How it goes when it left the file; null: it has ended already. Left out: it never goes. */
   readonly end?: (record: JsonObject) => { readonly row: RowName; readonly action: 'delete' | 'retire' } | null;
   readonly id: RegExp;
@@ -32,8 +35,14 @@ export interface Kind {
   readonly idOnce?: true;
   /** Said when it is made and never changed. */
   readonly fixed?: readonly string[];
-  /** Members of the spec that the server side spends or moves on: no difference, no drift. */
+  /** Members of the spec that this record has no more, or has otherwise, because of where it stands in its life: no difference. */
   readonly spent?: (record: JsonObject) => readonly string[];
+  /** The same for any state it may come to: no drift. */
+  readonly moving?: (record: JsonObject) => readonly string[];
+  /** Members that are another at every attempt: times, and words of whoever applies. No part of a plan. */
+  readonly volatile?: readonly string[];
+  /** What the server side writes inside of a member of the spec. */
+  readonly said?: (record: JsonObject) => JsonObject;
   /** Two resources of one file may not say the same. */
   readonly unique?: (spec: JsonObject) => string;
   /** All that is wrong with a spec, one by one; the handler says the same in one sentence. */
@@ -98,6 +107,24 @@ export const KINDS: readonly Kind[] = [
     unique: ({ issuer, clientId }) => digestOf({ issuer: issuer ?? null, clientId: clientId ?? null }),
   },
   {
+    kind: 'credential',
+    stored: Credential,
+    member: 'credential',
+    param: 'credential',
+    read: 'GET /credentials/:credential',
+    create: 'PUT /credentials/:credential',
+    change: 'PUT /credentials/:credential',
+    end: ({ state }) =>
+      state === 'retired' ? null : { row: 'POST /credentials/:credential/retire', action: 'retire' },
+    id: SLUG,
+    // Who asked for an exception is written by the server side.
+    said: ({ sharing, ...rest }) => ({
+      ...rest,
+      ...(sharing !== undefined &&
+        isJsonObject(sharing) && { sharing: { reason: sharing['reason']!, until: sharing['until']! } }),
+    }),
+  },
+  {
     kind: 'server',
     stored: Server,
     member: 'server',
@@ -129,6 +156,28 @@ export const KINDS: readonly Kind[] = [
     id: POLICY_ID,
     // Whoever activates a draft spends the list of what it replaces; the file still has it.
     spent: ({ state }) => (state === 'draft' ? [] : ['replaces']),
+    moving: () => ['replaces'],
+  },
+  {
+    kind: 'grant',
+    stored: Grant,
+    member: 'grant',
+    param: 'grant',
+    read: 'GET /grants/:grant',
+    create: 'POST /grants',
+    change: null,
+    end: ({ state }) =>
+      state === 'requested'
+        ? { row: 'POST /grants/:grant/cancel', action: 'retire' }
+        : state === 'active' || state === 'suspended'
+          ? { row: 'POST /grants/:grant/end', action: 'retire' }
+          : null,
+    id: RECORD_ID,
+    idOnce: true,
+    // The yes to an elevation sets its end.
+    spent: ({ state, lastsMs }) => (lastsMs !== undefined && state !== 'requested' ? ['expiresAt'] : []),
+    moving: ({ lastsMs }) => (lastsMs === undefined ? [] : ['expiresAt']),
+    volatile: ['requestedAt', 'decidedAt', 'note'],
   },
 ];
 
@@ -144,7 +193,7 @@ export function rowOf(routes: readonly Route[], name: RowName): Route {
 
 /** The members that a file says of this kind: those of the schema of the row that makes it. */
 export function saidBy(kind: Kind, routes: readonly Route[]): readonly string[] {
-  const { body } = rowOf(routes, kind.create ?? kind.change).handler;
+  const { body } = rowOf(routes, kind.create ?? kind.change ?? kind.read).handler;
   const spec: unknown = body instanceof z.ZodObject ? body.shape[kind.member] : null;
   if (!(spec instanceof z.ZodObject)) throw new Error(`the body of ${kind.kind} does not name its members`);
   return Object.keys(spec.shape);
@@ -156,6 +205,8 @@ export function view(kind: Kind, said: readonly string[], body: JsonObject | nul
   if (!parsed?.success) return null;
   const without = kind.spent?.(body as JsonObject) ?? [];
   return Object.fromEntries(
-    Object.entries(parsed.data as JsonObject).filter(([name]) => said.includes(name) && !without.includes(name)),
+    Object.entries(kind.said?.(parsed.data as JsonObject) ?? (parsed.data as JsonObject)).filter(
+      ([name]) => said.includes(name) && !without.includes(name),
+    ),
   );
 }

@@ -2,6 +2,7 @@
  * A plan: what every resource of a file would do, with all problems of all of them, and the staged change that does it. Making one changes
  * nothing. Its digest says which records it saw at which revision and what becomes of them: one plan is committed, never another.
  */
+import { z } from 'zod';
 import { digestOf, type Digest } from '../../lib/canonical-json.ts';
 import { withoutLiteralSecrets as withoutSecrets } from '../../lib/definition-secrets.ts';
 import type { JsonObject } from '../../lib/json.ts';
@@ -35,6 +36,9 @@ interface Making {
   readonly owners: ReadonlyMap<string, string>;
   readonly taken: Map<string, string>;
 }
+
+const SECRET_REMEDY =
+  'Refer to it: credential:ID, env:NAME, file:PATH or vault:MOUNT/PATH#FIELD. If it was real, it has been shown to this file: rotate it.';
 
 /** So often other work of the process gets its turn. */
 const BREATH = 20;
@@ -105,13 +109,18 @@ async function judge(
   const refuse = (code: string, path: readonly string[], message: string, remedy?: string): void =>
     void problems.push({ code, path, message, ...(remedy !== undefined && { remedy }) });
 
-  const row = found || !kind.create ? rowOf(routes, kind.change) : rowOf(routes, kind.create);
+  const name = found ? (kind.change ?? kind.create) : (kind.create ?? kind.change);
+  const row = rowOf(routes, name ?? kind.read);
   // A plan is for whoever may make the change: it shows how the records stand. The rest of the row is asked when it is applied.
   const may = permit(ctx, who, { scope: 'admin:read', roles: row.roles, sensitive: false });
   if (!may.ok) problems.push(fromProblem(kind, may.error));
   if (twice)
     refuse('named_twice', ['id'], 'Another resource of these files has this kind and id.', 'Keep one of them.');
-  if (!kind.id.test(id))
+  if (at.id !== id)
+    refuse('secret_literal', ['id'], 'looks like a literal secret; it is not repeated here', SECRET_REMEDY);
+  else if (!found && !kind.create)
+    refuse('not_found', ['id'], `There is no ${kind.kind} of this id.`, `Use ${ctx.org}.`);
+  else if (!kind.id.test(id))
     refuse('invalid', ['id'], 'This is not an id for this kind.', 'Use lower-case letters, digits and inner hyphens.');
   else if (kind.idOnce && !found && (await ctx.state.history(kind.kind, ctx.org, id)).length > 0)
     refuse(
@@ -133,13 +142,13 @@ async function judge(
       'secret_literal',
       path,
       'looks like a literal secret; it is not stored, and not repeated here',
-      'Refer to it: credential:ID, env:NAME, file:PATH or vault:MOUNT/PATH#FIELD. If it was real, it has been shown to this file: rotate it.',
+      SECRET_REMEDY,
     );
 
   const before = view(kind, saidBy(kind, routes), found?.body);
   const asked = readSpec(making, kind, row, spec, before, problems);
   if (asked === null) return { ...at, action: 'refused', changes: [], problems };
-  const claim = kind.unique?.(asked.whole);
+  const claim = twice ? undefined : kind.unique?.(asked.whole);
   const other = claim === undefined ? undefined : making.taken.get(`${kind.kind} ${claim}`);
   if (other !== undefined)
     refuse(
@@ -155,8 +164,21 @@ async function judge(
   if (before && digestOf(before) === digestOf(said))
     return { ...at, action: problems.length > 0 ? 'refused' : 'unchanged', changes: [], problems };
 
-  for (const { code, field, message } of kind.check?.(asked.whole) ?? [])
-    refuse(code, ['spec', ...field.split('.')], withoutSecrets(message));
+  if (found && !kind.change) {
+    refuse(
+      'not_changed',
+      [],
+      `A ${kind.kind} does not change after it was made.`,
+      'Give the other one an id of its own, and let this one go or end.',
+    );
+    return { ...at, action: 'refused', changes: [], problems };
+  }
+  if (!found && !kind.create) return { ...at, action: 'refused', changes: [], problems };
+  const told = (path: readonly string[]): boolean => problems.some((one) => one.path.join('.') === path.join('.'));
+  for (const { code, field, message } of kind.check?.(asked.whole) ?? []) {
+    const path = ['spec', ...field.split('.')];
+    if (!told(path)) refuse(code, path, withoutSecrets(message));
+  }
   // Judged all the same, so that everything that is wrong is told at once; what is refused is not staged.
   const judged = await stage.run({
     keep: problems.length === 0,
@@ -167,12 +189,18 @@ async function judge(
   });
   if (!judged.ok) {
     const problem = fromProblem(kind, judged.error);
-    if (!problems.some(({ path }) => path.length > 0 && path.join('.') === problem.path.join('.')))
-      problems.push(problem);
+    const known =
+      problem.path.length > 0
+        ? told(problem.path)
+        : problems.some(({ path, code }) => path.length === 0 && code === problem.code);
+    if (!known) problems.push(problem);
   }
   if (problems.length > 0) return { ...at, action: 'refused', changes: [], problems };
   const after = judged.ok ? written(kind, id, judged.value?.writes ?? []) : null;
-  const changes = after === undefined ? [] : difference(found?.body ?? null, after);
+  const changes =
+    after === undefined
+      ? []
+      : difference(found?.body ?? null, after).filter(({ field }) => !kind.volatile?.includes(field));
   return { ...at, action: found ? 'change' : 'create', changes, problems };
 }
 
@@ -194,7 +222,7 @@ function readSpec(
         message: `It is said once, when the ${kind.kind} is made, and does not change.`,
       });
   const rest = Object.fromEntries(Object.entries(spec).filter(([name]) => !fixed.includes(name)));
-  const parsed = row.handler.body?.safeParse({ reason, [kind.member]: rest });
+  const parsed = row.handler.body?.safeParse(withReason(row, reason, { [kind.member]: rest }));
   if (!parsed) throw new Error(`the row behind ${kind.kind} takes no body`);
   if (!parsed.success) {
     for (const { path, message, code } of parsed.error.issues)
@@ -210,6 +238,10 @@ function readSpec(
   return { body, whole: { ...body[kind.member], ...kept } };
 }
 
+/** Not every row asks for a reason of its own. */
+const withReason = ({ handler }: Route, reason: string, body: object): object =>
+  handler.body instanceof z.ZodObject && 'reason' in handler.body.shape ? { reason, ...body } : body;
+
 /** What left the files of its set. */
 async function leave(making: Making, kindName: string, id: string, prune: boolean): Promise<PlanRow> {
   const { ctx, who, routes, stage, reason } = making;
@@ -220,7 +252,7 @@ async function leave(making: Making, kindName: string, id: string, prune: boolea
   const refused = (problem: Problem): PlanRow => ({ ...at, action: 'refused', problems: [fromProblem(kind, problem)] });
   if (!kind) return released;
   const end = prune && found && kind.end ? kind.end(found.body) : null;
-  const row = rowOf(routes, end?.row ?? kind.change);
+  const row = rowOf(routes, end?.row ?? kind.change ?? kind.create ?? kind.read);
   // Letting go takes the record out of sight of drift: that is for whoever may change it.
   const may = permit(ctx, who, { scope: 'admin:read', roles: row.roles, sensitive: false });
   if (!may.ok) return refused(may.error);
@@ -234,7 +266,8 @@ async function leave(making: Making, kindName: string, id: string, prune: boolea
   });
   if (!done.ok) return refused(done.error);
   const after = written(kind, id, done.value?.writes ?? []);
-  return { ...at, action: end.action, changes: after ? difference(found.body, after) : [], problems: [] };
+  const changes = after ? difference(found.body, after).filter(({ field }) => !kind.volatile?.includes(field)) : [];
+  return { ...at, action: end.action, changes, problems: [] };
 }
 
 /** Stages the set as it will be. A set that says the same already is not written. */

@@ -40,7 +40,7 @@ export function saidDigest(kind: Kind, routes: readonly Route[], body: JsonObjec
 /** Without anything that some state spends, so that a step of its life is no drift. */
 function steady(kind: Kind, routes: readonly Route[], body: JsonObject): JsonObject | null {
   const seen = view(kind, saidBy(kind, routes), body);
-  const spent = kind.spent?.({}) ?? [];
+  const spent = kind.moving?.(body) ?? [];
   return seen && Object.fromEntries(Object.entries(seen).filter(([name]) => !spent.includes(name)));
 }
 

@@ -81,11 +81,21 @@ export function stageOn(base: AdminContext, who: AdminCaller, ref: string): Stag
     },
     onApproval: (id) => void later.push(() => base.onApproval(id)),
     catalogue: { refresh: never, status: (server) => base.catalogue.status(server) },
+    credentials: {
+      ...base.credentials,
+      revoke: (credential) => {
+        later.push(() => base.credentials.revoke(credential).then(() => undefined));
+        return Promise.resolve(NOT_YET);
+      },
+    },
     accounts: {
       begin: never,
       finish: never,
       unlink: never,
-      revoke: never,
+      revoke: (server, target) => {
+        later.push(() => base.accounts.revoke(server, target).then(() => undefined));
+        return Promise.resolve(NOT_YET);
+      },
       revokePerson: never,
       isLinked: base.accounts.isLinked,
       forget: (server) => {
@@ -179,6 +189,9 @@ export function stageOn(base: AdminContext, who: AdminCaller, ref: string): Stag
     },
   };
 }
+
+/** What is given back at servers is given back once the change is in force. */
+const NOT_YET = { revoked: 0, left: 0 };
 
 /** Two records of one file under one unique key. Against what is stored the store itself decides. */
 function keyClash(holders: ReadonlyMap<string, string>, staged: readonly ChangeOfState[]): Problem | null {
