@@ -44,6 +44,8 @@ export type Denial =
   | { readonly reason: 'tool_changed'; readonly approved: string; readonly seen: string }
   | { readonly reason: 'tool_gone' }
   | { readonly reason: 'tool_unconfirmed'; readonly fault: string }
+  /** The server has an account of each person, and this one has linked none. */
+  | { readonly reason: 'account_not_linked'; readonly server: string }
   | { readonly reason: 'arguments_invalid'; readonly problems: readonly string[] }
   | { readonly reason: 'header_mismatch'; readonly error: WireError }
   | { readonly reason: 'schema_unusable' }

@@ -307,6 +307,8 @@ async function dispatch(
       await deps.ports.catalogue.suspend(known(call, 'tool').server, (error as UpstreamFault).message);
     const by = call.inflight.cancelledBy;
     if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
+    if (code === 'upstream_unlinked')
+      return { kind: 'denied', denial: { reason: 'account_not_linked', server: known(call, 'tool').server } };
     if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);
     return { kind: 'fault', code, dispatched };
   }

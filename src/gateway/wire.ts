@@ -209,6 +209,10 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     case 'tool_gone':
     case 'schema_unusable':
       return unknownTool();
+    case 'account_not_linked':
+      return refused(
+        `You have linked no account of yours at this server, so nothing was sent. Link it with \`remit server link ${denial.server}\`, then try again.`,
+      );
     case 'tool_unconfirmed':
       return facts.family === 'call'
         ? refused('The server cannot be reached, so nothing was sent. Try again later.')

@@ -227,7 +227,8 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
   function failed(entry: Entry, fault: UpstreamFault, held: boolean): void {
     entry.current = null;
     entry.failures = held ? 1 : entry.failures + 1;
-    const pauseMs = held ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (entry.failures - 1), LONGEST_PAUSE_MS);
+    // Who links their account now is not turned away for a while.
+    const pauseMs = held || fault.code === 'upstream_unlinked' ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (entry.failures - 1), LONGEST_PAUSE_MS);
     entry.retryAt = clock.now() + pauseMs;
     entry.last = { code: fault.code, message: fault.message };
     enter(entry, 'down');

@@ -256,6 +256,11 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
   },
   tool_gone: { denial: { reason: 'tool_gone' }, ...unknownTool },
   schema_unusable: { denial: { reason: 'schema_unusable' }, ...unknownTool },
+  account_not_linked: {
+    denial: { reason: 'account_not_linked', server: 'notes' },
+    as: 'result',
+    text: 'You have linked no account of yours at this server, so nothing was sent. Link it with `remit server link notes`, then try again.',
+  },
   tool_unconfirmed: {
     denial: { reason: 'tool_unconfirmed', fault: 'secret-fault' },
     as: 'result',

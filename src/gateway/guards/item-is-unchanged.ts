@@ -28,6 +28,8 @@ export const itemIsUnchanged = guard<Seen>({
       : looked;
   },
   decide(call, seen) {
+    if ('fault' in seen && seen.fault === 'upstream_unlinked')
+      return deny({ reason: 'account_not_linked', server: known(call, 'tool').server });
     if ('fault' in seen) return deny({ reason: 'tool_unconfirmed', fault: seen.fault });
     const tool = known(call, 'tool');
     const digest = seen.tools.get(tool.key) ?? null;

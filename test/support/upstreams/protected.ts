@@ -88,6 +88,8 @@ export async function startAuthorizationSite(): Promise<AuthorizationSite> {
       }
       case '/register':
         return { status: 201, body: { client_id: `client-of-${issuer}`, client_secret: `secret-of-${issuer}` } };
+      case '/revoke':
+        return { body: {} };
       default:
         return null;
     }
