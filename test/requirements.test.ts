@@ -19,6 +19,8 @@ const CLAIMED = [
   'AZ-12',
   'AZ-13',
   'AZ-14',
+  ...range('AP', 2, 7),
+  'AP-09',
   'CI-01',
   ...range('ID', 1, 9),
   'NH-01',
