@@ -107,6 +107,8 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
     limits: { callsPerMinutePerPerson: 100_000 },
     // The watchdog of freshness is not what these tests are about, and the machine may be busy.
     freshness: { limitMs: 10_000 },
+    // A held call is answered at once, unless a journey is about waiting.
+    approvals: { holdSeconds: 0, blockSeconds: 0 },
     ...more,
   };
   writeFileSync(configFile, JSON.stringify(config, null, 2), { mode: 0o600 });
