@@ -13,6 +13,7 @@ import { Server } from '../inventory/records.ts';
 import { isFault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { systemClock } from '../lib/clock.ts';
+import { artifactIdentity } from '../sandbox/artifact-digest.ts';
 import { packageProgram } from '../sandbox/artifact.ts';
 import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { NOBODY, hasServerUids, serverUid } from '../sandbox/host-user.ts';
@@ -61,11 +62,11 @@ export function sampleFiles(dir: string): string {
   return dir;
 }
 
-export function sampleServers(facts: {
+export async function sampleServers(facts: {
   readonly filesDir: string;
   readonly everythingUrl: string;
   readonly owner: string;
-}): ReadonlyMap<string, JsonObject> {
+}): Promise<ReadonlyMap<string, JsonObject>> {
   const shared = {
     owner: facts.owner,
     environment: 'evaluation',
@@ -79,7 +80,7 @@ export function sampleServers(facts: {
     ...shared,
     title: 'Sample files',
     purpose: 'Reads and writes the sample folder of this installation, to try Remit with.',
-    ...sourceOf(FILES),
+    ...(await sourceOf(FILES, 'stdio')),
     upstream: {
       transport: 'stdio',
       command: ['node', FILES, '/files'],
@@ -90,7 +91,7 @@ export function sampleServers(facts: {
     ...shared,
     title: 'Everything (protocol sampler)',
     purpose: 'Shows what MCP tools can answer, to try clients with.',
-    ...sourceOf(EVERYTHING),
+    ...(await sourceOf(EVERYTHING, 'http')),
     upstream: { transport: 'http', url: facts.everythingUrl, allowedNetworks: ['127.0.0.1/32'] },
   });
   return new Map<string, JsonObject>([
@@ -100,11 +101,16 @@ export function sampleServers(facts: {
 }
 
 /** Which package it is, as it is installed here; nothing where it is not: such a sample does not run either. */
-function sourceOf(name: string): { readonly source?: JsonObject } {
+async function sourceOf(name: string, transport: 'stdio' | 'http'): Promise<{ readonly source?: JsonObject }> {
+  const vendor = 'Model Context Protocol project';
   try {
-    const { modules } = packageProgram(name);
-    const { version } = JSON.parse(readFileSync(join(modules, name, 'package.json'), 'utf8')) as { version: string };
-    return { source: { vendor: 'Model Context Protocol project', package: name, version } };
+    if (transport === 'stdio') {
+      const { digest, version } = await artifactIdentity({ command: ['node', name], mounts: [] });
+      return { source: { vendor, package: name, version, digest } };
+    }
+    const manifest = readFileSync(join(packageProgram(name).modules, name, 'package.json'), 'utf8');
+    const { version } = JSON.parse(manifest) as { readonly version: string };
+    return { source: { vendor, package: name, version } };
   } catch (error) {
     if (!isFault(error)) throw error;
     return {};

@@ -15,9 +15,10 @@ import { stringify } from 'yaml';
 import { EventStream, Person, personKey } from '../directory/records.ts';
 import type { Role } from '../directory/records.ts';
 import { sha256Hex } from '../lib/bytes.ts';
+import { canonicalJson } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
-import type { StateStore, Write } from '../store/state.ts';
+import type { StateStore, StoredRecord, Write } from '../store/state.ts';
 import { loadConfig } from './config.ts';
 import type { Config } from './config.ts';
 import { CliFailure, configFailure } from './failure.ts';
@@ -148,13 +149,13 @@ export async function runUp(options: UpOptions): Promise<RunningUp> {
         { name: 'remit-gateway', level: config.log.level },
         pino.destination({ dest: gatewayLog, mkdir: false, sync: true, mode: 0o600 }),
       ),
-      prepare: (parts) =>
+      prepare: async (parts) =>
         prepare(
           config,
           dir,
           parts,
           auth.ready,
-          sampleServers({ filesDir, everythingUrl: `http://127.0.0.1:${everythingPort}/mcp`, owner: 'ada' }),
+          await sampleServers({ filesDir, everythingUrl: `http://127.0.0.1:${everythingPort}/mcp`, owner: 'ada' }),
         ),
     });
     closers.unshift(() => gateway.close());
@@ -243,6 +244,8 @@ interface EventTokens {
 }
 
 /** Id of the event stream of our own authorization server. */
+/** Who wrote what this command makes. */
+const UP = 'remit:up';
 const OWN_STREAM = 'authserver';
 
 function eventTokens(dir: string): EventTokens {
@@ -264,7 +267,7 @@ function ownStream(config: Config, dir: string, issuer: string, known: JsonObjec
   const tokens = before?.delivery.method === 'push' ? before.delivery.tokens : [];
   if (before !== undefined && tokens.every(({ expiresAt }) => expiresAt > now + 30 * DAY_MS)) return null;
   const sha256 = sha256Hex(readFileSync(eventTokens(dir).toGateway, 'utf8').trim());
-  const token = { id: 'tok_up', sha256, createdAt: now, expiresAt: now + 365 * DAY_MS, by: 'remit:up' };
+  const token = { id: 'tok_up', sha256, createdAt: now, expiresAt: now + 365 * DAY_MS, by: UP };
   return EventStream.parse({
     title: 'The authorization server of this installation',
     state: 'active',
@@ -372,6 +375,13 @@ async function startChild(
 }
 
 /** People and sample servers of a new folder. What exists is left alone: somebody may have changed it. */
+/** A sample that only this command ever wrote follows the package that came with this release; what a person touched stays. */
+async function isOtherRelease(state: StateStore, org: string, known: StoredRecord, body: JsonObject): Promise<boolean> {
+  if (body['source'] === undefined || canonicalJson(known.body['source'] ?? null) === canonicalJson(body['source']))
+    return false;
+  return (await state.history('server', org, known.id)).every(({ actor }) => actor === UP);
+}
+
 async function prepare(
   config: Config,
   dir: string,
@@ -402,13 +412,22 @@ async function prepare(
     });
   }
   for (const [id, body] of servers) {
-    if (!view.get('server', org, id)) writes.push({ kind: 'server', org, id, body, expectedRevision: null });
+    const known = view.get('server', org, id);
+    if (!known) writes.push({ kind: 'server', org, id, body, expectedRevision: null });
+    else if (await isOtherRelease(state, org, known, body))
+      writes.push({
+        kind: 'server',
+        org,
+        id,
+        body: { ...body, ...known.body, source: body['source']! },
+        expectedRevision: known.revision,
+      });
   }
   const stream = ownStream(config, dir, auth.issuer, view.get('event_stream', org, OWN_STREAM)?.body);
   if (stream !== null) writes.push({ kind: 'event_stream', org, id: OWN_STREAM, body: stream });
   if (writes.length === 0) return;
   const { revision } = await state.commit({
-    actor: 'remit:up',
+    actor: UP,
     reason: 'evaluation people and sample servers',
     writes,
   });
