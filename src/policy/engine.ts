@@ -57,7 +57,7 @@ export interface Request {
  * Cedar keeps every parsed set for ever and offers no way to drop one: 2,000 distinct ids cost over 300 MB. So there is a fixed
  * number of places, and the slice that was used longest ago gives up its place. Content-named: a place never outlives its policies.
  */
-const PLACES = 128;
+const PLACES = 1_024;
 const placeOf = new Map<string, number>();
 let schemaParsed = false;
 
