@@ -3,13 +3,15 @@
  * Bounds are short here; nothing sleeps: a decision is made once the record says that somebody waits.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { deny } from '../../src/gateway/guard.ts';
+import type { Guard } from '../../src/gateway/guard.ts';
 import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { requestStates } from '../../src/protocol/request-state.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { testPool } from '../support/upstreams/open.ts';
-import { ENVELOPE, JSON_HEADERS, modernHeaders, startRig } from '../support/rig.ts';
+import { ENVELOPE, JSON_HEADERS, modernHeaders, startRig, tableWith } from '../support/rig.ts';
 import type { Answer, CallOptions, Rig } from '../support/rig.ts';
 
 let rig: Rig;
@@ -153,6 +155,34 @@ describe('a modern client that can open a page', () => {
     const { id } = await asked(args);
     expect((await rig.admin('petra', 'GET', `/approvals/${id}`)).body['state']).toBe('pending');
     expect(made()).toBe(0);
+  });
+
+  test('AP-04 twin: where an accept of the client counted, the same answer deletes', async () => {
+    const believes: Guard['decide'] = (call, gathered) => {
+      const { held } = gathered as { readonly held: { readonly state: string; readonly id: string } | null };
+      const answers = call.message.params['inputResponses'] as JsonObject | undefined;
+      if (held?.state !== 'pending' || answers?.['gw.approval'] !== undefined) return { pass: true };
+      return deny({
+        reason: 'approval_needed',
+        approval: held.id,
+        expiresAt: Date.now() + 60_000,
+        page: 'https://x.test',
+      });
+    };
+    const open = await startRig({ table: tableWith({ 'person-agreed': believes }) });
+    try {
+      const params = { name: 'delete_note', arguments: fresh() };
+      const how = { as: 'omar', capabilities: URL_CLIENT };
+      await open.call('notes', 'read_note', { text: 'x' }, how);
+      const at = open.sink().calls().length;
+      const requestState = stateOf(await open.ask('notes', 'tools/call', params, how));
+      expect(open.sink().calls()).toHaveLength(at);
+      const inputResponses = { 'gw.approval': { action: 'accept' } };
+      await open.ask('notes', 'tools/call', { ...params, requestState, inputResponses }, how);
+      expect(open.sink().calls()).toHaveLength(at + 1);
+    } finally {
+      await open.stop();
+    }
   });
 
   test.each(['decline', 'cancel'])('%s takes the call back', async (action) => {
