@@ -77,6 +77,8 @@ export async function beginHeldTask(
     leave();
     throw fault;
   }
+  // Whoever left before they had the task calls again: this one would run for nobody.
+  if (call.inflight.cancelledBy !== null) inflight.cancel(own, call.inflight.cancelledBy);
   const run = decidedThenRun().catch(async (fault: unknown) => {
     deps.log('error', { ref: job.id, fault: isFault(fault) ? fault.code : String(fault) }, 'a held task broke off');
     const error = { code: REMIT_CODES.unavailable, message: `The gateway could not go on. Reference: ${job.id}` };
@@ -133,10 +135,11 @@ export async function beginHeldTask(
       };
       await task.change({ status: 'failed', error });
     } else {
-      await task.change({
-        status: 'cancelled',
-        statusMessage: 'Access was withdrawn while the call waited for approval. Nothing was sent.',
-      });
+      const why =
+        by === 'client_gone'
+          ? 'Its client left before it had the task'
+          : 'Access was withdrawn while the call waited for approval';
+      await task.change({ status: 'cancelled', statusMessage: `${why}. Nothing was sent.` });
     }
   }
 }
