@@ -80,7 +80,7 @@ const grant = (rig: Rig, id: string, over: Partial<Grant>): Promise<number> =>
         decidedAt: clock.now(),
         note: null,
         ...over,
-      }) as unknown as JsonObject,
+      }),
     },
   ]);
 
