@@ -32,6 +32,11 @@ export const FILE_BOUNDS = {
   files: 1_000,
   folderDepth: 16,
   resources: MAX_RESOURCES,
+  /** Lines, quotes, brackets and commas of one file, and of all: what a parser works on. A file of a thousand servers has half of it. */
+  fileMarks: 60_000,
+  totalMarks: 240_000,
+  /** Of one file; the rest is not told. */
+  problems: 200,
   /** Levels of one document. */
   depth: 28,
 } as const;
@@ -77,6 +82,7 @@ export function readResourceFiles(paths: readonly string[], stdin: () => Uint8Ar
     void problems.push({ file, line: null, field: '', message, ...(remedy !== undefined && { remedy }) });
   const texts: Text[] = [];
   let total = 0;
+  let marks = 0;
 
   function take(file: string, read: () => Uint8Array): void {
     if (texts.length === FILE_BOUNDS.files) {
@@ -95,6 +101,10 @@ export function readResourceFiles(paths: readonly string[], stdin: () => Uint8Ar
     if (bytes.length > FILE_BOUNDS.fileBytes) return tell(file, 'is larger than 1 MiB', 'Split it.');
     if (total > FILE_BOUNDS.totalBytes)
       return tell(file, `with it the files are larger than ${FILE_BOUNDS.totalBytes} bytes`, 'Apply fewer at once.');
+    const parts = marksIn(bytes);
+    marks += parts;
+    if (parts > FILE_BOUNDS.fileMarks || marks > FILE_BOUNDS.totalMarks)
+      return tell(file, 'has too many lines, quotes, brackets and commas', 'Split it, and apply fewer at once.');
     try {
       texts.push({ file, text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) });
     } catch {
@@ -142,6 +152,14 @@ export function readResourceFiles(paths: readonly string[], stdin: () => Uint8Ar
   return { ...readTexts(texts, problems) };
 }
 
+const MARKS: ReadonlySet<number> = new Set([...'\n\r"\'[]{},'].map((mark) => mark.charCodeAt(0)));
+
+function marksIn(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) if (MARKS.has(byte)) count++;
+  return count;
+}
+
 function readTexts(texts: readonly Text[], problems: FileProblem[]): ResourceFiles {
   const held: Held[] = [];
   const resources: FileResource[] = [];
@@ -187,14 +205,17 @@ function readTexts(texts: readonly Text[], problems: FileProblem[]): ResourceFil
 /** Documents without content are none: a file may begin or end with `---`. */
 function documentsOf(file: string, text: string, problems: FileProblem[]): Held[] {
   const lines = new LineCounter();
-  const fail = (offset: number | undefined, field: string, message: string, remedy?: string): void =>
-    void problems.push({
+  const first = problems.length;
+  const fail = (offset: number | undefined, field: string, message: string, remedy?: string): void => {
+    if (problems.length - first >= FILE_BOUNDS.problems) return;
+    problems.push({
       file,
       line: offset === undefined ? null : lines.linePos(offset).line,
       field,
       message,
       ...(remedy !== undefined && { remedy }),
     });
+  };
   const deep = deepest(text);
   if (deep !== null) {
     fail(undefined, '', `is nested deeper than ${FILE_BOUNDS.depth} levels`, 'Nest less deeply.');
@@ -231,22 +252,25 @@ function documentsOf(file: string, text: string, problems: FileProblem[]): Held[
         `not valid YAML (${code.toLowerCase().replaceAll('_', ' ')})`,
         'Check indentation, quotes and colons at this place.',
       );
+    const checkNode = (node: Node, path: readonly unknown[]): symbol | undefined => {
+      const at = node.range?.[0];
+      if (path.filter(isCollection).length > FILE_BOUNDS.depth) {
+        fail(at, '', `is nested deeper than ${FILE_BOUNDS.depth} levels`, 'Nest less deeply.');
+        return visit.BREAK;
+      }
+      const refused = isAlias(node)
+        ? 'aliases'
+        : node.anchor !== undefined
+          ? 'anchors'
+          : node.tag !== undefined && 'tags';
+      if (refused) fail(at, '', `YAML ${refused} are not accepted`, 'Write the value out in full.');
+      else if (isScalar(node) && typeof node.value === 'number' && !exact(node.value))
+        fail(at, '', 'this number cannot be kept exactly', 'Put it in quotes, or write a smaller one.');
+      return undefined;
+    };
     visit(document, {
-      Node: (_, node, path) => {
-        const at = node.range?.[0];
-        if (path.filter(isCollection).length > FILE_BOUNDS.depth) {
-          fail(at, '', `is nested deeper than ${FILE_BOUNDS.depth} levels`, 'Nest less deeply.');
-          return visit.BREAK;
-        }
-        if (isAlias(node)) fail(at, '', 'YAML aliases are not accepted', 'Write the value out in full.');
-        else if (node.anchor !== undefined)
-          fail(at, '', 'YAML anchors are not accepted', 'Write the value out in full.');
-        else if (node.tag !== undefined) fail(at, '', 'YAML tags are not accepted', 'Write the value out in full.');
-        else if (isScalar(node) && typeof node.value === 'number' && !exact(node.value))
-          fail(at, '', 'this number cannot be kept exactly', 'Put it in quotes, or write a smaller one.');
-        return undefined;
-      },
-      Map: (_, map) => {
+      Node: (_, node, path) => checkNode(node, path),
+      Map: (_, map, path) => {
         const keys = new Set<unknown>();
         for (const { key } of map.items)
           if (isScalar(key)) {
@@ -259,6 +283,7 @@ function documentsOf(file: string, text: string, problems: FileProblem[]): Held[
               );
             keys.add(key.value);
           }
+        return checkNode(map, path);
       },
       Pair: (_, pair) => {
         if (!isScalar(pair.key) || typeof pair.key.value !== 'string' || pair.key.value === '__proto__')
