@@ -103,6 +103,7 @@ ${body}
 const navigation = ({ name, person, signOutToken }: Visitor): Markup => markup`<nav aria-label="Pages">
 <a href="/approvals">Approvals</a>
 <a href="/requests">My requests</a>
+<a href="/grants">Access</a>
 </nav>
 <form method="post" action="/session/sign-out">
 <input type="hidden" name="form_token" value="${signOutToken}">

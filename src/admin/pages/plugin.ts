@@ -5,12 +5,12 @@
  */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify';
 import { newId } from '../../lib/ids.ts';
-import { ok } from '../../lib/result.ts';
+import { ok, type Result } from '../../lib/result.ts';
 import type { AdminContext } from '../context.ts';
 import type { Problem } from '../problem.ts';
-import type { AdminCaller, Route } from '../route.ts';
+import type { AdminCaller, Route, Seen } from '../route.ts';
 import { API_PATH, ROUTES } from '../routes.ts';
-import { perform, readBody } from '../run-route.ts';
+import { perform, readBody, readQuery } from '../run-route.ts';
 import { browserSide, needOf, SIGN_OUT, type BrowserSide } from '../session/browser.ts';
 import type { BrowserSignIn } from '../session/code-flow.ts';
 import { checkForm, FORM_TYPE, fromOurPage, MAX_FORM_BYTES, parseForm, type Form } from '../session/form.ts';
@@ -18,6 +18,7 @@ import { returnPath } from '../session/return-path.ts';
 import type { Visit } from '../session/visits.ts';
 import { approvalBody, inboxBody, type Body } from './approvals-pages.ts';
 import { page, PAGE_HEADERS, type Visitor } from './frame.ts';
+import { grantBody, grantsBody, type Read } from './grants-pages.ts';
 import { problemPage, signedOutPage } from './problem-page.ts';
 import { requestBody, requestsBody } from './requests-pages.ts';
 
@@ -25,8 +26,14 @@ interface View {
   readonly path: string;
   /** The row of the API that shows the same. */
   readonly row: Route;
-  /** Null: nothing that this person may know of. */
-  show(ctx: AdminContext, who: AdminCaller, id: string, formToken: string): Body | null;
+  /** Null: nothing that this person may know of. `read` asks other rows of the API, as this person. */
+  show(
+    ctx: AdminContext,
+    who: AdminCaller,
+    id: string,
+    formToken: string,
+    read: Read,
+  ): Body | null | Promise<Result<Body, Problem>>;
 }
 
 interface Action {
@@ -35,7 +42,11 @@ interface Action {
   readonly row: Route;
   /** The page that had the form, and comes next. */
   readonly page: string;
+  /** What the row calls the id. */
+  readonly param: 'approval' | 'grant';
   body(form: Form): unknown;
+  /** Which state of the record the page showed. */
+  seen?(form: Form): Seen;
 }
 
 const rowOf = (method: Route['method'], path: string): Route => {
@@ -47,30 +58,52 @@ const rowOf = (method: Route['method'], path: string): Route => {
 const noteOf = (form: Form): string | null => (form.get('note') ?? '').replaceAll('\r\n', '\n').trim() || null;
 const decisionOf = (form: Form): unknown => ({ call: form.get('call'), note: noteOf(form) });
 
+/** What is no revision is one that no record has. */
+const revisionOf = (form: Form): Seen => ({
+  kind: 'revision',
+  revision: /^\d{1,15}$/.test(form.get('revision') ?? '') ? Number(form.get('revision')) : 0,
+});
+
 const VIEWS: readonly View[] = [
   { path: '/approvals', row: rowOf('GET', '/approvals'), show: inboxBody },
   { path: '/approvals/:id', row: rowOf('GET', '/approvals/:approval'), show: approvalBody },
   { path: '/requests', row: rowOf('GET', '/approvals'), show: requestsBody },
   { path: '/requests/:id', row: rowOf('GET', '/approvals/:approval'), show: requestBody },
+  { path: '/grants', row: rowOf('GET', '/grants'), show: (ctx, _who, _id, _token, read) => grantsBody(ctx, read) },
+  { path: '/grants/:id', row: rowOf('GET', '/grants/:grant'), show: grantBody },
 ];
+
+const held = { param: 'approval', page: '/approvals', body: decisionOf } as const;
+const granted = { param: 'grant', page: '/grants', seen: revisionOf } as const;
 const ACTIONS: readonly Action[] = [
+  { ...held, path: '/approvals/:id/approve', row: rowOf('POST', '/approvals/:approval/approve') },
+  { ...held, path: '/approvals/:id/deny', row: rowOf('POST', '/approvals/:approval/deny') },
   {
-    path: '/approvals/:id/approve',
-    row: rowOf('POST', '/approvals/:approval/approve'),
-    page: '/approvals',
-    body: decisionOf,
-  },
-  {
-    path: '/approvals/:id/deny',
-    row: rowOf('POST', '/approvals/:approval/deny'),
-    page: '/approvals',
-    body: decisionOf,
-  },
-  {
+    ...held,
     path: '/requests/:id/withdraw',
     row: rowOf('POST', '/approvals/:approval/cancel'),
     page: '/requests',
     body: () => ({ note: null }),
+  },
+  {
+    ...granted,
+    path: '/grants/:id/approve',
+    row: rowOf('POST', '/grants/:grant/approve'),
+    // An empty one is no digest, and refused.
+    body: (form) => ({ note: noteOf(form), effect: form.get('effect') ?? '' }),
+  },
+  {
+    ...granted,
+    path: '/grants/:id/deny',
+    row: rowOf('POST', '/grants/:grant/deny'),
+    body: (form) => ({ note: noteOf(form) }),
+  },
+  {
+    param: 'grant',
+    page: '/grants',
+    path: '/grants/:id/cancel',
+    row: rowOf('POST', '/grants/:grant/cancel'),
+    body: () => ({ reason: 'taken back by who asked' }),
   },
 ];
 
@@ -122,6 +155,17 @@ export function pagesPlugin(ctx: AdminContext, setup: BrowserSignIn, origin: () 
     return undefined;
   }
 
+  const reader =
+    ({ who }: Visit, ref: string): Read =>
+    async (path, params = {}, query = {}) => {
+      const row = rowOf('GET', path);
+      const read = readQuery(row, query);
+      if (!read.ok) return read;
+      const input = { params, query: read.value, body: undefined, seen: { kind: 'unsaid' } as const };
+      const answer = await perform(ctx, who, row, ref, () => ok(input));
+      return answer.ok ? ok(answer.value.body) : answer;
+    };
+
   const idOf = (request: FastifyRequest): string => (request.params as Record<string, string>)['id'] ?? '';
 
   function addView(instance: FastifyInstance, { path, row, show }: View): void {
@@ -130,14 +174,16 @@ export function pagesPlugin(ctx: AdminContext, setup: BrowserSignIn, origin: () 
       handler: async (request, reply) => {
         const { visit, ref } = admitted.get(request)!;
         const id = idOf(request);
-        const body = show(ctx, visit.who, id, visit.session.formToken(id));
+        const made = await show(ctx, visit.who, id, visit.session.formToken(id), reader(visit, ref));
+        const body = made === null || 'body' in made ? made : made.ok ? made.value : made.error;
         if (body === null) return sendProblem(request, reply, NOT_FOUND, ref);
+        if ('status' in body) return sendProblem(request, reply, body.status === 404 ? NOT_FOUND : body, ref);
         return send(reply, 200, page(body.title, visitorOf(visit), body.body));
       },
     });
   }
 
-  function addAction(instance: FastifyInstance, { path, row, page: back, body }: Action): void {
+  function addAction(instance: FastifyInstance, { path, row, page: back, param, body, seen }: Action): void {
     instance.post(path, {
       onRequest: (request, reply) => enter(request, reply, path, row),
       handler: async (request, reply) => {
@@ -148,7 +194,12 @@ export function pagesPlugin(ctx: AdminContext, setup: BrowserSignIn, origin: () 
         const done = await perform(ctx, visit.who, row, ref, () => {
           const parsed = readBody(row, body(form.value));
           return parsed.ok
-            ? ok({ params: { approval: id }, query: {}, body: parsed.value, seen: { kind: 'unsaid' } })
+            ? ok({
+                params: { [param]: id },
+                query: {},
+                body: parsed.value,
+                seen: seen?.(form.value) ?? { kind: 'unsaid' },
+              })
             : parsed;
         });
         if (!done.ok) return sendProblem(request, reply, done.error.status === 404 ? NOT_FOUND : done.error, ref);

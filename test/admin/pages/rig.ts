@@ -13,7 +13,7 @@ import { definitionDigest } from '../../../src/integrity/definition.ts';
 import { agentKey } from '../../../src/inventory/agents.ts';
 import type { JsonObject } from '../../../src/lib/json.ts';
 import { browser, cookieJar, signInAndConsent } from '../../support/browser.ts';
-import type { CookieJar, Page } from '../../support/browser.ts';
+import type { Page } from '../../support/browser.ts';
 import { freePorts } from '../../support/processes.ts';
 import { STRICT_SIGN_IN } from '../../support/sign-in.ts';
 import { READ_FILE, startPlane, type Name } from '../plane.ts';
@@ -111,6 +111,8 @@ export async function startPages(
     }),
   ]);
 
+  const passwordOf = (username: string): string => users.find((user) => user.username === username)?.password ?? '';
+
   /** One browser profile. Its cookies are sent to every port of this machine, as browsers do. */
   function profile() {
     const jar = cookieJar();
@@ -155,7 +157,7 @@ export async function startPages(
       /** The address that the authorization server sends the browser to, not opened. */
       async authorize(username: string, path = '/session/sign-in'): Promise<URL> {
         const begun = await fetchPage('GET', path);
-        const password = users.find((user) => user.username === username)?.password ?? '';
+        const password = passwordOf(username);
         return signInAndConsent({
           authorizationUrl: begun.headers.get('location') ?? '',
           username,
@@ -174,6 +176,7 @@ export async function startPages(
     auth,
     rule,
     profile,
+    passwordOf,
     definition,
     /** A held call of dana's. Its digest. */
     async hold(
@@ -222,5 +225,3 @@ export function formOf(html: string, action: string): Record<string, string> {
     [...form.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)">/g)].map(([, name, value]) => [name, value]),
   );
 }
-
-export type { CookieJar };

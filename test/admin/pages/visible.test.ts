@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { argumentsMarkup, leavesOf } from '../../../src/admin/pages/arguments.ts';
 import { remarks, visibleText } from '../../../src/admin/pages/visible.ts';
-import type { Json, JsonObject } from '../../../src/lib/json.ts';
+import type { Json } from '../../../src/lib/json.ts';
 
 const NAMED: Readonly<Record<string, number>> = { space: 0x20, tab: 9, 'line break': 10, 'carriage return': 13 };
 
@@ -188,8 +188,8 @@ describe('arguments', () => {
     })).json;
     fc.assert(
       fc.property(fc.dictionary(nasty, value, { minKeys: 1, maxKeys: 5 }), (args) => {
-        const html = argumentsMarkup(args as JsonObject).text;
-        const leaves = leavesOf(args as JsonObject);
+        const html = argumentsMarkup(args).text;
+        const leaves = leavesOf(args);
         expect(valuesOf(html).map(readBack)).toEqual(leaves.map(({ text }) => text));
         expect(namesOf(html).map(readBack)).toEqual(leaves.map(({ path }) => path));
         const tags = new Set([...html.matchAll(/<\/?([a-z0-9]+)/g)].map(([, tag]) => tag));
