@@ -26,7 +26,14 @@ let clock: ManualClock;
 let rig: Rig;
 let serial = 0;
 const start = (more: RigOptions = {}, at: Clock = clock): Promise<Rig> =>
-  startRig({ admin: true, people: PEOPLE, clock: at, freshnessLimitMs: 86_400_000, ...more });
+  startRig({
+    admin: true,
+    people: PEOPLE,
+    clock: at,
+    freshnessLimitMs: 86_400_000,
+    approvals: { openPerCaller: 10 },
+    ...more,
+  });
 beforeAll(async () => {
   clock = manualClock(Date.now());
   rig = await start();

@@ -352,7 +352,7 @@ export async function startRig(options: RigOptions = {}) {
       // Looks happen when a test asks for them, when a server is registered, and when the server says its list changed.
       catalogueRefreshMs: 3_600_000,
       // Nobody waits unless a test says so: a held call is answered at once.
-      approvals: { pendingMs: 15 * 60_000, holdMs: 0, blockMs: 0, ...options.approvals },
+      approvals: { pendingMs: 15 * 60_000, holdMs: 0, blockMs: 0, openPerCaller: 1_000, ...options.approvals },
       adminUrl: () => pages.origin,
       log: (level, fields, message) => void logged.push({ level, fields, message }),
     };
