@@ -19,6 +19,7 @@ import { cancelApprovals } from '../gateway/ended-approvals.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { EventFacts } from '../audit/entries.ts';
 import { commitChange } from './commit.ts';
+import { aroundOf } from './neighbours.ts';
 import { conflict, forbidden, invalid, type Problem } from './problem.ts';
 import type { Item } from './records.ts';
 import { handler, Reason, type Answer, type Ask } from './route.ts';
@@ -120,7 +121,7 @@ async function alone(
   const decided = approve(tool, { ...judgement.data, ...byNow(ask), expectedDigest });
   if (!decided.ok) return err(reviewProblem(decided.error));
   if (ask.ctx.facts.unsafeOnePersonMayDecide) return decided;
-  const findings = scanDefinition(tool.observed?.definition ?? {});
+  const findings = scanDefinition(tool.observed?.definition ?? {}, aroundOf(ask.ctx, tool.server));
   const why = takesTwo(tool, judgement.data.risk, findings, await everConsequential(ask, id));
   return why === null ? decided : err(NEEDS_TWO[why]);
 }

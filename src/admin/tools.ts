@@ -3,6 +3,7 @@
  */
 import { z } from 'zod';
 import { diffDefinitions } from '../integrity/diff.ts';
+import { meaningOf } from '../integrity/meaning.ts';
 import { ITEM_KINDS, ToolRecord, itemKey, toolId } from '../integrity/records.ts';
 import { proposalDigest } from '../integrity/review.ts';
 import { setOf } from '../integrity/set.ts';
@@ -13,6 +14,7 @@ import { Server } from '../inventory/records.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import type { AdminContext } from './context.ts';
+import { aroundOf } from './neighbours.ts';
 import { notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf, type Item } from './records.ts';
 import { handler } from './route.ts';
@@ -23,6 +25,7 @@ export const listTools = handler({
     const server = params['server'] ?? '';
     if (itemOf(ctx, 'server', server, Server) === undefined) return err(notFound('server', server));
     const all = itemsOf(ctx, 'tool', ToolRecord).filter((tool) => tool.server === server);
+    const around = aroundOf(ctx, server);
     const tools = all
       .filter((tool) => (query.kind ?? tool.kind) === tool.kind)
       .map((tool) => {
@@ -40,7 +43,9 @@ export const listTools = handler({
           proposed: proposal === undefined ? null : { risk: proposal.risk, by: proposal.by, at: proposal.at },
           suggestion: definition === null ? null : suggestRisk(kind, definition),
           findings:
-            definition === null ? [] : scanDefinition(definition).map(({ code, severity }) => ({ code, severity })),
+            definition === null
+              ? []
+              : scanDefinition(definition, around).map(({ code, severity }) => ({ code, severity })),
           seenAt: observed?.seenAt ?? null,
           driftedAt: driftedAt ?? null,
         };
@@ -65,7 +70,8 @@ export const getTool = handler({
         proposal: tool.proposal === undefined ? null : { ...tool.proposal, id: proposalDigest(tool.proposal) },
         driftedAt: tool.driftedAt ?? null,
         diff: diffDefinitions((tool.approved?.definition ?? null) as JsonObject | null, observed),
-        findings: observed === null ? [] : scanDefinition(observed),
+        meaning: meaningOf((tool.approved?.definition ?? null) as JsonObject | null, observed),
+        findings: observed === null ? [] : scanDefinition(observed, aroundOf(ask.ctx, tool.server)),
         suggestion: observed === null ? null : suggestRisk(tool.kind, observed),
       },
     });

@@ -1,24 +1,38 @@
 /**
- * What a reviewer must notice in a definition (TD-05, TD-06): each finding with its JSON Pointer and span. `block` cannot be approved.
+ * What a reviewer must notice in a definition (TD-04, TD-05, TD-06): each finding with its JSON Pointer and span. `block` cannot be approved,
+ * `hold` needs a second person whatever the class, `warn` and `info` are to be read. What other servers offer comes in as plain facts.
  * A heuristic: it misses what is said in plain words. What holds without it is the pin (TD-01) and the review.
  */
 import type { HiddenKind } from '../lib/hidden-text.ts';
 import { hiddenRuns, showHidden } from '../lib/hidden-text.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
+import { headerDeclarations, sensitiveDeclarations } from '../protocol/param-headers.ts';
+import type { SchemaProblem } from './bound-schema.ts';
+import { boundSchema, pointerPart } from './bound-schema.ts';
+import type { NameIndex } from './scan-names.ts';
+import type { TextCode } from './scan-text.ts';
+import { CONTEXT_NAME, textFindings } from './scan-text.ts';
 
 export type FindingCode =
   | `hidden_${HiddenKind}`
+  | TextCode
+  | SchemaProblem['code']
   | 'oversize_text'
   | 'external_reference'
-  | 'markup_comment'
-  | 'role_token'
-  | 'encoded_blob'
-  | 'names_sensitive_file'
-  | 'instructs_reader';
+  | 'secret_in_header'
+  | 'loads_icon'
+  | 'name_mixed_script'
+  | 'name_same'
+  | 'name_confusable'
+  | 'name_near'
+  | 'names_other_tool';
+
+export type Severity = 'block' | 'hold' | 'warn' | 'info';
 
 export interface Finding {
   readonly code: FindingCode;
-  readonly severity: 'block' | 'hold' | 'warn' | 'info';
+  readonly severity: Severity;
   /** JSON Pointer of the text; a member name itself is meant when `inName`. */
   readonly path: string;
   readonly inName: boolean;
@@ -28,28 +42,17 @@ export interface Finding {
   readonly excerpt: string;
 }
 
+/** Whose the definition is, and what the others of the organisation offer. */
+export interface Around {
+  readonly server: string;
+  readonly names: NameIndex;
+}
+
 const MAX_TEXT = 8192;
 const MAX_FINDINGS = 200;
 
-/** INVARIANT: own patterns, no nested repetition, every quantifier bounded or over a class the next part cannot match. */
-const PATTERNS: ReadonlyArray<readonly [FindingCode, Finding['severity'], RegExp]> = [
-  ['markup_comment', 'warn', /<!--/g],
-  ['role_token', 'warn', /<\|[a-z_]{1,32}\|>|\[\/?INST\]|<\/?(?:system|important|assistant|instructions?)>/gi],
-  ['encoded_blob', 'warn', /[A-Za-z0-9+/]{160,}={0,2}/g],
-  [
-    'names_sensitive_file',
-    'warn',
-    /(?:~|\$HOME|\/root|\/home\/\w{1,32})\/\.[\w.-]{2,32}|\bid_(?:rsa|ed25519)\b|\/etc\/(?:passwd|shadow)\b/g,
-  ],
-  [
-    'instructs_reader',
-    'info',
-    /\b(?:ignore (?:all |any )?(?:previous|prior|other)|do not (?:tell|mention|inform|reveal)|before (?:using|calling) (?:this|any)|(?:always|first) (?:call|use|read|invoke)|instead of (?:the )?\w{1,40} tool|must (?:first )?(?:call|read|invoke))\b/gi,
-  ],
-];
-
 /** Deterministic; at most 200 findings, and oversize texts are read in part: the oversize finding says so. */
-export function scanDefinition(definition: JsonObject): Finding[] {
+export function scanDefinition(definition: JsonObject, around?: Around): Finding[] {
   const findings: Finding[] = [];
   const add = (finding: Omit<Finding, 'excerpt'>, text: string): void => {
     const [start, end] = finding.span;
@@ -64,10 +67,10 @@ export function scanDefinition(definition: JsonObject): Finding[] {
     for (const { kind, start, end } of hiddenRuns(text)) {
       add({ code: `hidden_${kind}`, severity: 'block', path, inName, span: [start, end] }, text);
     }
-    for (const [code, severity, pattern] of PATTERNS) {
-      for (const match of text.matchAll(pattern)) {
-        add({ code, severity, path, inName, span: [match.index, match.index + match[0].length] }, text);
-      }
+    for (const found of textFindings(text)) add({ ...found, path, inName }, text);
+    for (const { name, start, ordered } of around?.names.mentions(text, around.server) ?? []) {
+      const span = [start, start + name.length] as const;
+      add({ code: 'names_other_tool', severity: ordered ? 'hold' : 'warn', path, inName, span }, text);
     }
   };
   const visit = (value: Json, path: string): void => {
@@ -75,8 +78,10 @@ export function scanDefinition(definition: JsonObject): Finding[] {
     else if (Array.isArray(value)) value.forEach((item: Json, index) => visit(item, `${path}/${index}`));
     else if (typeof value === 'object' && value !== null) {
       for (const [key, item] of Object.entries(value as JsonObject)) {
-        const below = `${path}/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+        const below = `${path}/${pointerPart(key)}`;
         scanText(key, below, true);
+        if (path.endsWith('/properties') && CONTEXT_NAME.test(key))
+          add({ code: 'collects_context', severity: 'hold', path: below, inName: true, span: [0, key.length] }, key);
         if (REFERENCES.has(key) && typeof item === 'string' && !item.startsWith('#')) {
           add(
             { code: 'external_reference', severity: 'block', path: below, inName: false, span: [0, item.length] },
@@ -88,7 +93,73 @@ export function scanDefinition(definition: JsonObject): Finding[] {
     }
   };
   visit(definition, '');
+  for (const found of wholeFindings(definition, around)) add(found, found.text);
   return findings;
 }
 
 const REFERENCES: ReadonlySet<string> = new Set(['$ref', '$dynamicRef', '$recursiveRef']);
+
+/** What only the definition as a whole shows: its schemas, its icons, its name among the others. */
+function* wholeFindings(
+  definition: JsonObject,
+  around: Around | undefined,
+): Generator<Omit<Finding, 'excerpt'> & { readonly text: string }> {
+  for (const member of ['inputSchema', 'outputSchema']) {
+    const schema = definition[member];
+    if (!isJsonObject(schema)) continue;
+    const bound = boundSchema(schema);
+    // References that leave are found where they stand.
+    if (!bound.ok && bound.error.code !== 'schema_external_reference') {
+      const { code, path, message } = bound.error;
+      yield {
+        code,
+        severity: 'block',
+        path: `/${member}${path}`,
+        inName: false,
+        span: [0, message.length],
+        text: message,
+      };
+    }
+  }
+  const input = definition['inputSchema'];
+  const declared = isJsonObject(input) ? headerDeclarations(input) : null;
+  for (const { path, name } of declared?.ok ? sensitiveDeclarations(declared.value) : []) {
+    const at = path.map((part) => `/properties/${pointerPart(part)}`).join('');
+    yield {
+      code: 'secret_in_header',
+      severity: 'block',
+      path: `/inputSchema${at}/x-mcp-header`,
+      inName: false,
+      span: [0, name.length],
+      text: name,
+    };
+  }
+  const icons = Array.isArray(definition['icons']) ? (definition['icons'] as readonly Json[]) : [];
+  for (const [index, icon] of icons.entries()) {
+    const source = isJsonObject(icon) ? icon['src'] : undefined;
+    if (typeof source === 'string' && !/^data:image\/(?!svg)/i.test(source))
+      yield {
+        code: 'loads_icon',
+        severity: 'warn',
+        path: `/icons/${index}/src`,
+        inName: false,
+        span: [0, source.length],
+        text: source,
+      };
+  }
+  const { name } = definition;
+  if (typeof name !== 'string') return;
+  const own = { path: '/name', inName: false, span: [0, name.length] as const, text: name };
+  if (/[a-z]/i.test(name) && /[\p{Script=Cyrillic}\p{Script=Greek}\p{Script=Cherokee}\p{Script=Armenian}]/u.test(name))
+    yield { ...own, code: 'name_mixed_script', severity: 'hold' };
+  for (const { how, whose } of around?.names.like(name, around.server) ?? []) {
+    const severity = how === 'confusable' ? 'hold' : how === 'near' ? 'warn' : 'info';
+    yield {
+      ...own,
+      code: `name_${how}`,
+      severity,
+      text: `${name} (${whose})`,
+      span: [0, name.length + whose.length + 3],
+    };
+  }
+}

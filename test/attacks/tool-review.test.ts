@@ -112,7 +112,7 @@ describe('AP-07: drift ends what people agreed to', () => {
       ({ event }) => event?.['what'] === 'tools.sighted' && String(event['changed']).includes('delete_note'),
     );
     expect(told?.event).toMatchObject({ approvalsEnded: [id], revision: drift.revision });
-    expect(String(told?.event?.['digests'])).toMatch(/^delete_note sha256:[0-9a-f]{64} sha256:[0-9a-f]{64}$/);
+    expect(String(told?.event?.['digests'])).toMatch(/delete_note sha256:[0-9a-f]{64} sha256:[0-9a-f]{64}/);
   });
 
   test('AP-07: twin: a sighting that leaves the approval alone lets the call run', async () => {
@@ -132,6 +132,52 @@ describe('AP-07: drift ends what people agreed to', () => {
     });
     await agreedThenDrifted();
     expect(passed(await remove())).toBe(true);
+    expect(rig.sink().calls()).toHaveLength(1);
+  });
+});
+
+describe('TD-05: what hides something from its reader', () => {
+  const HIDING: JsonObject = { ...WRITE, description: 'Does write_note.\u{E0072}\u{E0065}\u{E0061}\u{E0064}' };
+  const hidden = (): Promise<unknown> =>
+    rig.addServer('notes', {
+      tools: [READ],
+      script: (sink) => sink.setTools([HIDING, READ.definition]),
+      risk: () => null,
+    });
+
+  test('TD-05: is approved by nobody, not by two, and so never called', async () => {
+    await start();
+    await hidden();
+    const body = await review();
+    for (const [who, verb] of [
+      ['omar', 'propose'],
+      ['sven', 'approve'],
+    ] as const) {
+      const refused = await rig.admin(who, 'POST', `${PATH}/${verb}`, body);
+      expect([refused.status, refused.text.includes('hidden_tag at /description')]).toEqual([422, true]);
+    }
+    expect(passed(await write())).toBe(false);
+    expect(rig.sink().calls()).toHaveLength(0);
+  });
+
+  test('TD-05: twin: pinned without the scan, it is called', async () => {
+    await start();
+    await hidden();
+    const { revision, body } = rig.view.get('tool', 'default', 'notes/write_note')!;
+    const { digest, definition } = body['observed'] as JsonObject;
+    const approved = {
+      digest,
+      definition,
+      risk: 'write',
+      scope: 'notes:write',
+      justification: 'x',
+      by: 'sven',
+      at: 1,
+    } as JsonObject;
+    await rig.commit([
+      { kind: 'tool', org: 'default', id: 'notes/write_note', expectedRevision: revision, body: { ...body, approved } },
+    ]);
+    expect(passed(await write())).toBe(true);
     expect(rig.sink().calls()).toHaveLength(1);
   });
 });

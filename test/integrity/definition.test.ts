@@ -171,11 +171,12 @@ describe('TD-05: findings carry path and span', () => {
     ['Adds \u001B[8mx', 'hidden_ansi', 'block', [5, 9]],
     ['Adds \u{E0061}', 'hidden_tag', 'block', [5, 7]],
     ['Adds \u0007', 'hidden_control', 'block', [5, 6]],
-    ['Adds <!-- x', 'markup_comment', 'warn', [5, 9]],
-    ['Adds <IMPORTANT> x', 'role_token', 'warn', [5, 16]],
+    ['Adds <!-- x', 'markup_comment', 'hold', [5, 9]],
+    ['Adds <IMPORTANT> x', 'role_token', 'hold', [5, 16]],
     ['Read ~/.ssh/id_rsa', 'names_sensitive_file', 'warn', [5, 11]],
-    [`x ${'QUJD'.repeat(50)}`, 'encoded_blob', 'warn', [2, 202]],
-    ['You must first call send', 'instructs_reader', 'info', [4, 19]],
+    [`x ${'q83v'.repeat(50)}`, 'encoded_blob', 'warn', [2, 202]],
+    ['Read ~/.ssh/id_rsa', 'reads_sensitive_file', 'hold', [0, 11]],
+    ['You must first call send', 'instructs_reader', 'warn', [0, 14]],
     ['y'.repeat(8193), 'oversize_text', 'block', [8192, 8193]],
   ] as const)('TD-05: %j: %s', (description, code, severity, span) => {
     const findings = scanDefinition({ name: 'add', inputSchema: { properties: { a: { description } } } });
