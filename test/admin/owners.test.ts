@@ -74,7 +74,7 @@ async function orphanage(facts: Partial<AdminContext['facts']> = {}) {
       ['server', 'shared'],
       ['agent', 'robot'],
       ['credential', 'key'],
-    ].map(([kind = '', id = '']) => `${id} ${String(state(kind, id))}`);
+    ].map(([kind = '', id = '']) => `${id} ${state(kind, id) as string}`);
   const found = async () =>
     ((await plane.as('aiko', 'GET', '/findings')).body['findings'] as Array<{ id: string; code: string }>)
       .filter(({ code }) => code === 'owner_gone')

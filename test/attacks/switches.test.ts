@@ -35,7 +35,7 @@ async function startSwitched(options: RigOptions = {}): Promise<Rig> {
       const id = toolId('notes', name);
       const record = ToolRecord.parse(rig.view.get('tool', ORG, id)!.body);
       const body = { ...record, approved: { ...record.approved!, productionData: false } };
-      return { kind: 'tool', org: ORG, id, body: body as JsonObject };
+      return { kind: 'tool', org: ORG, id, body };
     }),
   );
   return rig;
@@ -100,8 +100,8 @@ describe('AZ-14: three switches', () => {
         'omar',
         'PUT',
         '/servers/notes',
-        { reason: 'x', server: { ...server, ...more } as JsonObject },
-        { 'if-match': `"${String(revision)}"` },
+        { reason: 'x', server: { ...server, ...more } },
+        { 'if-match': `"${revision as number}"` },
       );
     expect((await put({ switches: ON })).status).toBe(422);
     expect((await put({})).body).toMatchObject({ state: 'in_review' });
@@ -202,9 +202,7 @@ describe('NH-07: production and everything else do not mix', () => {
     const known = on.gateway.snapshot().agents.get(agentKey(on.issuer.issuer, client))!;
     const { id, environment: _, ...agent } = known;
     const body = Agent.parse({ ...agent, ...(environment !== undefined && { environment }) });
-    await on.commit([
-      { kind: 'agent', org: ORG, id, key: agentKey(agent.issuer, agent.clientId), body: body as JsonObject },
-    ]);
+    await on.commit([{ kind: 'agent', org: ORG, id, key: agentKey(agent.issuer, agent.clientId), body }]);
   }
   const CASES = [undefined, 'production', 'staging', 'development', 'evaluation'] as const;
   const meets = (agent: (typeof CASES)[number], server: Environment): boolean =>

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SERVER_STATES, Server } from '../../src/inventory/records.ts';
+import { Server } from '../../src/inventory/records.ts';
 import { checkServer, isNetwork } from '../../src/inventory/servers.ts';
 
 const base = {
