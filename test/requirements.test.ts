@@ -27,6 +27,7 @@ const CLAIMED = [
   ...range('ID', 1, 9),
   'NH-01',
   'NH-02',
+  'NH-04',
   'NH-05',
   'NH-07',
   ...range('TD', 1, 3),

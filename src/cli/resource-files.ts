@@ -152,7 +152,7 @@ export function readResourceFiles(paths: readonly string[], stdin: () => Uint8Ar
   return { ...readTexts(texts, problems) };
 }
 
-const MARKS: ReadonlySet<number> = new Set([...'\n\r"\'[]{},'].map((mark) => mark.charCodeAt(0)));
+const MARKS: ReadonlySet<number> = new Set(Buffer.from('\n\r"\'[]{},'));
 
 function marksIn(bytes: Uint8Array): number {
   let count = 0;

@@ -40,6 +40,8 @@ interface Making {
 const SECRET_REMEDY =
   'Refer to it: credential:ID, env:NAME, file:PATH or vault:MOUNT/PATH#FIELD. If it was real, it has been shown to this file: rotate it.';
 
+const API_DOCUMENT = '/api/v1/openapi.json';
+
 /** So often other work of the process gets its turn. */
 const BREATH = 20;
 
@@ -147,7 +149,8 @@ async function judge(
 
   const before = view(kind, saidBy(kind, routes), found?.body);
   const asked = readSpec(making, kind, row, spec, before, problems);
-  if (asked === null) return { ...at, action: 'refused', changes: [], problems };
+  // Who may not change it is told nothing of how it stands, or of what it would meet.
+  if (asked === null || !may.ok) return { ...at, action: 'refused', revision: null, changes: [], problems };
   const claim = twice ? undefined : kind.unique?.(asked.whole);
   const other = claim === undefined ? undefined : making.taken.get(`${kind.kind} ${claim}`);
   if (other !== undefined)
@@ -225,12 +228,20 @@ function readSpec(
   const parsed = row.handler.body?.safeParse(withReason(row, reason, { [kind.member]: rest }));
   if (!parsed) throw new Error(`the row behind ${kind.kind} takes no body`);
   if (!parsed.success) {
-    for (const { path, message, code } of parsed.error.issues)
-      problems.push({
-        code: code === 'unrecognized_keys' ? 'unknown_member' : 'invalid',
-        path: ['spec', ...path.slice(path[0] === kind.member ? 1 : 0).map((part) => withoutSecrets(String(part)))],
-        message: withoutSecrets(message),
-      });
+    for (const issue of parsed.error.issues) {
+      const { path, message } = issue;
+      const at = ['spec', ...path.slice(path[0] === kind.member ? 1 : 0).map((part) => withoutSecrets(String(part)))];
+      if (issue.code !== 'unrecognized_keys')
+        problems.push({ code: 'invalid', path: at, message: withoutSecrets(message) });
+      else
+        for (const key of issue.keys)
+          problems.push({
+            code: 'unknown_member',
+            path: [...at, withoutSecrets(key)],
+            message: 'is not said here',
+            remedy: `docs/guides/apply.md and ${API_DOCUMENT} have the members of each kind.`,
+          });
+    }
     return null;
   }
   const body = parsed.data as Record<string, JsonObject>;

@@ -106,9 +106,9 @@ describe('what a file does', () => {
       agent(plane, 'bold', { state: 'active' }),
     ]);
     expect(problems(reply)).toEqual([
-      'server/bold spec: unknown_member',
-      'policy/bold spec: unknown_member',
-      'agent/bold spec: unknown_member',
+      'server/bold spec.state: unknown_member',
+      'policy/bold spec.state: unknown_member',
+      'agent/bold spec.state: unknown_member',
     ]);
     expect([reply.body['digest'], await everything(plane)]).toEqual([null, before]);
   });
@@ -173,7 +173,7 @@ describe('what a file may not do', () => {
       'server/Bad Id id: invalid',
       'server/lacks spec.owner: invalid',
       'server/lacks spec.purpose: invalid',
-      'server/lacks spec: unknown_member',
+      'server/lacks spec.color: unknown_member',
       'server/wrong spec.upstream.allowedNetworks.0: server_network',
       'rocket/x kind: unknown_kind',
       'group/twice id: named_twice',
@@ -300,8 +300,8 @@ describe('credentials', () => {
     ];
     const refused = await plan(plane, 'omar', literal);
     expect(problems(refused)).toEqual([
-      'credential/docs-key spec: unknown_member',
-      'credential/docs-2 spec: unknown_member',
+      'credential/docs-key spec.value: unknown_member',
+      'credential/docs-2 spec.versions: unknown_member',
       'credential/docs-3 spec.source.reference: invalid',
     ]);
     expect([refused.text.includes('hunter22'), await everything(plane)]).toEqual([false, before]);
@@ -358,7 +358,8 @@ describe('grants', () => {
       problems(await plan(plane, 'ada', [grant('readers-read', { justification: 'another' })], { set: 'grants' })),
     ).toEqual(['grant/readers-read : not_changed']);
     expect(problems(await plan(plane, 'ada', [grant('more', { state: 'active', decidedBy: 'sven' })]))).toEqual([
-      'grant/more spec: unknown_member',
+      'grant/more spec.state: unknown_member',
+      'grant/more spec.decidedBy: unknown_member',
     ]);
     expect(actions(await plan(plane, 'ada', [], { set: 'grants', prune: true }))).toEqual([
       'retire grant/readers-read',
