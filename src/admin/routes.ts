@@ -87,6 +87,7 @@ import {
 } from './scim/connection-routes.ts';
 import { finishLinking, linkAccount, showLink, unlinkAccount } from './person-account.ts';
 import { connectServer, finishConnecting } from './server-account.ts';
+import { approveScope, deleteScope, getScope, listScopes, putScope } from './scopes.ts';
 import {
   deleteServer,
   getServer,
@@ -236,6 +237,12 @@ const ROWS: readonly Row[] = [
   ['POST',   '/grants/:grant/suspend',               'admin:write', 'everyone',       suspendGrant,     'Stop a grant for now, as a responder or an owner of the server', 'routine'],
   ['POST',   '/grants/:grant/resume',                'admin:write', 'everyone',       resumeGrant,      'Let a suspended grant count again: a fresh decision, by the rules of an approval'],
   ['POST',   '/grants/:grant/end',                   'admin:write', 'everyone',       endGrant,         'End a grant for good, as a responder, an owner of the server, or who has it', 'routine'],
+
+  ['GET',    '/scopes',                              'admin:read',  STAFF,            listScopes,       'List which scopes include others'],
+  ['GET',    '/scopes/:scope',                       'admin:read',  STAFF,            getScope,         'Read a scope: what it includes, what is proposed'],
+  ['PUT',    '/scopes/:scope',                       'admin:write', POLICY_AUTHORS,   putScope,         'Say what a scope includes: less holds at once, more waits for somebody else'],
+  ['POST',   '/scopes/:scope/approve',               'admin:write', POLICY_AUTHORS,   approveScope,     'Agree to exactly what is proposed for a scope; never your own proposal'],
+  ['DELETE', '/scopes/:scope',                       'admin:write', POLICY_AUTHORS,   deleteScope,      'Let a scope include nothing any more', 'routine'],
 
   ['GET',    '/locks',                               'admin:read',  STAFF,            listLocks,        'List locks in force'],
   ['POST',   '/locks',                               'admin:write', RESPONDERS,       addLock,          'Stop a user, agent, server, tool or token now', 'routine'],

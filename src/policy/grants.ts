@@ -64,8 +64,14 @@ export type Grant = z.infer<typeof Grant>;
 export type KnownGrant = Grant & { readonly id: string };
 
 /** Record kind `scope`, id = the scope: which other scopes somebody with it has, too (directly; they may include others in turn). */
+const ScopeName = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters');
+const Includes = z.array(ScopeName).max(200);
 export const ScopeRecord = z.strictObject({
   title: z.string().min(1).max(200),
-  includes: z.array(z.string().min(1).max(128)).max(200),
+  includes: Includes,
+  /** What somebody wants it to include; it does once somebody else agrees (AZ-11). */
+  proposed: z
+    .strictObject({ includes: Includes, by: z.string().min(1).max(200), at: z.number().int() })
+    .exactOptional(),
 });
 export type ScopeRecord = z.infer<typeof ScopeRecord>;
