@@ -77,8 +77,8 @@ ${you.mayDecide && held.arguments !== null ? decisionForm(held, formToken) : mar
 
 function whyNot(held: HeldView): string {
   if (held.you.asked) return 'You asked for this call, so others decide about it.';
-  if (held.you.decided) return 'You have decided. It takes others, too.';
   if (held.state !== 'pending' || held.over !== null) return `Nothing is left to decide: ${stateWords(held)}.`;
+  if (held.you.decided) return 'You have decided. It takes others, too.';
   if (held.you.mayDecide) return 'The arguments cannot be opened any more, so nobody can approve this call.';
   return 'This decision is not yours.';
 }
