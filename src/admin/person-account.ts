@@ -54,6 +54,7 @@ export const showLink = handler({
 });
 
 export const unlinkAccount = handler({
+  body: z.strictObject({}),
   run: async (ask) => {
     const target = targetOf(ask);
     if (!target.ok) return target;

@@ -48,7 +48,8 @@ const SecretPlace = z.strictObject({
   secret: z
     .string()
     .max(1_024)
-    .regex(/^(env|file):.+$/, 'use env:NAME or file:PATH; literal secrets are refused'),
+    .regex(/^(env|file):.+$/, 'use env:NAME or file:PATH; literal secrets are refused')
+    .describe('Where the value is: env:NAME or file:PATH. A literal is refused.'),
 });
 const VaultPath = z
   .string()

@@ -20,6 +20,8 @@ export interface DialRule {
   readonly allowedNetworks: readonly string[];
   /** Plain http only towards `allowedNetworks`. With false, plain http also to public addresses. */
   readonly requireHttps: boolean;
+  /** Shown to a server that asks for one: chain and key in PEM. It takes nothing from what is checked of the server. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
   /** Certificates (PEM) trusted in addition to the system's, for a private certificate authority. */
   readonly extraCa?: readonly string[];
   /** `sha256:` of the public keys (SubjectPublicKeyInfo) that may be shown, beside everything else that is checked; then only by https. */
@@ -103,6 +105,7 @@ export function guardedDispatcher(rule: DialRule, options: DispatcherOptions = {
       rejectUnauthorized: true,
       // A resumed session shows no certificate of this moment.
       ...(rule.pins && { maxCachedSessions: 0 }),
+      ...(rule.clientCertificate && { cert: rule.clientCertificate.certificate, key: rule.clientCertificate.key }),
       ...(rule.extraCa && { ca: [...getCACertificates('default'), ...rule.extraCa] }),
     });
   const plain = connector('http:');

@@ -2,6 +2,7 @@
  * Opens one connection from a server's record: resolves its secrets, starts its process or dials, settles the era, shakes
  * hands. What was opened on the way and is not returned is closed again before the fault leaves.
  */
+import { createSecureContext } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -167,9 +168,15 @@ async function httpTo(
     if (problem !== null) throw new Fault('upstream_header', problem);
     headers.push([name, text]);
   }
+  const { clientCertificate: shown } = target;
+  const clientCertificate = shown && {
+    certificate: await options.resolveSecret(shown.certificate, serverId),
+    key: await options.resolveSecret(shown.key, serverId),
+  };
   const rule = {
     allowedNetworks: target.allowedNetworks,
     requireHttps: true,
+    ...(clientCertificate && { clientCertificate: checkedCertificate(clientCertificate) }),
     ...(target.pins && { pins: target.pins }),
   };
   const { auth } = target;
@@ -181,6 +188,16 @@ async function httpTo(
     headers,
     maxBytes: options.maxMessageBytes ?? 4 * 1024 * 1024,
   });
+}
+
+/** Before anything is dialled, and without quoting what a parser says, which could hold the key. @throws Fault `secret_reference` */
+function checkedCertificate(pair: { readonly certificate: string; readonly key: string }) {
+  try {
+    createSecureContext({ cert: pair.certificate, key: pair.key });
+    return pair;
+  } catch {
+    throw new Fault('secret_reference', 'the client certificate and its key are not a pair in PEM');
+  }
 }
 
 const OF_THE_ACCOUNT: ReadonlySet<string> = new Set(['authorization', 'dpop']);

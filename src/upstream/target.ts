@@ -20,6 +20,8 @@ export interface HttpTarget {
   readonly headers: ReadonlyArray<{ readonly name: string; readonly value: SecretReference }>;
   /** `sha256:` of the public keys that it may show; left out: any that its certificate authority vouches for. */
   readonly pins?: readonly string[];
+  /** What we show: certificate chain and key in PEM. */
+  readonly clientCertificate?: { readonly certificate: SecretReference; readonly key: SecretReference };
   /** How we get tokens for it. Left out: it takes none, or `headers` hold what it takes. */
   readonly auth?: AuthTarget;
 }

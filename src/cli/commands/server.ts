@@ -167,6 +167,38 @@ export function serverCommands(program: Command): void {
       show(options, body, () => `${visible(id)} is connected. Next: remit tool refresh ${visible(id)}`);
     });
 
+  remote(
+    server,
+    'link <server>',
+    'Link your own account at a server that has one of each person',
+    'remit server link notes',
+  )
+    .option(
+      '--redirect-uri <url>',
+      'address that is registered for the gateway; default: one on this machine, listened to while you agree',
+    )
+    .action(async (id: string, options: RemoteOptions & { redirectUri?: string }) => {
+      const api = apiOf(options);
+      const path = `/servers/${seg(id)}/link`;
+      const answer = await answerOf(options.redirectUri, async (redirectUri) => {
+        const { body } = await api.post<{ url: string }>(path, { redirectUri });
+        process.stderr.write(`Open this address and agree there:\n\n  ${visible(body.url)}\n\n`);
+      });
+      const { body } = await api.post<object>(`${path}/finish`, { callback: answer });
+      show(options, body, () => `Your account at ${visible(id)} is linked. Your calls use it from now on.`);
+    });
+
+  remote(server, 'unlink <server>', 'Give your own account at a server back', 'remit server unlink notes').action(
+    async (id: string, options: RemoteOptions) => {
+      const { body } = await apiOf(options).remove<{ revoked: number; left: number }>(`/servers/${seg(id)}/link`, {});
+      show(options, body, ({ revoked, left }) =>
+        left === 0
+          ? `Your account at ${visible(id)} is forgotten; ${revoked} tokens were taken back there.`
+          : `Your account at ${visible(id)} is forgotten here. ${left} tokens may live on there: end the access in your account there.`,
+      );
+    },
+  );
+
   change(
     server,
     'enable <server>',

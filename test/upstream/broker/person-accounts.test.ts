@@ -151,7 +151,7 @@ describe('accounts that people link', () => {
     await link('dana');
     await link('dora');
     expect((await rig.call('notes', 'echo', { text: 'one' }, { as: 'dana' })).result).toMatchObject({ content: [{}] });
-    expect((await rig.admin('dana', 'DELETE', '/servers/notes/link')).body).toMatchObject({ revoked: 2, left: 0 });
+    expect((await rig.admin('dana', 'DELETE', '/servers/notes/link', {})).body).toMatchObject({ revoked: 2, left: 0 });
     const given = site.asked
       .filter(({ path }) => path === '/revoke')
       .map(({ form }) => [form['token_type_hint'], form['token']]);
