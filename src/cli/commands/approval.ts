@@ -47,7 +47,7 @@ export function approvalCommands(program: Command): void {
       let after = '';
       do {
         const query = new URLSearchParams({ state, limit: '1000', ...(after !== '' && { after }) });
-        const { body } = await api.get<{ approvals: Approval[]; next: string | null }>(`/approvals?${query}`);
+        const { body } = await api.get<{ approvals: Approval[]; next: string | null }>(`/approvals?${query.toString()}`);
         approvals.push(...body.approvals);
         after = body.next ?? '';
       } while (after !== '');
