@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { cookie } from '../../../src/admin/session/cookies.ts';
 import { returnPath } from '../../../src/admin/session/return-path.ts';
 import { openSessions } from '../../../src/admin/session/sessions.ts';
-import { personKey } from '../../../src/directory/records.ts';
+import { Person, personKey } from '../../../src/directory/records.ts';
 import { manualClock, systemClock } from '../../../src/lib/clock.ts';
 import { STRICT_SIGN_IN } from '../../support/sign-in.ts';
 import { formOf, startPages, type PagesRig, type Profile } from '../pages/rig.ts';
@@ -273,7 +273,7 @@ describe('ending', () => {
     await rig.hold('apr_role', { path: '/x' });
     const fields = formOf((await profile.get('/approvals/apr_role')).text, '/approvals/apr_role/deny');
     const { body } = rig.plane.follower.records.get('person', 'default', 'petra')!;
-    const key = personKey(rig.auth.issuer, String(body['subject']));
+    const key = personKey(rig.auth.issuer, Person.parse(body).subject);
     await rig.plane.seed([{ ...rig.plane.put('person', 'petra', { ...body, roles: ['developer'] }), key }]);
     const reply = await profile.post('/approvals/apr_role/approve', fields);
     await rig.plane.seed([{ ...rig.plane.put('person', 'petra', body), key }]);
