@@ -94,9 +94,9 @@ export function notifyCommands(program: Command): void {
     notify,
     'webhook <target> <url>',
     'Add or change a webhook (Standard Webhooks), signed with the secret that a reference names',
-    'remit notify webhook oncall https://hooks.example/remit --secret env:REMIT_SECRET_HOOK --reason "on-call channel"',
+    'remit notify webhook oncall https://hooks.example/remit --signed-with env:REMIT_SECRET_HOOK --reason "on-call channel"',
   )
-    .requiredOption('--secret <reference>', 'env:NAME, file:PATH, vault:… or credential:ID of a whsec_… secret')
+    .requiredOption('--signed-with <reference>', 'where the whsec_… value lies: env:NAME, file:PATH or vault:…')
     .option('--title <title>', 'what people call it')
     .option('--types <types>', 'only these, separated by commas', list)
     .option('--network <cidr>', 'a private network that the address may resolve to')
@@ -104,7 +104,7 @@ export function notifyCommands(program: Command): void {
       async (
         id: string,
         url: string,
-        options: ReasonOptions & { secret: string; title?: string; types?: string[]; network?: string },
+        options: ReasonOptions & { signedWith: string; title?: string; types?: string[]; network?: string },
       ) =>
         put(
           id,
@@ -115,7 +115,7 @@ export function notifyCommands(program: Command): void {
             channel: {
               kind: 'webhook',
               url,
-              secret: { secret: options.secret },
+              secret: { secret: options.signedWith },
               allowedNetworks: options.network === undefined ? [] : [options.network],
             },
           },
