@@ -9,6 +9,7 @@ import type { ParameterType } from '../lib/canonical-values.ts';
 import type { Snapshot, ToolEntry } from '../gateway/snapshot.ts';
 import { compileGrant } from '../policy/grant-policies.ts';
 import type { Grant, GrantCondition } from '../policy/grants.ts';
+import { lintGrant } from '../policy/lint-grant.ts';
 
 export interface GrantFinding {
   readonly field: string;
@@ -18,10 +19,19 @@ export interface GrantFinding {
 /** An elevation is for a task, not for a job: a week is the longest, ms. */
 const LONGEST_ELEVATION_MS = 7 * 86_400_000;
 
+const SWEEPING = ['risk_without_items', 'end_too_late'];
+
 const quoted = (value: string): string => JSON.stringify(value);
 
 export function checkGrant(view: Snapshot, grant: Grant, at: number): GrantFinding[] {
-  const found = [...checkWho(view, grant), ...checkWhat(view, grant), ...checkTime(grant, at)];
+  // AZ-05. What else lint finds is told here with more words.
+  const sweeping = lintGrant(grant, () => undefined, at).filter(({ code }) => SWEEPING.includes(code));
+  const found = [
+    ...checkWho(view, grant),
+    ...checkWhat(view, grant),
+    ...checkTime(grant, at),
+    ...sweeping.map(({ field, message }) => ({ field, message })),
+  ];
   const compiled = compileGrant('check', inForceAt(grant, at));
   return compiled.ok ? found : [...found, { field: 'what', message: compiled.error }];
 }
