@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { ownerStands } from '../directory/owners.ts';
 import { ToolRecord } from '../integrity/records.ts';
+import { Credential, secretProblems } from '../inventory/credentials.ts';
 import { checkTransition, missingFor, worksIn, type Missing } from '../inventory/lifecycle.ts';
 import { Owner, Server, ServerId, Switches } from '../inventory/records.ts';
 import { checkServer } from '../inventory/servers.ts';
@@ -56,7 +57,7 @@ export const getServer = handler({
         ...server,
         url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`,
         watching: ctx.catalogue.status(id),
-        lacks: lacksOf(ctx, server),
+        lacks: lacksOf(ctx, server, id),
       },
     });
   },
@@ -121,7 +122,7 @@ export const transitionServer = (to: Server['state']) =>
       const moved = checkTransition('server', server.state, to);
       if (moved !== null) return err(conflict('server_transition', sentence(moved), 'Move it there first.'));
       if (worksIn('server', to)) {
-        const refused = refusal(lacksOf(ctx, server)) ?? (await somebodyElse(ctx, ask.who, 'server', id, Server));
+        const refused = refusal(lacksOf(ctx, server, id)) ?? (await somebodyElse(ctx, ask.who, 'server', id, Server));
         if (refused !== null) return err(refused);
       }
       const next = { ...server, state: to };
@@ -132,7 +133,7 @@ export const transitionServer = (to: Server['state']) =>
   });
 
 /** Everything that keeps it from being enabled, at once. */
-export const lacksOf = (ctx: Pick<AdminContext, 'snapshot' | 'clock'>, server: Server): readonly Missing[] => [
+export const lacksOf = (ctx: AdminContext, server: Server, id: string): readonly Missing[] => [
   ...missingFor('server', 'enabled', server, {
     now: ctx.clock.now(),
     ownerStands: (owner) => ownerStands(ctx.snapshot(), owner),
@@ -140,6 +141,9 @@ export const lacksOf = (ctx: Pick<AdminContext, 'snapshot' | 'clock'>, server: S
   ...checkServer(server)
     .filter(({ code }) => code !== 'server_owner')
     .map(({ field, message }) => ({ field, message: `${message}.`, remedy: `Correct ${field}.` })),
+  ...secretProblems(id, server, (credential) => itemOf(ctx, 'credential', credential, Credential), ctx.clock.now()).map(
+    ({ field, message }) => ({ field, message: `It ${message}.`, remedy: `Correct ${field}.` }),
+  ),
 ];
 
 function refusal(lacks: readonly Missing[]): Problem | null {

@@ -7,7 +7,6 @@ import type { Dispatcher } from 'undici';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
-import type { JsonObject } from '../lib/json.ts';
 import { UpstreamFault, type UpstreamFaultCode, type UpstreamIdentity } from './connection.ts';
 import type { Standing } from './broker/broker.ts';
 import { type DialRule, dialUrl, guardedDispatcher } from './dial.ts';

@@ -228,7 +228,10 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     entry.current = null;
     entry.failures = held ? 1 : entry.failures + 1;
     // Who links their account now is not turned away for a while.
-    const pauseMs = held || fault.code === 'upstream_unlinked' ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (entry.failures - 1), LONGEST_PAUSE_MS);
+    const pauseMs =
+      held || fault.code === 'upstream_unlinked'
+        ? 0
+        : Math.min(FIRST_PAUSE_MS * 2 ** (entry.failures - 1), LONGEST_PAUSE_MS);
     entry.retryAt = clock.now() + pauseMs;
     entry.last = { code: fault.code, message: fault.message };
     enter(entry, 'down');

@@ -41,7 +41,7 @@ const give = (id: string, body: object) =>
 async function move(who: string, id: string, to: string): Promise<Reply> {
   const { headers } = await plane.as('sven', 'GET', `/credentials/${id}`);
   return plane.as(
-    who as 'omar',
+    who,
     'POST',
     `/credentials/${id}/${to}`,
     { reason: 'test' },
@@ -223,5 +223,31 @@ describe('credentials', () => {
     expect((await plane.as('ada', 'POST', '/credentials/reseal', { reason: 'test' })).body).toMatchObject({
       unreadable: ['first/ver_x'],
     });
+  });
+
+  test('NH-03: a server of production is not enabled with a secret that nobody governs, nor NH-07 with a credential of elsewhere', async () => {
+    const upstream = {
+      transport: 'http',
+      url: 'https://mcp.example.com',
+      headers: [
+        { name: 'X-One', value: { secret: 'env:REMIT_SECRET_A' } },
+        { name: 'X-Two', value: { secret: 'credential:loose' } },
+      ],
+    };
+    await plane.seed([
+      plane.put('server', 'ungoverned', { ...server('production').body, state: 'in_review', upstream }),
+    ]);
+    const { headers } = await plane.as('sven', 'GET', '/servers/ungoverned');
+    const refused = await plane.as(
+      'sven',
+      'POST',
+      '/servers/ungoverned/enable',
+      { reason: 'test' },
+      { 'if-match': headers.get('etag') ?? '' },
+    );
+    expect(refused.status).toBe(422);
+    const said = String(refused.body.error?.['message']);
+    expect(said).toContain('upstream.headers.0.value: It refers to env:REMIT_SECRET_A, whose age and end nobody knows');
+    expect(said).toContain('refers to the credential loose, which does not name the server ungoverned');
   });
 });

@@ -103,7 +103,9 @@ describe('accounts that people link', () => {
     const link = async (person: string) => {
       const { body } = await rig.admin(person, 'POST', '/servers/notes/link', { redirectUri: CALLBACK });
       codes.push(person);
-      return rig.admin(person, 'POST', '/servers/notes/link/finish', { callback: agreed(String(body['url']), person) });
+      return rig.admin(person, 'POST', '/servers/notes/link/finish', {
+        callback: agreed(body['url'] as string, person),
+      });
     };
     return { ...made, link, agreed };
   }
@@ -139,7 +141,7 @@ describe('accounts that people link', () => {
   test('nobody finishes what another began, and a state works once', async () => {
     const { rig, agreed } = await linked();
     const { body } = await rig.admin('dana', 'POST', '/servers/notes/link', { redirectUri: CALLBACK });
-    const callback = agreed(String(body['url']), 'dana');
+    const callback = agreed(body['url'] as string, 'dana');
     expect((await rig.admin('dora', 'POST', '/servers/notes/link/finish', { callback })).status).toBe(502);
     expect((await rig.admin('dana', 'POST', '/servers/notes/link/finish', { callback })).status).toBe(200);
     expect((await rig.admin('dana', 'POST', '/servers/notes/link/finish', { callback })).status).toBe(502);

@@ -7,6 +7,7 @@ import * as fc from 'fast-check';
 import { CompactEncrypt, decodeProtectedHeader } from 'jose';
 import { describe, expect, test } from 'vitest';
 import { manualClock, systemClock } from '../../../src/lib/clock.ts';
+import { credentialBroker } from '../../../src/upstream/broker/broker.ts';
 import { keyIdOf, keyRing, sealedSource } from '../../../src/upstream/broker/sealed.ts';
 import { vaultPlace, vaultSource } from '../../../src/upstream/broker/vault.ts';
 import type { VaultLogin } from '../../../src/upstream/broker/vault-session.ts';
@@ -162,6 +163,39 @@ describe('the sealed store', () => {
       { seed: 1, numRuns: 200 },
     );
   });
+});
+
+test('the broker seals again under the first key while everything still opens, and then the old key may go', async () => {
+  const [old, next] = [randomBytes(32), randomBytes(32)];
+  const kept = new Map<string, string>();
+  const brokerWith = (...keys: Uint8Array[]) =>
+    credentialBroker({
+      org: 'acme',
+      clock: systemClock,
+      ring: keyRing(keys),
+      fingerprintKey: randomBytes(32),
+      book: {
+        use: () => ({ ok: true, version: 'v1', reference: null, until: Number.POSITIVE_INFINITY }),
+        sealed: (credential, version) => kept.get(`${credential}/${version}`) ?? null,
+      },
+      places: placesSource({}),
+      vault: null,
+      lookMs: 0,
+    });
+  const before = brokerWith(old);
+  kept.set('github/v1', await before.vault.seal('canary', 'github', 'v1'));
+  const both = brokerWith(next, old);
+  const wanted = { secret: 'credential:github' };
+  expect(await both.resolve(wanted, 'any')).toBe('canary');
+  const again = await both.vault.reseal(kept.get('github/v1')!, 'github', 'v1');
+  kept.set('github/v1', again!);
+  expect(await both.vault.reseal(again!, 'github', 'v1')).toBeNull();
+  expect([await both.resolve(wanted, 'any'), await brokerWith(next).resolve(wanted, 'any')]).toEqual([
+    'canary',
+    'canary',
+  ]);
+  await expect(before.resolve(wanted, 'any')).rejects.toMatchObject({ code: 'secret_refused' });
+  await expect(both.vault.reseal('x.y', 'github', 'v1')).rejects.toMatchObject({ code: 'secret_refused' });
 });
 
 describe('Vault', () => {
