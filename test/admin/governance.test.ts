@@ -399,11 +399,16 @@ describe('items of every kind', () => {
         standing: 'approved',
       });
       expect(plane.snapshot().servers.get('kinds')!.tools.get(key)!.facts).toMatchObject({ name: key, kind });
-      const locked = await plane.as('omar', 'POST', '/locks', { kind: 'tool', value: `kinds/${key}`, reason: 'x' });
+      const locked = await plane.as('omar', 'POST', '/locks', {
+        kind: 'tool',
+        value: `kinds/${key}`,
+        reason: 'x',
+        until: Date.now() + 3_600_000,
+      });
       expect([locked.status, locked.body['subject']]).toEqual([201, { kind: 'tool', value: `kinds/${key}` }]);
-      const asked = { person: 'dana', server: 'kinds', tool: key };
-      expect((await plane.as('sven', 'POST', '/access/explain', asked)).body).toMatchObject({ reason: 'locked:tool' });
+      expect((await plane.as('sven', 'GET', '/locks')).body['locks']).toMatchObject([{ id: locked.body['id'] }]);
       await plane.as('sven', 'DELETE', `/locks/${String(locked.body['id'])}`, { reason: 'x' });
+      const asked = { person: 'dana', server: 'kinds', tool: key };
       expect((await plane.as('sven', 'POST', '/access/explain', asked)).body).toMatchObject({ reason: 'server_draft' });
       const gone = await plane.as('omar', 'POST', `${at(key)}/withdraw`, { reason: 'x' });
       expect(gone.body).toMatchObject({ tool: `kinds/${key}`, standing: 'unreviewed' });
@@ -729,7 +734,12 @@ describe('locks and questions', () => {
     });
     expect((await ask({ scopes: [] })).body).toMatchObject({ verdict: 'challenge', requiredScopes: ['docs:read'] });
     expect((await ask({ person: 'nobody' })).body).toMatchObject({ verdict: 'deny', reason: 'person_without_role' });
-    const lock = await plane.as('omar', 'POST', '/locks', { kind: 'tool', value: 'docs/look', reason: 'x' });
+    const lock = await plane.as('omar', 'POST', '/locks', {
+      kind: 'tool',
+      value: 'docs/look',
+      reason: 'x',
+      until: Date.now() + 3_600_000,
+    });
     expect((await ask({})).body).toMatchObject({ verdict: 'deny', reason: 'locked:tool' });
     await plane.as('sven', 'DELETE', `/locks/${String(lock.body['id'])}`, { reason: 'x' });
   });

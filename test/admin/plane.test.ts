@@ -156,12 +156,14 @@ describe('tokens', () => {
   test('refuses a locked person, agent or token at the next request', async () => {
     const token = plane.tokenOf('dana', { client_id: 'agent-7', jti: 'token-7' });
     expect((await get(token)).status).toBe(200);
+    // With an end: lifting it brings everything back.
+    const until = Date.now() + 3_600_000;
     for (const [kind, value] of [
       ['user', 'dana'],
       ['agent', 'agent-7'],
       ['token', 'token-7'],
     ] as const) {
-      const added = await plane.as('omar', 'POST', '/locks', { kind, value, reason: 'drill' });
+      const added = await plane.as('omar', 'POST', '/locks', { kind, value, reason: 'drill', until });
       expect([kind, added.status]).toEqual([kind, 201]);
       expect([kind, (await get(token)).body.error?.['code']]).toEqual([kind, 'no_standing']);
       expect((await plane.as('sven', 'DELETE', `/locks/${String(added.body['id'])}`, { reason: 'over' })).status).toBe(
