@@ -1,29 +1,25 @@
 /**
- * Would this person (or this agent, acting alone) be allowed to call this tool, and by which policies: the same functions that decide calls,
- * over the same snapshot, in their order (standing, locks, server state, pin, ceiling, policy). The token is supposed: what is not said
+ * Would this person (or this agent, acting alone) be allowed to call this tool, and by which policies: the guards that decide calls, over the
+ * same snapshot, in their order (`explain-call.ts`). The token is supposed: what is not said
  * of it is as a good one would have it. Nothing is called and nothing is held.
  */
 import { z } from 'zod';
 import type { Person } from '../directory/records.ts';
 import { rolesFromClaims } from '../directory/roles.ts';
-import { principalOf } from '../gateway/principal.ts';
-import type { NoPrincipal } from '../gateway/principal.ts';
-import { personFacts } from '../gateway/question.ts';
 import type { PersonEntry, Snapshot } from '../gateway/snapshot.ts';
-import { lockOn } from '../gateway/standing.ts';
+import type { SupposedCall } from '../gateway/what-if.ts';
 import type { Caller } from '../identity/caller.ts';
-import { toolStanding } from '../integrity/standing.ts';
-import { agentKey, withinCeiling } from '../inventory/agents.ts';
+import { agentKey } from '../inventory/agents.ts';
 import type { KnownAgent } from '../inventory/agents.ts';
 import { err, ok } from '../lib/result.ts';
-import { explain } from '../policy/explain.ts';
 import { signInAt } from '../policy/sign-in.ts';
 import type { SignIn } from '../policy/sign-in.ts';
+import { explainCall } from './explain-call.ts';
 import { notFound } from './problem.ts';
 import { handler } from './route.ts';
 
 /** Stands for any agent without a ceiling, where the question names none. */
-const ANY_AGENT = 'remit-explain';
+export const ANY_AGENT = 'remit-explain';
 
 const ALONE = 'agent/';
 
@@ -50,7 +46,10 @@ export const explainAccess = handler({
       })
       .prefault({})
       .describe('How the person signed in. Left out: just now, by no method that the token names.'),
-    arguments: z.record(z.string(), z.json()).default({}),
+    arguments: z
+      .record(z.string(), z.json())
+      .optional()
+      .describe('Left out: none, and nobody asks whether that fits the tool.'),
     approved: z.boolean().default(false),
   }),
   run: async ({ ctx, body }) => {
@@ -81,26 +80,19 @@ export const explainAccess = handler({
       grantId: null,
       sessionId: null,
       ...signIn,
-      keyThumbprint: null,
+      keyThumbprint: ANY_AGENT,
       attributes: body.claims ?? tenantClaims(view, who.issuer),
     };
-    const found = principalOf(withAnyAgent(view, who.issuer), caller, at);
-    const principal = found.ok ? found.value : null;
-
-    // In the order of the pipeline: the first that says no is the answer.
-    const lock = lockOn(view, { server: server.id, tool: tool.key }, at);
-    const standing = toolStanding(tool.record);
-    const before = [
-      [found.ok ? '' : reasonOf(found.error), !found.ok],
-      [`locked:${lock?.subject.kind ?? ''}`, lock !== null],
-      [`server_${server.record.state}`, server.record.state !== 'enabled'],
-      ['server_switched_off', !server.inService],
-      [`tool_${standing}`, standing !== 'approved'],
-      [`tool_switched_off:${tool.switchedOff ?? ''}`, tool.switchedOff !== null],
-      ['above_ceiling', principal !== null && tool.facts !== null && !withinCeiling(principal.ceiling, tool.facts)],
-      ['policies_broken', view.policies === null],
-    ] as const;
-    const stop = before.find(([, stopped]) => stopped);
+    const supposedView = withAnyAgent(view, who.issuer);
+    const supposed: SupposedCall = {
+      server: server.id,
+      kind: tool.kind,
+      name: tool.name,
+      caller,
+      arguments: body.arguments ?? null,
+      approved: body.approved,
+    };
+    const { principal, ...explained } = await explainCall(supposedView, supposed, at);
     const roles = autonomous
       ? autonomous.roles.map((role) => ({ role, from: 'agent' as const }))
       : rolesBySource(view, person!, caller);
@@ -121,44 +113,16 @@ export const explainAccess = handler({
       risk: tool.approved?.risk ?? null,
       scope: tool.approved?.scope ?? null,
     };
-    if (stop !== undefined || view.policies === null || principal === null) {
-      return ok({
-        body: {
-          verdict: 'deny',
-          reason: stop?.[0] ?? 'policies_broken',
-          rules: [],
-          policies: [],
-          nearest: [],
-          stoppedBefore: 'policy',
-          ...facts,
-        },
-      });
-    }
-    const { decision, policies, nearest } = explain(view.policies, {
-      org: ctx.org,
-      person: personFacts(principal.person),
-      agent: caller.clientId,
-      tool: { server: server.id, name: tool.key },
-      scopes,
-      approved: body.approved,
-      arguments: body.arguments,
-      signIn,
-      alone: caller.alone,
-      actors: caller.actChain,
-      at,
-    });
-    return ok({ body: { ...decision, policies, nearest, stoppedBefore: null, ...facts } });
+    return ok({ body: { ...explained, ...facts } });
   },
 });
 
-function agentOf(view: Snapshot, id: string): KnownAgent | undefined {
+export function agentOf(view: Snapshot, id: string): KnownAgent | undefined {
   return [...view.agents.values()].find((agent) => agent?.id === id) ?? undefined;
 }
 
-const reasonOf = (why: NoPrincipal): string => (why.reason === 'locked' ? `locked:${why.on}` : why.reason);
-
 /** The same picture, in which the agent that stands for any is known and active. */
-function withAnyAgent(view: Snapshot, issuer: string): Snapshot {
+export function withAnyAgent(view: Snapshot, issuer: string): Snapshot {
   const any: KnownAgent = {
     id: ANY_AGENT,
     issuer,
@@ -172,7 +136,7 @@ function withAnyAgent(view: Snapshot, issuer: string): Snapshot {
   return { ...view, agents: new Map([...view.agents, [agentKey(issuer, ANY_AGENT), any]]) };
 }
 
-function tenantClaims(view: Snapshot, issuer: string): Caller['attributes'] {
+export function tenantClaims(view: Snapshot, issuer: string): Caller['attributes'] {
   const tenant = view.mappings.get(issuer)?.tenant;
   return tenant ? { [tenant.claim]: [tenant.value] } : {};
 }

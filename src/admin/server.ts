@@ -18,6 +18,7 @@ import {
 import { newId } from '../lib/ids.ts';
 import { err, ok, type Result } from '../lib/result.ts';
 import { parseStrictJson, type JsonProblem } from '../lib/strict-json.ts';
+import { AUTHZEN_METADATA_PATH, AUTHZEN_ROUTES, REQUEST_ID, authzenMetadata } from './authzen.ts';
 import type { AdminContext } from './context.ts';
 import { eventRoutes } from './events/push.ts';
 import { pagesPlugin } from './pages/plugin.ts';
@@ -104,6 +105,9 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
 
   server.addHook('onRequest', async (request, reply) => {
     void reply.headers(securityHeaders(origin));
+    // AuthZEN section "Request Identification": what names a request names its answer, whatever that is.
+    const { 'x-request-id': id } = request.headers;
+    if (typeof id === 'string' && REQUEST_ID.test(id)) void reply.header('x-request-id', id);
     if (isOpenProbe(request)) return;
     if (!hosts.has(request.headers.host ?? '')) {
       return answerProblem(request, reply, {
@@ -127,7 +131,9 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     answerProblem(request, reply, { status: 404, code: 'no_such_route', message: 'There is nothing at this path.' }),
   );
   server.setErrorHandler((error, request, reply) => {
-    const problem = readableError(error, limitsOf(request));
+    const found = readableError(error, limitsOf(request));
+    // AuthZEN knows one way to be wrong about a request.
+    const problem: Problem = found.status === 415 && isAuthzen(request) ? { ...found, status: 400 } : found;
     if (problem.status >= 500)
       ctx.log.error({ ref: of(request).ref, err: error, route: request.routeOptions.url }, 'admin request failed');
     return answerProblem(request, reply, problem);
@@ -151,7 +157,9 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
     ),
   );
 
-  for (const route of ROUTES) addRoute(server, route);
+  server.get(AUTHZEN_METADATA_PATH, async (_request, reply) => reply.send(authzenMetadata(origin)));
+
+  for (const route of [...ROUTES, ...AUTHZEN_ROUTES]) addRoute(server, route);
   void server.register(eventRoutes(ctx, () => origin));
   if (ctx.pages !== null) void server.register(pagesPlugin(ctx, ctx.pages, () => origin));
 
@@ -215,6 +223,9 @@ const JSON_REMEDY: Readonly<Record<JsonProblem['tag'], string>> = {
   duplicate_key: 'Name each key once.',
   forbidden_key: 'Remove that key.',
 };
+
+const isAuthzen = ({ routeOptions }: FastifyRequest): boolean =>
+  AUTHZEN_ROUTES.some(({ path }) => path === routeOptions.url);
 
 /** Probes of load balancers carry any Host; they learn one word. */
 const isOpenProbe = (request: FastifyRequest): boolean =>

@@ -29,7 +29,8 @@ export interface Explanation {
   readonly nearest: readonly NearestChange[];
 }
 
-const DISTANCE: Readonly<Record<Decision['verdict'], number>> = {
+/** How far a verdict is from a yes. */
+export const DISTANCE: Readonly<Record<Decision['verdict'], number>> = {
   allow: 0,
   hold: 1,
   step_up: 2,
@@ -40,8 +41,16 @@ const DISTANCE: Readonly<Record<Decision['verdict'], number>> = {
 /** Policies may name many groups; a person reads a few. */
 const MAX_GROUPS_TRIED = 50;
 
+/** As calls are decided: an approval is looked for only where the call is held without one, and then there must be nothing left to ask for. */
+export function decideCall(set: PolicySet, question: Question): Decision {
+  const first = decide(set, { ...question, approved: false });
+  if (first.verdict !== 'hold' || !question.approved) return first;
+  const agreed = decide(set, question);
+  return agreed.verdict === 'allow' ? agreed : { ...agreed, verdict: 'deny', reason: agreed.reason ?? 'not_permitted' };
+}
+
 export function explain(set: PolicySet, question: Question): Explanation {
-  const decision = decide(set, question);
+  const decision = decideCall(set, question);
   const policies = set.policies
     .filter(({ id }) => decision.rules.includes(id))
     .map(({ id, json }) => ({ id, effect: json.effect, description: json.annotations?.['description'] ?? '' }));
@@ -72,7 +81,9 @@ function nearestChanges(set: PolicySet, question: Question, decision: Decision):
     const person = { ...question.person, groups: [...question.person.groups, group] };
     tries.push(['group', group, { ...question, person }]);
   }
-  found.push(...tries.map(([change, value, changed]) => ({ change, value, verdict: decide(set, changed).verdict })));
+  found.push(
+    ...tries.map(([change, value, changed]) => ({ change, value, verdict: decideCall(set, changed).verdict })),
+  );
   return found
     .filter(({ verdict }) => DISTANCE[verdict] < DISTANCE[decision.verdict])
     .toSorted((a, b) => DISTANCE[a.verdict] - DISTANCE[b.verdict]);

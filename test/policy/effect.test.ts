@@ -74,7 +74,7 @@ describe('AZ-08: the effect of a change of policies', () => {
         expect(told.toSorted()).toEqual(wanted.toSorted());
         expect(Object.values(effect.counts).reduce((a, b) => a + b)).toBe(wanted.length);
       }),
-      { seed: 8, numRuns: 25 },
+      { seed: 8, numRuns: 25, endOnFailure: true },
     );
   }, 180_000);
 
@@ -107,7 +107,7 @@ describe('AZ-08: the effect of a change of policies', () => {
           }
         },
       ),
-      { seed: 9, numRuns: 10 },
+      { seed: 9, numRuns: 10, endOnFailure: true },
     );
   }, 180_000);
 
