@@ -29,7 +29,7 @@ const CLAIMED = [
   ...range('NH', 2, 4),
   'NH-05',
   ...range('NH', 6, 8),
-  ...range('TD', 1, 3),
+  ...range('TD', 1, 9),
   ...range('EX', 1, 3),
   'EX-09',
   ...range('AE', 1, 4),

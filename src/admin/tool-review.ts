@@ -42,16 +42,19 @@ export const proposeTool = handler({
   },
 });
 
+/** What somebody says who agrees to a proposal. */
+const WITH_PROPOSAL: ReadonlySet<string> = new Set(['digest', 'proposal', 'justification']);
+
 export const approveTool = handler({
   body: z
     .strictObject({
       digest: Digest,
       proposal: DigestText.optional().describe(
-        'Id of the proposal that you agree to; then leave your own judgement out.',
+        'Id of the proposal that you agree to; then give no judgement of your own, only why you agree as `justification`.',
       ),
       ...Judgement.partial().shape,
     })
-    .refine((body) => body.proposal === undefined || Object.keys(body).length === 2, {
+    .refine((body) => body.proposal === undefined || Object.keys(body).every((member) => WITH_PROPOSAL.has(member)), {
       path: ['proposal'],
       message: 'Agree to a proposal as it is, or leave it out and give a judgement of your own.',
     }),
@@ -66,7 +69,8 @@ export const approveTool = handler({
         : agreed(ask, tool, { expectedDigest: digest, proposal });
     if (!decided.ok) return decided;
     const { risk, scope, justification, proposedBy } = decided.value.approved!;
-    return commitTool(ask, found.value, decided.value, 'tool.approved', justification, {
+    const why = own.justification ?? justification;
+    return commitTool(ask, found.value, decided.value, 'tool.approved', why, {
       digest,
       risk,
       scope,

@@ -15,6 +15,7 @@ import {
 import { answerOf } from '../consent-answer.ts';
 import { CliFailure } from '../failure.ts';
 import { fields, show, table, time, visible } from '../output.ts';
+import { identityCommand } from './server-identity.ts';
 
 interface ServerRow {
   readonly id: string;
@@ -119,6 +120,8 @@ export function serverCommands(program: Command): void {
       );
     },
   );
+
+  identityCommand(server);
 
   change(
     server,

@@ -1,0 +1,118 @@
+/** What the commands about tools read from the API, and how they show it. Every text of a server is shown with its hidden characters written out. */
+import { Option } from 'commander';
+import { ITEM_KINDS } from '../../integrity/records.ts';
+import { seg } from '../api.ts';
+import { apiOf, splitTool, type RemoteOptions } from '../command.ts';
+import { bold, green, oneLine, red, visible } from '../output.ts';
+
+export interface Finding {
+  readonly code: string;
+  readonly severity: string;
+  readonly path?: string;
+  readonly excerpt?: string;
+}
+export interface ToolRow {
+  readonly kind: string;
+  readonly name: string;
+  readonly key: string;
+  readonly digest: string | null;
+  readonly standing: string;
+  readonly risk: string | null;
+  readonly scope: string | null;
+  readonly suggestion: { readonly risk: string; readonly why: string } | null;
+  readonly findings: readonly Finding[];
+  readonly seenAt: number | null;
+}
+export interface DiffLine {
+  readonly path: string;
+  readonly before: string | null;
+  readonly after: string | null;
+}
+export interface Tool extends Omit<ToolRow, 'risk' | 'scope' | 'seenAt' | 'digest'> {
+  readonly server: string;
+  readonly revision: number;
+  readonly observed: {
+    readonly digest: string;
+    readonly definition: Record<string, unknown>;
+    readonly seenAt: number;
+  } | null;
+  readonly approved: {
+    readonly digest: string;
+    readonly risk: string;
+    readonly scope: string;
+    readonly justification: string;
+    readonly by: string;
+    readonly at: number;
+  } | null;
+  readonly diff: readonly DiffLine[];
+  readonly meaning: readonly MeaningLine[];
+  readonly proposal: {
+    readonly id: string;
+    readonly risk: string;
+    readonly scope: string;
+    readonly by: string;
+    readonly justification: string;
+  } | null;
+}
+export interface Changed {
+  readonly tool: string;
+  readonly standing: string;
+  readonly revision: number;
+  readonly proposal?: string;
+}
+export interface History {
+  readonly steps: ReadonlyArray<{
+    readonly at: number;
+    readonly what: string;
+    readonly actor: string;
+    readonly digest: string | null;
+    readonly reason: string;
+  }>;
+  readonly good: ReadonlyArray<{ readonly digest: string; readonly risk: string; readonly scope: string }>;
+}
+export interface MeaningLine extends DiffLine {
+  readonly what: string;
+  readonly judged: string;
+  readonly words?: ReadonlyArray<{ readonly kind: string; readonly text: string }>;
+}
+
+export const pathOf = (text: string): string => {
+  const [server, tool] = splitTool(text);
+  return `/servers/${seg(server)}/tools/${seg(tool)}`;
+};
+
+export const kindOption = (text: string): Option => new Option('--kind <kind>', text).choices(ITEM_KINDS);
+
+export const itemsOf = (options: RemoteOptions, server: string, kind: string | undefined) =>
+  apiOf(options).get<{ tools: ToolRow[] }>(
+    `/servers/${seg(server)}/tools${kind === undefined ? '' : `?kind=${seg(kind)}`}`,
+  );
+
+export const findingCodes = ({ findings }: Pick<ToolRow, 'findings'>): string =>
+  [...new Set(findings.map(({ code, severity }) => `${severity}:${code}`))].join(' ');
+
+export function describeDiff(tool: Tool): string {
+  const head = bold(`${oneLine(tool.server)}/${oneLine(tool.key)}: ${tool.standing}`);
+  if (tool.observed === null) return `${head}\nThe server does not offer it now.`;
+  const body =
+    tool.diff.length === 0
+      ? ['The server says exactly what was approved.']
+      : tool.meaning.flatMap(({ path, before, after, what, judged, words }) => [
+          `${visible(path === '' ? '(whole definition)' : path)}  ${judged}: ${visible(what)}`,
+          ...(words
+            ? [
+                `  ${words.map(({ kind, text }) => (kind === 'same' ? visible(text) : kind === 'gone' ? red(`[-${visible(text)}-]`) : green(`{+${visible(text)}+}`))).join('')}`,
+              ]
+            : [
+                ...(before === null ? [] : [red(`  - ${visible(before)}`)]),
+                ...(after === null ? [] : [green(`  + ${visible(after)}`)]),
+              ]),
+        ]);
+  return [head, ...body, ...findingLines(tool.findings), `digest: ${tool.observed.digest}`].join('\n');
+}
+
+export const findingLines = (findings: readonly Finding[]): string[] =>
+  findings.map(({ severity, code, path, excerpt }) => {
+    const line = `${severity}: ${code} at ${visible(path ?? '/')}${excerpt === undefined ? '' : `: ${oneLine(excerpt)}`}`;
+    return severity === 'block' || severity === 'hold' ? red(line) : line;
+  });
