@@ -91,7 +91,10 @@ function problem(line: string): string | null {
     const script = verb === 'run' ? name : verb;
     return verb === 'ci' || Object.hasOwn(manifest.scripts, script ?? '') ? null : `no script ${String(script)}`;
   }
-  if (program === 'node') return existsSync(join(ROOT, args[0] ?? '')) ? null : `no file ${String(args[0])}`;
+  if (program === 'node') {
+    const file = args.find((arg) => !arg.startsWith('--'));
+    return existsSync(join(ROOT, file ?? '')) ? null : `no file ${String(file)}`;
+  }
   return null;
 }
 
