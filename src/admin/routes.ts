@@ -34,6 +34,7 @@ import {
   resealCredentials,
   transitionCredential,
 } from './credentials.ts';
+import { listExceptions } from './exceptions.ts';
 import { listFindings } from './findings.ts';
 import {
   approveGrant,
@@ -98,6 +99,7 @@ import {
   switchServer,
   transitionServer,
 } from './servers.ts';
+import { testPolicies } from './policy-tests.ts';
 import { enterShadow, leaveShadow, resetShadow, shadowReport } from './shadow.ts';
 import { metrics, status } from './status.ts';
 import { previewToken } from './token-preview.ts';
@@ -139,6 +141,7 @@ const ROWS: readonly Row[] = [
   ['GET',    '/metrics',                             'admin:read',  STAFF,            metrics,          'Prometheus metrics'],
 
   ['GET',    '/findings',                            'admin:read',  STAFF,            listFindings,     'Agents and servers that nobody answers for, old secrets, clients that wait'],
+  ['GET',    '/exceptions',                          'admin:read',  STAFF,            listExceptions,   'What is wider than the rules of the house: who answers for it, why, until when'],
   ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere', 'routine'],
 
   ['POST',   '/claim',                               'admin:write', 'newcomer',       claimAdministration, 'Become the first administrator with the code that lies on the machine; gone once there is one'],
@@ -216,6 +219,7 @@ const ROWS: readonly Row[] = [
 
   ['GET',    '/policies',                            'admin:read',  STAFF,            listPolicies,     'List policies'],
   ['POST',   '/policies/check',                      'admin:read',  POLICY_AUTHORS,   checkPolicy,      'Compile and lint policy text without storing it'],
+  ['POST',   '/policies/test',                       'admin:read',  STAFF,            testPolicies,     'Run cases against the policies in force, or with a draft among them'],
   ['GET',    '/policies/:policy',                    'admin:read',  STAFF,            getPolicy,        'Read a policy'],
   ['PUT',    '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   putPolicy,        'Store policy text as a draft, after compile and lint', 'routine'],
   ['DELETE', '/policies/:policy',                    'admin:write', POLICY_AUTHORS,   deletePolicy,     'Delete a draft', 'routine'],

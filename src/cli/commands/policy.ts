@@ -12,9 +12,10 @@ import {
   type ReasonOptions,
   type RemoteOptions,
 } from '../command.ts';
+import { policyTestCommand } from './policy-test.ts';
 import { agreedEffect, effectText, type EffectBody } from '../effect-view.ts';
 import { CliFailure } from '../failure.ts';
-import { fields, show, table, visible } from '../output.ts';
+import { fields, show, table, time, visible } from '../output.ts';
 
 interface PolicyRow {
   readonly id: string;
@@ -52,6 +53,37 @@ interface Explanation {
   readonly groups: ReadonlyArray<{ readonly id: string; readonly name: string }>;
   readonly agent: { readonly ceiling: object | null; readonly owner: string | null } | null;
   readonly stepUp?: { readonly maxAgeSeconds: number | null; readonly acrValues: readonly string[] };
+}
+
+interface ShadowReport {
+  readonly node: string;
+  readonly since: number;
+  readonly evaluated: number;
+  readonly dropped: number;
+  readonly problem: string | null;
+  readonly changes: ReadonlyArray<{ readonly from: string; readonly to: string; readonly calls: number }>;
+  readonly rows: ReadonlyArray<{
+    readonly person: string;
+    readonly agent: string;
+    readonly item: string;
+    readonly from: string;
+    readonly to: string;
+    readonly count: number;
+    readonly call: string;
+  }>;
+}
+
+function shadowText({ node, since, evaluated, dropped, problem, changes, rows }: ShadowReport): string {
+  const sums = changes.map(({ from, to, calls }) => `${from} -> ${to}: ${calls}`).join(', ');
+  return [
+    `${evaluated} calls on node ${visible(node)} since ${time(since)}, ${dropped} not looked at.`,
+    problem === null ? `Otherwise decided: ${sums || 'none'}.` : visible(problem),
+    table(
+      ['CALLS', 'FROM', 'TO', 'PERSON', 'AGENT', 'ITEM', 'NEWEST'],
+      rows.map((row) => [row.count, row.from, row.to, row.person, row.agent, row.item, row.call]),
+      '',
+    ),
+  ].join('\n');
 }
 
 const warned = ({ warnings = [] }: Changed): string[] => warnings.map((text) => `Warning: ${visible(text)}`);
@@ -193,6 +225,43 @@ export function policyCommands(program: Command): void {
     const { body } = await apiOf(options).post<Changed>(`/policies/${seg(id)}/deactivate`, { reason: options.reason });
     show(options, body, () => `${visible(id)} is no longer in force at revision ${body.revision}.`);
   });
+
+  policyTestCommand(policy);
+
+  remote(
+    policy,
+    'shadow <policy>',
+    'Ask a draft about live calls, show what it would have said, or stop',
+    'remit policy shadow team.writers --start --reason "a week of watching"',
+  )
+    .option('--start', 'from now on', false)
+    .option('--stop', 'no longer', false)
+    .option('--reset', 'count anew', false)
+    .option('--reason <text>', 'with --start or --stop: why; goes into the history and the audit log')
+    .action(
+      async (
+        id: string,
+        options: RemoteOptions & { start: boolean; stop: boolean; reset: boolean; reason?: string },
+      ) => {
+        const api = apiOf(options);
+        const path = `/policies/${seg(id)}/shadow`;
+        const { start, stop, reset, reason } = options;
+        if (Number(start) + Number(stop) + Number(reset) > 1)
+          throw new CliFailure('usage', '--start, --stop and --reset are three things.', 'Say one of them.');
+        if ((start || stop) && reason === undefined)
+          throw new CliFailure('usage', 'A change needs a reason.', 'Say --reason "why".');
+        if (start || stop) {
+          const { body } = start
+            ? await api.post<Changed>(path, { reason })
+            : await api.remove<Changed>(path, { reason: reason ?? '' });
+          show(options, body, () => `${visible(id)} is a ${body.state ?? ''} at revision ${body.revision}.`);
+          return;
+        }
+        if (reset) await api.post(`${path}/reset`, {});
+        const { body } = await api.get<ShadowReport>(`${path}?limit=50`);
+        show(options, body, shadowText);
+      },
+    );
 
   remote(
     policy,
