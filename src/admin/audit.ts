@@ -120,7 +120,7 @@ export const auditStatus = handler({
   run: async ({ ctx }) => ok({ body: { ...statusOfLog(ctx.audit.log.status()), verifierKey: ctx.audit.verifierKey } }),
 });
 
-async function recordQuestion(
+export async function recordQuestion(
   ask: Ask<unknown, unknown>,
   what: string,
   facts: EventFacts,

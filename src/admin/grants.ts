@@ -13,7 +13,7 @@ import type { Effect } from '../policy/effect-book.ts';
 import { GRANT_PREFIX, compileGrant } from '../policy/grant-policies.ts';
 import { GRANT_STEPS, grantStanding, stepGrant } from '../policy/grant-machine.ts';
 import type { GrantHand, GrantProblem, GrantStep } from '../policy/grant-machine.ts';
-import { Grant } from '../policy/grants.ts';
+import { Grant, GrantMembers } from '../policy/grants.ts';
 import type { Write } from '../store/state.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
@@ -32,7 +32,7 @@ const RESPONDERS = ['operator', 'security_reviewer', 'administrator'] as const;
 const READERS = ['operator', 'auditor', 'security_reviewer', 'administrator'] as const;
 
 /** What a request says; the rest of the record is written here and nowhere else. */
-const Wanted = Grant.pick({
+const Wanted = GrantMembers.pick({
   who: true,
   through: true,
   what: true,
@@ -43,9 +43,10 @@ const Wanted = Grant.pick({
   expiresAt: true,
   lastsMs: true,
 }).extend({
-  conditions: Grant.shape.conditions.default([]),
-  approval: Grant.shape.approval.default('by_risk'),
-  expiresAt: Grant.shape.expiresAt.default(null),
+  conditions: GrantMembers.shape.conditions.default([]),
+  // Waived in an emergency only, which has rows of its own (emergencies.ts).
+  approval: GrantMembers.shape.approval.exclude(['waived']).default('by_risk'),
+  expiresAt: GrantMembers.shape.expiresAt.default(null),
 });
 
 export const listGrants = handler({
@@ -211,6 +212,15 @@ async function move(
   const { id: _, revision, ...grant } = found.value;
   const view = ctx.snapshot();
   const at = ctx.clock.now();
+  // Two people always, whatever `governance.unsafeOnePersonMayDecide` says: there is one way to open it.
+  if (grant.breakGlass && GRANT_STEPS[step].to === 'active')
+    return err(
+      conflict(
+        'grant_break_glass',
+        'An emergency is confirmed by a second person, and is not resumed.',
+        `Confirm it with POST /break-glass/${id}/confirm, or open a new one.`,
+      ),
+    );
   const moved = stepGrant(grant, step, handOf(ctx, view, who, grant), note, at);
   if (!moved.ok) return err(problemOf(moved.error));
   if (decides !== false || seen.kind !== 'unsaid') {
@@ -237,7 +247,7 @@ async function move(
   return ok({ body: { id, state, expiresAt, revision: done.value }, revision: done.value });
 }
 
-function refusalOf(view: Snapshot, grant: Grant, at: number): Problem | null {
+export function refusalOf(view: Snapshot, grant: Grant, at: number): Problem | null {
   const found = checkGrant(view, grant, at);
   return found.length === 0
     ? null
@@ -255,7 +265,7 @@ function theirs(ctx: AdminContext, who: AdminCaller, id: string): Result<Item<Gr
   return ok(grant);
 }
 
-const holds = (
+export const holds = (
   { roles }: AdminCaller,
   wanted: ReadonlyArray<AdminCaller['roles'] extends ReadonlySet<infer R> ? R : never>,
 ): boolean => wanted.some((role) => roles.has(role));
@@ -305,23 +315,23 @@ export function handOf(ctx: AdminContext, view: Snapshot, who: AdminCaller, gran
   };
 }
 
-function shown(view: Snapshot, grant: Item<Grant>, at: number): object {
+export function shown(view: Snapshot, grant: Item<Grant>, at: number): object {
   const { who } = grant;
   const agent = [...view.agents.values()].find((one) => one?.id === who.id);
   const name = { person: view.people.byId(who.id)?.name, group: view.groups.get(who.id)?.name, agent: agent?.title };
   return { ...grant, standing: grantStanding(grant, at), whoName: name[who.kind] ?? null };
 }
 
-const factsOf = ({ who, what }: Grant): Record<string, string> => ({
+export const factsOf = ({ who, what }: Grant): Record<string, string> => ({
   to: `${who.kind}/${who.id}`,
   server: what.server,
 });
 
-function write(ctx: AdminContext, id: string, grant: Grant, expectedRevision: number | null): Write {
+export function write(ctx: AdminContext, id: string, grant: Grant, expectedRevision: number | null): Write {
   return { kind: 'grant', org: ctx.org, id, body: grant, expectedRevision };
 }
 
-function problemOf(problem: GrantProblem): Problem {
+export function problemOf(problem: GrantProblem): Problem {
   switch (problem.code) {
     case 'grant_requester':
       return forbidden(

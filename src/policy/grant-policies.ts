@@ -30,6 +30,20 @@ const when = (body: Expr): Clause => ({ kind: 'when', body });
 /** `by_risk`: these are held, every time. */
 const HELD = ['destructive', 'execute', 'regulated'] as const;
 
+const BY_RISK: Expr = {
+  '||': {
+    left: {
+      '!': {
+        arg: among(
+          HELD.map((one) => literal('Risk', one)),
+          risk,
+        ),
+      },
+    },
+    right: context('approved'),
+  },
+};
+
 /** Parsed once, compiled once: records are replaced, never changed. */
 const COMPILED = new WeakMap<Grant, { readonly id: string; readonly result: Result<CompiledPolicy, string> }>();
 
@@ -43,13 +57,15 @@ export function compileGrant(id: string, grant: Grant): Result<CompiledPolicy, s
 }
 
 function compile(id: string, grant: Grant): Result<CompiledPolicy, string> {
-  const { who, what, through, conditions, approval, justification, startsAt, lastsMs, decidedAt } = grant;
+  const { who, what, through, conditions, approval, breakGlass, justification, startsAt, lastsMs, decidedAt } = grant;
   const texts = [id, who.id, what.server, ...(what.items ?? []), through ?? '', ...conditions.flatMap(textsOf)];
   if (!texts.every((text) => text.isWellFormed())) return err('has text that is not well-formed');
   if (unfitConditions(conditions).length > 0) return err('names a folder or host that no argument can be in');
   // An elevation ends so long after the yes even where nobody wrote the end into it.
   const lasts = lastsMs === undefined || decidedAt === null ? null : decidedAt + lastsMs;
-  const expiresAt = grant.expiresAt ?? lasts;
+  // An emergency never outlasts its time, whatever end somebody wrote into it, and none begins without the yes.
+  if (breakGlass && lasts === null) return err('is an emergency that nobody confirmed');
+  const expiresAt = breakGlass ? Math.min(grant.expiresAt ?? lasts!, lasts!) : (grant.expiresAt ?? lasts);
   if (!what.items && (!what.risks || expiresAt === null))
     return err('is for a whole server without risk classes and an end');
 
@@ -82,23 +98,7 @@ function compile(id: string, grant: Grant): Result<CompiledPolicy, string> {
         ]
       : []),
     ...(through === undefined ? [] : [when({ '==': { left: context('agent'), right: literal('Agent', through) } })]),
-    when(
-      approval === 'always'
-        ? context('approved')
-        : {
-            '||': {
-              left: {
-                '!': {
-                  arg: among(
-                    HELD.map((one) => literal('Risk', one)),
-                    risk,
-                  ),
-                },
-              },
-              right: context('approved'),
-            },
-          },
-    ),
+    ...(approval === 'waived' ? [] : [when(approval === 'always' ? context('approved') : BY_RISK)]),
     ...grantConditions(conditions).map(when),
   ];
   const rest = {

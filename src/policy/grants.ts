@@ -14,6 +14,9 @@ const Pointer = z
   .regex(/^(?:\/(?:[^~/]|~[01])*)+$/, 'must be a JSON Pointer (RFC 6901) such as /path');
 const Texts = z.array(z.string().min(1).max(2_048)).min(1).max(100);
 
+/** Longest emergency, ms: nobody works under one; it is for what cannot wait. */
+export const BREAK_GLASS_MAX_MS = 4 * 3_600_000;
+
 /** What an argument must be. All conditions of a grant hold together; an argument that is missing fits none. */
 export const GrantCondition = z.discriminatedUnion('is', [
   /** The path itself or below one of these folders. */
@@ -27,7 +30,8 @@ export const GrantCondition = z.discriminatedUnion('is', [
 ]);
 export type GrantCondition = z.infer<typeof GrantCondition>;
 
-export const Grant = z.strictObject({
+/** The members alone, for schemas that show or ask for some of them; `Grant` also says which belong together. */
+export const GrantMembers = z.strictObject({
   /** `person`: directory id. `group`: record id. `agent`: record id of an agent that acts alone. */
   who: z.strictObject({ kind: z.enum(['person', 'group', 'agent']), id: z.string().min(1).max(200) }),
   /** Only through this client. */
@@ -40,7 +44,9 @@ export const Grant = z.strictObject({
   }),
   conditions: z.array(GrantCondition).max(20),
   /** `by_risk`: destructive, executing and regulated items need an approval of every call. */
-  approval: z.enum(['by_risk', 'always']),
+  approval: z.enum(['by_risk', 'always', 'waived']),
+  /** An emergency: opened by two people, for hours, looked at afterwards. Only such a one waives approvals. */
+  breakGlass: z.literal(true).exactOptional(),
   justification: z.string().min(1).max(2_000),
   /** ms since the epoch. */
   startsAt: z.number().int().exactOptional(),
@@ -59,6 +65,19 @@ export const Grant = z.strictObject({
   attested: z
     .strictObject({ by: z.string(), at: z.number().int(), campaign: z.string(), note: z.string().max(2_000) })
     .exactOptional(),
+  /** Of an emergency that is over: who took no part and looked at what was done under it. */
+  postMortem: z
+    .strictObject({ by: z.string(), at: z.number().int(), calls: z.number().int(), note: z.string().max(2_000) })
+    .exactOptional(),
+});
+export const Grant = GrantMembers.superRefine(({ approval, breakGlass, lastsMs, postMortem }, ctx) => {
+  const refuse = (member: string, message: string): void =>
+    void ctx.addIssue({ code: 'custom', path: [member], message });
+  if (breakGlass === undefined) {
+    if (approval === 'waived') refuse('approval', 'is waived in an emergency only (breakGlass)');
+    if (postMortem !== undefined) refuse('postMortem', 'is about an emergency only (breakGlass)');
+  } else if (lastsMs === undefined || lastsMs > BREAK_GLASS_MAX_MS)
+    refuse('lastsMs', 'an emergency lasts at most four hours from the yes');
 });
 export type Grant = z.infer<typeof Grant>;
 export type KnownGrant = Grant & { readonly id: string };

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { markup, type Markup } from '../../lib/html.ts';
 import { err, ok, type Result } from '../../lib/result.ts';
 import { stepGrant } from '../../policy/grant-machine.ts';
-import { Grant } from '../../policy/grants.ts';
+import { GrantMembers } from '../../policy/grants.ts';
 import type { AdminContext } from '../context.ts';
 import { handOf } from '../grants.ts';
 import type { Problem } from '../problem.ts';
@@ -24,7 +24,7 @@ export type Read = (
   query?: Readonly<Record<string, string>>,
 ) => Promise<Result<unknown, Problem>>;
 
-const ShownGrant = Grant.extend({
+const ShownGrant = GrantMembers.extend({
   id: z.string(),
   revision: z.number(),
   standing: z.string(),
@@ -50,6 +50,11 @@ const ShownEffect = z.object({
 });
 
 const TRIPLES = 100;
+const EACH_CALL: Readonly<Record<ShownGrant['approval'], string>> = {
+  always: 'needs an approval',
+  by_risk: 'needs an approval if it is destructive, executing or regulated',
+  waived: 'needs no approval: this is an emergency',
+};
 
 export async function grantsBody(ctx: AdminContext, read: Read): Promise<Result<Body, Problem>> {
   const waiting = await read('/grants', {}, { standing: 'requested', limit: '200' });
@@ -94,6 +99,7 @@ export async function grantBody(
   const grant = parsed.data;
   const { id: _, revision: _revision, standing: _standing, whoName: _name, ...record } = grant;
   const may = (step: 'approve' | 'cancel'): boolean =>
+    !(record.breakGlass && step === 'approve') &&
     stepGrant(record, step, handOf(ctx, ctx.snapshot(), who, record), null, ctx.clock.now()).ok;
   const waits = grant.state === 'requested';
   // What a yes would do matters while there is one to give; working it out is not free.
@@ -109,7 +115,7 @@ ${factsOf(ctx, grant)}
 ${seen === null ? null : effectMarkup(seen)}
 ${effect?.ok === false ? markup`<p class="bad" role="alert">It cannot be agreed to: ${effect.error.message}</p>` : null}
 <div class="card">
-${effect === null ? markup`<p class="note">${waits ? 'This decision is not yours.' : `Nothing waits here: ${grant.standing}.`}</p>` : decisionForm(grant, seen?.digest ?? null, formToken)}
+${effect === null ? markup`<p class="note">${waits ? (grant.breakGlass ? `An emergency is confirmed at the command line: remit break-glass confirm ${grant.id}` : 'This decision is not yours.') : `Nothing waits here: ${grant.standing}.`}</p>` : decisionForm(grant, seen?.digest ?? null, formToken)}
 ${
   waits && may('cancel')
     ? markup`<form method="post" action="/grants/${grant.id}/cancel">
@@ -140,7 +146,7 @@ function factsOf(ctx: AdminContext, grant: ShownGrant): Markup {
             markup`<code>${visibleText(one.argument)}</code> ${one.is.replaceAll('_', ' ')} ${'values' in one ? one.values.map((value) => markup`<code>${visibleText(value)}</code> `) : markup`<code>${one.value}</code>`}<br>`,
         )
   }</dd>
-<dt>Each call</dt><dd>${grant.approval === 'always' ? 'needs an approval' : 'needs an approval if it is destructive, executing or regulated'}</dd>
+<dt>Each call</dt><dd>${EACH_CALL[grant.approval]}</dd>
 <dt>Why</dt><dd>${shown(grant.justification)}</dd>
 <dt>Asked by</dt><dd>${shown(personText(ctx, grant.requestedBy))}, ${timeText(grant.requestedAt)}</dd>
 <dt>Begins</dt><dd>${grant.startsAt === undefined ? 'with the yes' : timeText(grant.startsAt)}</dd>
