@@ -13,6 +13,7 @@ import { FINDINGS } from './agent-states.ts';
 import { findingsOf } from './agents.ts';
 import type { AdminContext } from './context.ts';
 import { credentialFindings } from './credential-findings.ts';
+import { emergencyFindings } from './emergency-review.ts';
 import { endOfNotice, noticeOf } from './owner-watch.ts';
 import { itemsOf, type Item } from './records.ts';
 import { handler } from './route.ts';
@@ -29,7 +30,10 @@ export interface Found {
 }
 
 export const listFindings = handler({
-  run: async ({ ctx }) => ok({ body: { findings: [...findings(ctx), ...toolFindings(ctx, ctx.clock.now())] } }),
+  run: async ({ ctx }) => {
+    const now = ctx.clock.now();
+    return ok({ body: { findings: [...findings(ctx), ...toolFindings(ctx, now), ...emergencyFindings(ctx, now)] } });
+  },
 });
 
 export function findings(ctx: AdminContext): readonly Found[] {

@@ -35,6 +35,8 @@ import {
   transitionCredential,
 } from './credentials.ts';
 import { listExceptions } from './exceptions.ts';
+import { confirmEmergency, endEmergency, listEmergencies, openEmergency } from './emergencies.ts';
+import { getEmergency, reviewEmergency } from './emergency-review.ts';
 import { listFindings } from './findings.ts';
 import {
   approveGrant,
@@ -243,6 +245,13 @@ const ROWS: readonly Row[] = [
   ['POST',   '/grants/:grant/suspend',               'admin:write', 'everyone',       suspendGrant,     'Stop a grant for now, as a responder or an owner of the server', 'routine'],
   ['POST',   '/grants/:grant/resume',                'admin:write', 'everyone',       resumeGrant,      'Let a suspended grant count again: a fresh decision, by the rules of an approval'],
   ['POST',   '/grants/:grant/end',                   'admin:write', 'everyone',       endGrant,         'End a grant for good, as a responder, an owner of the server, or who has it', 'routine'],
+
+  ['GET',    '/break-glass',                         'admin:read',  STAFF,            listEmergencies,  'List emergencies: open, over, reviewed'],
+  ['POST',   '/break-glass',                         'admin:write', RESPONDERS,       openEmergency,    'Ask for access without approvals for at most four hours; nothing is open until a second person confirms', 'routine'],
+  ['GET',    '/break-glass/:grant',                  'admin:read',  STAFF,            getEmergency,     'Read an emergency with the calls that were made under it'],
+  ['POST',   '/break-glass/:grant/confirm',          'admin:write', 'everyone',       confirmEmergency, 'Open it, as a second person: neither who asked nor who gets it; an operator, reviewer, administrator or owner of the server'],
+  ['POST',   '/break-glass/:grant/end',              'admin:write', 'everyone',       endEmergency,     'End it at once, or refuse one that waits', 'routine'],
+  ['POST',   '/break-glass/:grant/review',           'admin:write', REVIEWERS,        reviewEmergency,  'Close it afterwards with a note, as somebody who took no part'],
 
   ['GET',    '/scopes',                              'admin:read',  STAFF,            listScopes,       'List which scopes include others'],
   ['GET',    '/scopes/:scope',                       'admin:read',  STAFF,            getScope,         'Read a scope: what it includes, what is proposed'],

@@ -1,5 +1,6 @@
 /** Whom a notice is about, as active people of the directory. Bounded: nobody is helped by a message to a thousand approvers. */
 import type { Approval } from '../../approvals/records.ts';
+import type { Role } from '../../directory/records.ts';
 import { standingRoles } from '../../directory/roles.ts';
 import type { PersonEntry, Snapshot } from '../../gateway/snapshot.ts';
 
@@ -23,7 +24,7 @@ export function deciders(
   { server, person }: Pick<Approval, 'server' | 'person'>,
 ): readonly string[] {
   const groups = snapshot.servers.get(server)?.record.approvers;
-  const able = groups ? membersOf(snapshot, new Set(groups)) : withRole(snapshot);
+  const able = groups ? membersOf(snapshot, new Set(groups)) : withRole(snapshot, 'approver');
   return able.filter((id) => id !== person);
 }
 
@@ -31,8 +32,8 @@ function membersOf(snapshot: Snapshot, groups: ReadonlySet<string>): readonly st
   return some(snapshot, ({ groups: theirs }) => theirs?.some((id) => groups.has(id)) ?? false);
 }
 
-function withRole(snapshot: Snapshot): readonly string[] {
-  return some(snapshot, (person) => standingRoles(person, snapshot.groups).includes('approver'));
+export function withRole(snapshot: Snapshot, role: Role): readonly string[] {
+  return some(snapshot, (person) => standingRoles(person, snapshot.groups).includes(role));
 }
 
 function some({ people }: Snapshot, fits: (person: PersonEntry) => boolean): readonly string[] {

@@ -11,7 +11,7 @@ import { showHidden } from '../../lib/hidden-text.ts';
 import { Grant } from '../../policy/grants.ts';
 import type { Snapshot } from '../../gateway/snapshot.ts';
 import type { Change, StateStore } from '../../store/state.ts';
-import { deciders, peopleBehind } from './concerned.ts';
+import { deciders, peopleBehind, withRole } from './concerned.ts';
 import { Attestation, Campaign } from '../reviews/records.ts';
 import type { NoticeType } from './records.ts';
 
@@ -115,6 +115,19 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
         data,
         path: `/grants/${change.id}`,
         concerns: server ? peopleBehind(facts.snapshot(), server.owner) : [],
+      };
+    if (now.breakGlass && now.state === 'active')
+      return {
+        type: 'break_glass.opened',
+        title: `Emergency access to ${showHidden(now.what.server)} is open`,
+        data: { ...data, confirmedBy: now.decidedBy, expiresAt: now.expiresAt },
+        path: `/grants/${change.id}`,
+        concerns: [
+          ...new Set([
+            ...withRole(facts.snapshot(), 'security_reviewer'),
+            ...(server ? peopleBehind(facts.snapshot(), server.owner) : []),
+          ]),
+        ],
       };
     const beneficiary =
       now.who.kind === 'group' ? `group/${now.who.id}` : now.who.kind === 'agent' ? `agent/${now.who.id}` : now.who.id;
