@@ -27,9 +27,16 @@ export interface SchemaProblem {
 }
 
 /** Keywords whose value is data, not schema. */
-const DATA = new Set(['const', 'enum', 'default', 'examples', 'example']);
+export const DATA: ReadonlySet<string> = new Set(['const', 'enum', 'default', 'examples', 'example']);
 /** Keywords whose members are named schemas. */
-const NAMED = new Set(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas', 'dependencies']);
+export const NAMED: ReadonlySet<string> = new Set([
+  'properties',
+  'patternProperties',
+  '$defs',
+  'definitions',
+  'dependentSchemas',
+  'dependencies',
+]);
 const NOT_APPLIED = new Set(['$defs', 'definitions']);
 /** Keywords under which one value is checked by several schemas. */
 const SEVERAL = new Set([
@@ -84,9 +91,49 @@ export function resolveLocal(root: JsonObject, reference: string): JsonObject | 
   return isJsonObject(value) ? value : null;
 }
 
-/** How deep arguments may nest without one check costing more than the limit; Infinity for schemas that do not branch in recursion. */
 export interface SchemaBound {
+  /** How deep arguments may nest without one check costing more than the limit; Infinity for schemas that do not branch in recursion. */
   readonly maxArgumentDepth: number;
+  /** How many values arguments may hold, so that a check of all of them stays under `WORK`: about 50 ms on a slow machine. */
+  readonly maxArgumentNodes: number;
+}
+
+/** Comparisons that one check may cost. */
+const WORK = 2_000_000;
+
+/** What a schema compares one value with, beside its subschemas. */
+function ownWork({ enum: values, required, pattern }: JsonObject): number {
+  const listed = Array.isArray(values) ? values.length : 0;
+  const names = Array.isArray(required) ? required.length : 0;
+  return 1 + listed + names + (typeof pattern === 'string' ? Math.ceil(pattern.length / 8) : 0);
+}
+
+/** Keywords whose subschemas check what is inside a value, whichever part it is. */
+const INSIDE: ReadonlySet<string> = new Set([
+  'items',
+  'prefixItems',
+  'additionalItems',
+  'additionalProperties',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+  'patternProperties',
+  'propertyNames',
+  'contains',
+]);
+
+/** The most that one value can be compared with: per depth, what checks any part plus what checks the part of one name. */
+function perValue(work: ReadonlyMap<string, number>): number {
+  const any = new Map<number, number>();
+  const named = new Map<number, number>();
+  for (const [place, cost] of work) {
+    const depth = place.split('\n').length;
+    if (place.includes('\n*')) any.set(depth, (any.get(depth) ?? 0) + cost);
+    else named.set(depth, Math.max(named.get(depth) ?? 0, cost));
+  }
+  return Math.max(
+    1,
+    ...[...any.keys(), ...named.keys()].map((depth) => (any.get(depth) ?? 0) + (named.get(depth) ?? 0)),
+  );
 }
 
 /** All rules, first offence. */
@@ -160,24 +207,28 @@ function ownProblem(root: JsonObject, schema: JsonObject, path: string): SchemaP
 function boundWork(root: JsonObject): Result<SchemaBound, SchemaProblem> {
   let applications = 0;
   let branches = 0;
-  const unfold = (schema: Json, open: ReadonlySet<Json>, several: boolean): boolean => {
+  const work = new Map<string, number>();
+  const unfold = (schema: Json, open: ReadonlySet<Json>, several: boolean, place: string): boolean => {
     if (!isJsonObject(schema)) return true;
     if (open.has(schema)) {
       if (several) branches++;
       return true;
     }
     if (++applications > SCHEMA_LIMITS.applications) return false;
+    work.set(place, (work.get(place) ?? 0) + ownWork(schema));
     const inside = new Set(open).add(schema);
     const { $ref: reference } = schema;
     const target = typeof reference === 'string' ? resolveLocal(root, reference) : null;
-    if (target && !unfold(target, inside, several)) return false;
+    if (target && !unfold(target, inside, several, place)) return false;
     for (const sub of subschemas(schema)) {
-      if (!NOT_APPLIED.has(sub.keyword) && !unfold(sub.schema, inside, several || SEVERAL.has(sub.keyword)))
-        return false;
+      if (NOT_APPLIED.has(sub.keyword)) continue;
+      const below =
+        sub.keyword === 'properties' ? `${place}\n${sub.path}` : INSIDE.has(sub.keyword) ? `${place}\n*` : place;
+      if (!unfold(sub.schema, inside, several || SEVERAL.has(sub.keyword), below)) return false;
     }
     return true;
   };
-  if (!unfold(root, new Set(), false)) {
+  if (!unfold(root, new Set(), false, '')) {
     return err({
       code: 'schema_too_costly',
       path: '',
@@ -186,5 +237,5 @@ function boundWork(root: JsonObject): Result<SchemaBound, SchemaProblem> {
   }
   const maxArgumentDepth =
     branches < 2 ? Number.POSITIVE_INFINITY : Math.max(4, Math.floor(Math.log(1e6) / Math.log(branches)));
-  return ok({ maxArgumentDepth });
+  return ok({ maxArgumentDepth, maxArgumentNodes: Math.max(100, Math.floor(WORK / perValue(work))) });
 }

@@ -12,10 +12,11 @@ import { RE2JS } from 're2js';
 import { digestOf } from '../lib/canonical-json.ts';
 import { showHidden } from '../lib/hidden-text.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
+import { isJsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { err, ok } from '../lib/result.ts';
-import type { SchemaProblem } from './bound-schema.ts';
-import { boundSchema, pointerPart } from './bound-schema.ts';
+import type { SchemaBound, SchemaProblem } from './bound-schema.ts';
+import { DATA, NAMED, boundSchema, pointerPart } from './bound-schema.ts';
 import { closeSchema } from './close-schema.ts';
 
 export type { SchemaProblem };
@@ -76,13 +77,13 @@ function compile(kind: Kind, schema: JsonObject): Compiled {
       message: 'names a JSON Schema dialect that is not supported; use 2020-12, 2019-09 or draft-07',
     });
   }
-  const { $schema: _dialect, ...rest } = kind === 'arguments' ? closeSchema(schema) : schema;
+  const { $schema: _dialect, ...rest } = boundUnique(kind === 'arguments' ? closeSchema(schema) : schema) as JsonObject;
   // ATTACKER-CONTROLLED: an `$id` of the server's choice could be what another schema refers to. All get the same one, in turn.
   const own = { ...rest, $id: 'remit:schema' };
   const ajv = engine(dialect);
   try {
     const validate = ajv.compile(own);
-    return ok({ check: (args) => run(validate, bound.value.maxArgumentDepth, args) });
+    return ok({ check: (args) => run(validate, bound.value, args) });
   } catch (cause) {
     const pattern = cause instanceof PatternRefused;
     const message = pattern ? cause.message : 'is not a valid schema of its dialect';
@@ -93,7 +94,48 @@ function compile(kind: Kind, schema: JsonObject): Compiled {
   }
 }
 
-function run(validate: ValidateFunction, maxDepth: number, args: JsonObject): Result<void, readonly ArgumentProblem[]> {
+/** Elements that are compared each with each. */
+const MAX_UNIQUE = 256;
+/** Elements of one simple type, which Ajv finds again by a table. */
+const MAX_UNIQUE_SIMPLE = 10_000;
+
+/** ATTACKER-CONTROLLED: 20 000 objects in a list that is to be unique take ten seconds. Such a list is bounded; one that says so itself, by that. */
+function boundUnique(value: Json): Json {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return (value as readonly Json[]).map(boundUnique);
+  const schema = value as JsonObject;
+  // Not by assignment: a member called `__proto__` stays a member.
+  const copy: Record<string, Json> = Object.fromEntries(
+    Object.entries(schema).map(([key, sub]) => {
+      if (DATA.has(key)) return [key, sub];
+      // Names here are names, whatever they spell.
+      if (NAMED.has(key) && isJsonObject(sub))
+        return [key, Object.fromEntries(Object.entries(sub).map(([name, one]) => [name, boundUnique(one)]))];
+      return [key, boundUnique(sub)];
+    }),
+  );
+  if (schema['uniqueItems'] !== true) return copy;
+  const { items, maxItems } = schema;
+  const type = isJsonObject(items) ? items['type'] : undefined;
+  const most = typeof type === 'string' && type !== 'object' && type !== 'array' ? MAX_UNIQUE_SIMPLE : MAX_UNIQUE;
+  copy['maxItems'] = typeof maxItems === 'number' ? Math.min(maxItems, most) : most;
+  return copy;
+}
+
+function run(
+  validate: ValidateFunction,
+  { maxArgumentDepth: maxDepth, maxArgumentNodes }: SchemaBound,
+  args: JsonObject,
+): Result<void, readonly ArgumentProblem[]> {
+  if (left(args, maxArgumentNodes) < 0) {
+    return err([
+      {
+        field: '',
+        rule: 'size',
+        message: `holds more than ${maxArgumentNodes} values, which this schema does not allow`,
+      },
+    ]);
+  }
   if (maxDepth !== Number.POSITIVE_INFINITY && !within(args, maxDepth)) {
     return err([
       {
@@ -198,6 +240,22 @@ function problemOf({ instancePath, keyword, params }: ErrorObject): ArgumentProb
       ? `must be ${wanted.join(' or ') || 'of the declared type'}`
       : (WORDING[keyword] ?? 'does not fit the schema');
   return { field: showHidden(field.slice(0, 160)).slice(0, 200), rule: keyword.slice(0, 40), message };
+}
+
+/** What is left of a budget of values after these; negative: there were more. */
+function left(value: Json, budget: number): number {
+  let rest = budget - 1;
+  if (typeof value !== 'object' || value === null) return rest;
+  if (Array.isArray(value)) {
+    for (let at = 0; at < value.length && rest >= 0; at++) rest = left(value[at] as Json, rest);
+    return rest;
+  }
+  const object = value as JsonObject;
+  for (const name in object) {
+    if (rest < 0) return rest;
+    rest = left(object[name]!, rest);
+  }
+  return rest;
 }
 
 function within(value: Json, levels: number): boolean {

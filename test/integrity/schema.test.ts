@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ArgumentProblem } from '../../src/integrity/schema.ts';
 import { compileArguments, compileResult } from '../../src/integrity/schema.ts';
-import type { JsonObject } from '../../src/lib/json.ts';
+import type { Json, JsonObject } from '../../src/lib/json.ts';
 
 function problems(schema: JsonObject, args: JsonObject): readonly ArgumentProblem[] {
   const compiled = compileArguments(schema);
@@ -149,6 +149,62 @@ describe('TD-06: hostile schemas', () => {
     expect(problems({ properties: { a: { type: 'string', pattern: '^c$' } } }, { a: 'a' })).toMatchObject([
       { rule: 'pattern' },
     ]);
+  });
+  const objects = (count: number): readonly Json[] => Array.from({ length: count }, (_, i) => ({ a: i }));
+  test.each<[string, JsonObject, readonly Json[], string]>([
+    ['unique objects', { uniqueItems: true }, objects(20_000), 'maxItems'],
+    [
+      'unique numbers',
+      { uniqueItems: true, items: { type: 'integer' } },
+      Array.from({ length: 20_000 }, (_, i) => i),
+      'maxItems',
+    ],
+    [
+      'a long enum',
+      { items: { enum: Array.from({ length: 20_000 }, (_, i) => `v${i}`) } },
+      Array.from({ length: 100_000 }, () => 'v19999'),
+      'size',
+    ],
+    [
+      'a wide choice',
+      { items: { anyOf: Array.from({ length: 1500 }, (_, i) => ({ required: [`k${i}`] })) } },
+      objects(100_000),
+      'size',
+    ],
+  ])('TD-06: the work of one check is bounded by structure: %s', (_title, schema, values, rule) => {
+    const whole = { type: 'object', properties: { x: { type: 'array', ...schema } } };
+    problems(whole, { x: [] });
+    const begun = performance.now();
+    expect(problems(whole, { x: values })).toMatchObject([{ rule }]);
+    // Without the bound these take from one to twenty seconds; the budget is 50 ms, and a loaded machine gets some more.
+    expect(performance.now() - begun).toBeLessThan(500);
+  });
+  test('TD-06: also behind names that are spelled like keywords', () => {
+    const list = { type: 'array', uniqueItems: true };
+    const schema = { type: 'object', properties: { default: list, enum: list, uniqueItems: true, __proto__x: list } };
+    for (const name of ['default', 'enum', '__proto__x'])
+      expect(problems(schema, { [name]: objects(300) })).toMatchObject([{ rule: 'maxItems' }]);
+    expect(problems(schema, { uniqueItems: 'x' })).toEqual([]);
+  });
+  test('TD-06: and what stays under it passes', () => {
+    const unique = { type: 'object', properties: { x: { type: 'array', uniqueItems: true } } };
+    expect(problems(unique, { x: objects(256) })).toEqual([]);
+    expect(problems(unique, { x: [{ a: 1 }, { a: 1 }] })).toMatchObject([{ rule: 'uniqueItems' }]);
+    const rows = Array.from({ length: 20_000 }, (_, i) => ({ id: i, name: 'x', on: true }));
+    const table = {
+      type: 'object',
+      properties: {
+        rows: {
+          type: 'array',
+          items: {
+            type: 'object',
+            properties: { id: { type: 'integer' }, name: { type: 'string' }, on: { type: 'boolean' } },
+            required: ['id', 'name'],
+          },
+        },
+      },
+    };
+    expect(problems(table, { rows })).toEqual([]);
   });
   test('TD-06: recursion that branches limits how deep arguments may nest, a plain tree does not', () => {
     const nest = (levels: number): JsonObject => (levels === 0 ? {} : { a: nest(levels - 1) });
