@@ -72,27 +72,42 @@ test(
       ...REASON,
     );
     const agent = String(id);
-    const half = await as('sven', ['agent', 'activate', agent, ...REASON]);
-    expect([half.code, half.err]).toEqual([1, expect.stringContaining('Name an active person as its owner.')]);
+    const read = async (): Promise<string> => String((await done('sven', 'agent', 'show', agent))['revision']);
+    const half = await as('sven', ['agent', 'activate', agent, '--revision', await read(), ...REASON]);
+    expect([half.code, half.err]).toEqual([1, expect.stringContaining('owner')]);
     await done(
-      'sven',
+      'ada',
       'agent',
-      'activate',
+      'set',
       agent,
       '--owner',
       'dana',
       '--purpose',
       'sorts tickets',
+      '--environment',
+      'development',
+      '--risk-tier',
+      'low',
+      '--revocation',
+      'remove the client',
+      '--review-by',
+      '2099-01-31',
       '--risks',
       'read,write',
       '--servers',
       'files',
       ...REASON,
     );
-    await done('sven', 'agent', 'set', agent, '--servers', '', '--replace-by', '2020-01-31', ...REASON);
+    const own = await as('ada', ['agent', 'activate', agent, '--revision', await read(), ...REASON]);
+    expect([own.code, own.err]).toEqual([1, expect.stringContaining('two_people')]);
+    await done('sven', 'agent', 'activate', agent, '--revision', await read(), ...REASON);
+    // Nothing more by a change while it is active; less is fine.
+    const wider = await as('sven', ['agent', 'set', agent, '--servers', '', ...REASON]);
+    expect([wider.code, wider.err]).toEqual([1, expect.stringContaining('gets nothing more by a change')]);
+    await done('sven', 'agent', 'set', agent, '--risks', 'read', '--replace-by', '2020-01-31', ...REASON);
     expect(await done('sven', 'agent', 'show', agent)).toMatchObject({
       state: 'active',
-      ceiling: { risks: ['read', 'write'] },
+      ceiling: { risks: ['read'], servers: ['files'] },
       ownerName: 'dana',
       findings: ['secret_expired'],
     });
