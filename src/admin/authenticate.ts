@@ -6,7 +6,6 @@
  * A row for newcomers (the claim of the first administrator) is for people without a record: they come by a client of this API, and
  * have nothing but their token.
  */
-import { adminEntry } from '../audit/entries.ts';
 import type { Actor } from '../audit/entry.ts';
 import { trustsIssuer } from '../directory/people.ts';
 import { principalOf } from '../gateway/principal.ts';
@@ -201,20 +200,4 @@ function weakSignIn(stepUp: StepUp): Problem {
     challenge: 'insufficient_user_authentication',
     stepUp,
   };
-}
-
-/** A refusal of somebody we know is written down; if the log cannot take it, the refusal stands all the same. */
-export async function recordRefusal(
-  ctx: AdminContext,
-  ref: string,
-  who: AdminCaller,
-  route: Pick<Route, 'method' | 'path'>,
-  problem: Problem,
-): Promise<void> {
-  const event = { what: 'request.refused', route: `${route.method} ${route.path}`, reason: problem.code };
-  try {
-    await ctx.audit.log.record(adminEntry(ctx.audit.log.stamp({ ref }), event, who.actor));
-  } catch (fault) {
-    ctx.log.error({ ref, err: fault }, 'refusal could not be recorded');
-  }
 }

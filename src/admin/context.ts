@@ -20,6 +20,7 @@ import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
 import type { Revoked } from '../upstream/oauth/revocation.ts';
 import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
+import type { Refusals } from './refusals.ts';
 import type { SignInRule } from './sign-in-rule.ts';
 import type { GatewayEvents } from './events/transmit.ts';
 import type { BrowserSignIn } from './session/code-flow.ts';
@@ -67,6 +68,7 @@ export interface AdminContext {
   /** How the first administrator comes in; null: there are people already, or the configuration names one. */
   readonly claim: ClaimCode | null;
   readonly breakGlass: BreakGlass;
+  readonly refusals: Refusals;
   /** How people sign in to the pages; null: there is no issuer to sign in at, and there are no pages. */
   readonly pages: BrowserSignIn | null;
   /** What is told to authorization servers by security event; null: none is configured. */

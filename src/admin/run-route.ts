@@ -5,9 +5,10 @@
  */
 import type { z } from 'zod';
 import { err, ok, type Result } from '../lib/result.ts';
-import { authenticate, permit, recordRefusal, stillMay } from './authenticate.ts';
+import { authenticate, permit, stillMay } from './authenticate.ts';
 import type { AdminContext } from './context.ts';
 import type { Problem } from './problem.ts';
+import type { Refused } from './refusals.ts';
 import type { AdminCaller, Answer, Route, Seen } from './route.ts';
 
 const API_PATH = '/api/v1';
@@ -24,7 +25,7 @@ export async function admit(
   ctx: AdminContext,
   request: { readonly rawHeaders: readonly string[]; readonly url: string },
   audience: string,
-  row: Omit<Route, 'handler' | 'summary'>,
+  row: Omit<Route, 'handler' | 'summary'> & Refused,
   ref: string,
 ): Promise<Result<AdminCaller, Problem>> {
   const who = await authenticate(ctx, request, audience, row);
@@ -33,11 +34,14 @@ export async function admit(
   if (!noted.ok) return noted;
   const may = permit(ctx, who.value, row);
   if (may.ok) return who;
-  await recordRefusal(ctx, ref, who.value, row, may.error);
+  await ctx.refusals.note(ref, who.value, row, may.error);
   return may;
 }
 
-/** `read` gets the input once it is certain that the person still may: the body came when the sender wanted it to. */
+/**
+ * `read` gets the input once it is certain that the person still may: the body came when the sender wanted it to.
+ * A change that is refused, for whatever reason, is in the log when this resolves (refusals.ts says how many of them).
+ */
 export async function perform(
   ctx: AdminContext,
   before: AdminCaller,
@@ -47,13 +51,16 @@ export async function perform(
 ): Promise<Result<Answer, Problem>> {
   const still = stillMay(ctx, before, route);
   if (!still.ok) {
-    await recordRefusal(ctx, ref, before, route, still.error);
+    await ctx.refusals.note(ref, before, route, still.error);
     return still;
   }
   const input = read();
-  if (!input.ok) return input;
+  if (!input.ok) {
+    await ctx.refusals.note(ref, still.value, route, input.error);
+    return input;
+  }
   const answer = await route.handler.run({ ctx, who: still.value, ref, ...input.value });
-  if (!answer.ok && answer.error.status === 403) await recordRefusal(ctx, ref, still.value, route, answer.error);
+  if (!answer.ok) await ctx.refusals.note(ref, still.value, { ...route, params: input.value.params }, answer.error);
   return answer;
 }
 

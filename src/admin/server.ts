@@ -23,6 +23,7 @@ import type { AdminContext } from './context.ts';
 import { eventRoutes } from './events/push.ts';
 import { pagesPlugin } from './pages/plugin.ts';
 import { problemBody, type Problem } from './problem.ts';
+import type { Refused } from './refusals.ts';
 import type { AdminCaller, BodyLimits, Route, Seen } from './route.ts';
 import { API_PATH, ROUTES, SCOPES } from './routes.ts';
 import { admit, perform, readBody, readQuery, type Input } from './run-route.ts';
@@ -130,12 +131,15 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
   server.setNotFoundHandler((request, reply) =>
     answerProblem(request, reply, { status: 404, code: 'no_such_route', message: 'There is nothing at this path.' }),
   );
-  server.setErrorHandler((error, request, reply) => {
+  server.setErrorHandler(async (error, request, reply) => {
     const found = readableError(error, limitsOf(request));
     // AuthZEN knows one way to be wrong about a request.
     const problem: Problem = found.status === 415 && isAuthzen(request) ? { ...found, status: 400 } : found;
     if (problem.status >= 500)
       ctx.log.error({ ref: of(request).ref, err: error, route: request.routeOptions.url }, 'admin request failed');
+    // A body that could not be taken in: no handler saw it, and what it was to change is refused all the same.
+    const { who, ref } = of(request);
+    if (who !== null) await ctx.refusals.note(ref, who, triedBy(request), problem);
     return answerProblem(request, reply, problem);
   });
 
@@ -172,7 +176,8 @@ export async function startAdmin(ctx: AdminContext): Promise<AdminListener> {
       // Before the body is read: who may not call this does not get to send one.
       onRequest: async (request, reply) => {
         const { rawHeaders, url } = request.raw;
-        const who = await admit(ctx, { rawHeaders, url: url ?? '' }, `${origin}${API_PATH}`, route, of(request).ref);
+        const row = { ...route, params: request.params as Record<string, string> };
+        const who = await admit(ctx, { rawHeaders, url: url ?? '' }, `${origin}${API_PATH}`, row, of(request).ref);
         if (!who.ok) return answerProblem(request, reply, who.error);
         of(request).who = who.value;
       },
@@ -240,6 +245,16 @@ const securityHeaders = (origin: string): Record<string, string> => ({
   'x-frame-options': 'DENY',
   ...(origin.startsWith('https:') ? { 'strict-transport-security': 'max-age=31536000' } : {}),
 });
+
+function triedBy(request: FastifyRequest): Refused {
+  const { method, url = '' } = request.routeOptions;
+  return {
+    method: method as Route['method'],
+    path: url,
+    scope: neededScope(request),
+    params: request.params as Record<string, string>,
+  };
+}
 
 function neededScope(request: FastifyRequest): string {
   const { scope } = request.routeOptions.config as { scope?: string };

@@ -20,6 +20,7 @@ import { watchOwners } from '../admin/owner-watch.ts';
 import { transmitter } from '../admin/events/transmit.ts';
 import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import { breakGlass } from '../admin/break-glass.ts';
+import { refusals } from '../admin/refusals.ts';
 import { startAdmin } from '../admin/server.ts';
 import type { BrowserSignIn } from '../admin/session/code-flow.ts';
 import { adminEntry, gateEntry } from '../audit/entries.ts';
@@ -389,6 +390,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       claim: claim?.code ?? null,
       pages: browserSignIn(config, ruleFor),
       breakGlass: breakGlass({ audit: { log: audit }, clock, log }),
+      refusals: refusals({ audit: { log: audit }, clock, log }),
       audit: { log: audit, ledger, verifierKey: signer.vkey.text },
       verifier,
       // The snapshot that carries a lock has already cancelled what it falls on (gateway.ts) when this is called.

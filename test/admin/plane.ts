@@ -9,6 +9,7 @@ import { argumentsBox } from '../../src/approvals/sealed-arguments.ts';
 import { breakGlass } from '../../src/admin/break-glass.ts';
 import type { ClaimCode } from '../../src/admin/claim.ts';
 import type { AdminContext } from '../../src/admin/context.ts';
+import { refusals } from '../../src/admin/refusals.ts';
 import { startAdmin } from '../../src/admin/server.ts';
 import { loadOrCreateLogKey } from '../../src/audit/keys.ts';
 import { openAuditLog } from '../../src/audit/log.ts';
@@ -228,6 +229,7 @@ export async function startPlane(
     claim: options.claim ?? null,
     pages: null,
     breakGlass: breakGlass({ audit: { log }, clock, log: plainLog }),
+    refusals: refusals({ audit: { log }, clock, log: plainLog }),
   };
   const ctx = options.wrap?.(plain) ?? plain;
   const admin = await startAdmin(ctx);

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { argumentsBox } from '../../src/approvals/sealed-arguments.ts';
 import { breakGlass } from '../../src/admin/break-glass.ts';
+import { refusals } from '../../src/admin/refusals.ts';
 import { startAdmin } from '../../src/admin/server.ts';
 import { STRICT_SIGN_IN } from './sign-in.ts';
 import type { AuditEntry, EntryKind } from '../../src/audit/entry.ts';
@@ -416,6 +417,11 @@ export async function startRig(options: RigOptions = {}) {
             notices: () => new Map(),
             claim: null,
             pages: null,
+            refusals: refusals({
+              audit: { log: audit },
+              clock,
+              log: { debug: () => undefined, warn: () => undefined, error: () => undefined },
+            }),
             breakGlass: breakGlass({
               audit: { log: audit },
               clock,
