@@ -74,7 +74,16 @@ function targetOf({ ctx, params }: Ask<unknown, unknown>): Result<AccountTarget,
   const server = itemOf(ctx, 'server', id, Server);
   if (server === undefined) return err(notFound('server', id));
   const { upstream } = server;
-  if (upstream.transport === 'stdio' || upstream.auth?.grant !== 'authorization_code' || server.state === 'retired')
+  // What proves who we are goes where the record says: nobody connects by one that nobody else has agreed to.
+  if (server.state !== 'enabled')
+    return err(
+      conflict(
+        'server_state',
+        `The server is ${server.state}: nobody signs in by its record.`,
+        'Have it enabled first, then connect it.',
+      ),
+    );
+  if (upstream.transport === 'stdio' || upstream.auth?.grant !== 'authorization_code')
     return err(
       conflict(
         'server_account',

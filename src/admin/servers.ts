@@ -7,6 +7,7 @@
  */
 import { z } from 'zod';
 import { ownerStands } from '../directory/owners.ts';
+import { lockOn } from '../gateway/standing.ts';
 import { ToolRecord } from '../integrity/records.ts';
 import { Credential, secretProblems } from '../inventory/credentials.ts';
 import { checkTransition, missingFor, worksIn, type Missing } from '../inventory/lifecycle.ts';
@@ -295,6 +296,20 @@ export const refreshServer = handler({
     const id = params['server'] ?? '';
     const server = itemOf(ctx, 'server', id, Server);
     if (server === undefined) return err(notFound('server', id));
+    // A look takes the secrets along and starts what stands in the record: that is for what somebody else has agreed to.
+    if (!worksIn('server', server.state))
+      return err(
+        conflict(
+          'server_state',
+          `The server is ${server.state}: nothing goes to it, no look either.`,
+          'Have it enabled first; nothing it offers can be used before somebody approves it.',
+        ),
+      );
+    const lock = lockOn(ctx.snapshot(), { server: id }, ctx.clock.now());
+    if (lock !== null)
+      return err(
+        conflict('server_locked', `The server is locked by ${lock.id}: nothing goes to it.`, 'Lift it first.'),
+      );
     if (!server.switches.reachable)
       return err(
         conflict(

@@ -46,6 +46,8 @@ export function credentialBook(
     use: (id, serverId) => {
       const server = read<Server>(view.get('server', org, serverId), Server);
       if (server === undefined) return { ok: false, why: `is for no server that is called ${serverId}` };
+      // Whoever edits a record must not thereby lead the secrets of the one before it elsewhere.
+      if (server.state !== 'enabled') return { ok: false, why: `is not for ${serverId} while that is ${server.state}` };
       const credential = read<Credential>(view.get('credential', org, id), Credential);
       const use = useOf(credential, { id: serverId, environment: server.environment }, locked(id), clock.now());
       if (!use.ok) return { ok: false, why: use.error.message };

@@ -16,6 +16,7 @@ import { requestStates } from '../protocol/request-state.ts';
 import { sessionSealer } from '../protocol/session.ts';
 import type { Exchange } from '../store/exchange.ts';
 import type { RecordName, StateStore, StoredRecord } from '../store/state.ts';
+import { UpstreamFault } from '../upstream/connection.ts';
 import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { APPROVAL_SETTINGS, approvalDesk } from './approval-desk.ts';
 import type { ApprovalSettings } from './approval-desk.ts';
@@ -161,7 +162,11 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   };
   let snapshot = build(null, null);
 
-  const connect = (server: ServerEntry, lane?: Lane) => pool.connection(server.id, server.record, lane);
+  // Whoever asks: what stands in a record that nobody has agreed to is neither dialled nor started, and gets no secret.
+  const connect = (server: ServerEntry, lane?: Lane) =>
+    server.inService && snapshot.servers.get(server.id)?.inService === true
+      ? pool.connection(server.id, server.record, lane)
+      : Promise.reject(new UpstreamFault('upstream_closed', `${server.id} is not in service`, { dispatched: 'no' }));
   const onDrift: Parameters<typeof createCatalogue>[0]['onDrift'] = (drifts, revision, approvalsEnded) => {
     for (const drift of drifts)
       log(drift.what === 'changed' ? 'warn' : 'info', drift, 'tool definition seen that is not the approved one');
@@ -388,6 +393,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     async refresh(id) {
       const server = snapshot.servers.get(id);
       if (!server) throw new Fault('server_unknown', `there is no server ${id}`);
+      if (!server.inService) throw new Fault('server_out_of_service', `nothing goes to ${id}: it is not in service`);
       return itemCounts(await catalogue.refresh(server));
     },
     sweep,
