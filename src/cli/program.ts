@@ -4,6 +4,7 @@ import { agentCommands } from './commands/agent.ts';
 import { applyCommand } from './commands/apply.ts';
 import { approvalCommands } from './commands/approval.ts';
 import { auditCommands } from './commands/audit.ts';
+import { breakGlassCommands } from './commands/break-glass.ts';
 import { connectCommand } from './commands/connect.ts';
 import { credentialCommands } from './commands/credential.ts';
 import { doctorCommand } from './commands/doctor.ts';
@@ -70,6 +71,7 @@ export function buildProgram(): Command {
   statusCommand(program);
   findingCommands(program);
   lockCommands(program);
+  breakGlassCommands(program);
   tokenCommands(program);
   approvalCommands(program);
   program.commandsGroup('Evidence:');
