@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { resolveUri } from '../gateway/snapshot.ts';
 import { itemKey, toolId } from '../integrity/records.ts';
+import { Agent } from '../inventory/agents.ts';
 import { Lock, LOCK_KINDS, LockValue } from '../inventory/records.ts';
 import { newId } from '../lib/ids.ts';
 import { err, ok } from '../lib/result.ts';
@@ -120,6 +121,9 @@ export const liftLock = handler({
   },
 });
 
+const isClient = (ctx: AdminContext, value: string): boolean =>
+  itemsOf(ctx, 'agent', Agent).some(({ clientId }) => clientId === value);
+
 function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value: string): Problem | null {
   const view = ctx.snapshot();
   const known = {
@@ -134,7 +138,8 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
       const prefix = itemKey('resource', '');
       return entry !== undefined && key.startsWith(prefix) && resolveUri(entry, key.slice(prefix.length)) !== null;
     },
-    agent: () => true,
+    // A client that never came can be locked; the id of an agent's record is no client, and no call would name it.
+    agent: () => ctx.follower.records.get('agent', ctx.org, value) === undefined || isClient(ctx, value),
     token: () => true,
     credential: () => ctx.follower.records.get('credential', ctx.org, value) !== undefined,
     organisation: () => value === ctx.org,
@@ -144,7 +149,7 @@ function unknownSubject(ctx: AdminContext, kind: Lock['subject']['kind'], value:
     user: 'the id of a person',
     server: 'the id of a server',
     tool: 'server/tool, or server/ and the key of another item',
-    agent: 'a client id',
+    agent: 'the client id of the agent, not the id of its record',
     token: 'a jti',
     credential: 'the id of a credential',
     organisation: `the id of the organisation, ${JSON.stringify(ctx.org)}`,

@@ -36,14 +36,15 @@ const same = (a: Write, b: Write): boolean => a.kind === b.kind && a.id === b.id
 function heldWrites(ctx: AdminContext, { subject: { kind, value } }: Lock): Write[] {
   const using =
     kind === 'credential' ? new Set(itemOf(ctx, 'credential', value, Credential)?.servers) : new Set<string>();
-  return heldCallWrites(ctx, ({ person, agent, server, tool }) => {
+  return heldCallWrites(ctx, ({ person, agent, actors, server, tool, decisions }) => {
     switch (kind) {
       case 'organisation':
         return true;
       case 'user':
-        return person === value;
+        // A yes of theirs is doubted, too, and does not come back with them.
+        return person === value || decisions.some(({ by }) => by === value);
       case 'agent':
-        return agent === value;
+        return agent === value || actors?.includes(value) === true;
       case 'server':
         return server === value;
       case 'tool':

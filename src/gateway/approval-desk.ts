@@ -72,6 +72,8 @@ export interface ApprovalDesk {
   holdFor(call: Call): Promise<Held>;
   /** Spends it on the call with this digest. False: somebody used, ended or changed it first. */
   use(id: string, call: Digest): Promise<boolean>;
+  /** Whether what was spent is still good at the moment of leaving: this very call as the state is now, by people who may still agree to it. */
+  stands(id: string, call: Call): boolean;
   /** As this node knows it. */
   read(id: string): Approval | null;
   /** Resolves with the record once it is not pending any more, when the time is up, or when the signal fires. */
@@ -236,6 +238,12 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
       if (!entry || !agreed(entry, now)) return false;
       const used = useApproval(plain(entry), call, now);
       return used.ok && (await commit([writeOf(id, used.value, entry.revision)], 'used'));
+    },
+
+    stands(id, call) {
+      const spent = deps.stored(id);
+      if (spent === null || spent.call !== callDigest(exactCallOf(call, deps.org))) return false;
+      return spent.state === 'used' && agreed({ ...spent, state: 'approved' }, clock.now());
     },
 
     read: deps.stored,

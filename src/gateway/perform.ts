@@ -267,6 +267,10 @@ async function dispatch(
     }
     if (call.inflight.cancelledBy !== null)
       return { kind: 'cancelled', by: call.inflight.cancelledBy, dispatched: false };
+    // Spent a while ago, when a server is slow to open: who agreed may be locked by now, or the call another one (AP-03, AP-07).
+    const { approval } = call.facts;
+    if (approval && !deps.ports.approvals.stands(approval.id, call))
+      return { kind: 'denied', denial: { reason: 'approval_lost', approval: approval.id } };
 
     const request = requestOf(call, deps, measure, ways, client);
     const { resumed } = call.facts;
@@ -336,8 +340,12 @@ function requestOf(
   const tool = known(call, 'tool');
   const inputSchema =
     family === 'call' ? (tool.approved!.definition['inputSchema'] as JsonObject | undefined) : undefined;
-  // The caller's own `_meta` goes along; what the protocol reserves is set anew on this hop (G7).
-  const meta = { ...message.meta.rest, ...(measure.traceparent && { traceparent: measure.traceparent }) };
+  // The caller's own `_meta` goes along; what the protocol reserves is set anew on this hop (G7). Not where people agreed: they were shown the
+  // arguments, and nothing else that the caller wrote may reach the server (AP-02).
+  const meta = {
+    ...(call.facts.approval ? {} : message.meta.rest),
+    ...(measure.traceparent && { traceparent: measure.traceparent }),
+  };
   const base: UpstreamRequest = {
     method: message.method,
     params: { ...USES[family].params(call), ...(Object.keys(meta).length > 0 && { _meta: meta }) },
