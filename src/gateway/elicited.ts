@@ -1,6 +1,7 @@
 /**
  * Old clients (2025-11-25) that were sent to a page with -32042 hear on the stream of their session when what they wait for there is over
- * (`notifications/elicitation/complete`). As long as they listen on this node; whoever does not hears nothing and may call again any time.
+ * (`notifications/elicitation/complete`); one that opens its stream a little later hears it then. On this node alone: whoever listens
+ * elsewhere hears nothing, and may call again any time.
  */
 import type { JsonObject } from '../lib/json.ts';
 
@@ -15,10 +16,22 @@ export interface Elicited {
 
 /** More than this at once: the oldest hear nothing. */
 const MAX_EXPECTED = 10_000;
+/** Sessions, and what is kept for each. */
+const MAX_MISSED = 1_000;
+const MISSED_EACH = 10;
 
 export function elicited(): Elicited {
   const expected = new Map<string, Set<string>>();
   const listening = new Map<string, (message: JsonObject) => void>();
+  /** Said to nobody yet, by session: a client opens its stream beside its first call, and people can be faster. */
+  const missed = new Map<string, JsonObject[]>();
+  const keep = (session: string, message: JsonObject): void => {
+    missed.set(session, [...(missed.get(session) ?? []), message].slice(-MISSED_EACH));
+    for (const oldest of missed.keys()) {
+      if (missed.size <= MAX_MISSED) break;
+      missed.delete(oldest);
+    }
+  };
   return {
     expect(session, approval) {
       const sessions = expected.get(approval) ?? new Set();
@@ -32,6 +45,8 @@ export function elicited(): Elicited {
     },
     listen(session, tell) {
       listening.set(session, tell);
+      for (const message of missed.get(session) ?? []) tell(message);
+      missed.delete(session);
       return () => void (listening.get(session) === tell && listening.delete(session));
     },
     over(approvals) {
@@ -43,7 +58,11 @@ export function elicited(): Elicited {
           method: 'notifications/elicitation/complete',
           params: { elicitationId: approval },
         };
-        for (const session of sessions) listening.get(session)?.(message);
+        for (const session of sessions) {
+          const tell = listening.get(session);
+          if (tell) tell(message);
+          else keep(session, message);
+        }
       }
     },
   };

@@ -117,9 +117,13 @@ export async function beginHeldTask(
   async function asResult(about: Call, why: Denial): Promise<TaskChange> {
     const measure = deps.telemetry.start(message.method, null);
     const reply = await refuse(about, why, deps, measure, known(call, 'heldAt'));
-    if (reply.kind === 'result') return { status: 'completed', result: reply.result };
-    const text = reply.kind === 'error' ? reply.error.message : 'The call was refused.';
-    return { status: 'completed', result: toolError(facingOf(call, deps), text) };
+    const result =
+      reply.kind === 'result'
+        ? reply.result
+        : toolError(facingOf(call, deps), reply.kind === 'error' ? reply.error.message : 'The call was refused.');
+    // A client of 2025-11-25 reads `failed` here, and its requester shows this and never fetches the result.
+    const said = (result['content'] as ReadonlyArray<{ readonly text?: string }> | undefined)?.[0]?.text;
+    return { status: 'completed', result, ...(said !== undefined && { statusMessage: said }) };
   }
 
   /** Ended while it waited: by its client, by a lock or a departure, with this node. */

@@ -39,6 +39,8 @@ import type { Reply } from './wire.ts';
 const PROGRESS_EVERY_MS = 10_000;
 /** Sealed states outlive the round that gave them by a person's pause. */
 const COME_BACK_WITHIN_MS = 600_000;
+/** Not a wait: finds only what has been decided before. */
+const ALREADY_MS = 1;
 
 export async function whenHeld(call: Call, denial: Needed, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
   const { message } = call;
@@ -123,7 +125,8 @@ async function oldClient(call: Call, message: InboundRequest, denial: Needed, de
     const data = { elicitations: [visit], reference: call.id };
     const error = { httpStatus: 200, id: message.id, code: LEGACY_CODES.urlElicitationRequired, message: text, data };
     deps.elicited.expect(session.nonce, denial.approval);
-    return { kind: 'error', error };
+    // Decided while this was written: nobody is sent away to wait for it.
+    return (await waited(call, message, denial, ALREADY_MS, deps)) ?? { kind: 'error', error };
   }
   // Elements of a batch are answered one after the other: none of them waits.
   const batch = version === '2025-03-26' && call.outlet === CLOSED;

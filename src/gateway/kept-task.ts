@@ -56,7 +56,7 @@ export type TaskAnswers = Readonly<z.infer<typeof Answers>>;
 export type TaskChange =
   | { readonly status: 'working'; readonly statusMessage?: string; readonly waits?: null }
   | { readonly status: 'input_required'; readonly inputRequests: JsonObject }
-  | { readonly status: 'completed'; readonly result: JsonObject }
+  | { readonly status: 'completed'; readonly result: JsonObject; readonly statusMessage?: string }
   | {
       readonly status: 'failed';
       readonly error: { readonly code: number; readonly message: string; readonly data?: Json };

@@ -111,6 +111,10 @@ export async function connectSdk(
       one.setRequestHandler('sampling/createMessage', ({ params }) => answers.sampling!(params) as never);
     if (answers.roots) one.setRequestHandler('roots/list', () => answers.roots!() as never);
     one.setNotificationHandler('notifications/message', ({ method, params }) => void heard.push({ method, params }));
+    one.setNotificationHandler(
+      'notifications/elicitation/complete',
+      ({ method, params }) => void heard.push({ method, params }),
+    );
     await one.connect(new TransportV2(url, { requestInit }));
     return one;
   }
