@@ -127,7 +127,7 @@ async function decideOne(
       kind: item.kind,
       name,
       caller,
-      arguments: (context.arguments ?? null) as JsonObject | null,
+      arguments: context.arguments ?? null,
       approved: false,
     },
     at,

@@ -4,7 +4,6 @@
  * never skipped.
  */
 import { z } from 'zod';
-import type { JsonObject } from '../lib/json.ts';
 import type { CompiledPolicy, PolicySet, PolicySource } from './compile.ts';
 import { compilePolicies, withTools } from './compile.ts';
 import type { Question } from './decide.ts';
@@ -131,7 +130,7 @@ function runCase(
     tool,
     scopes: new Set(one.scopes ?? [tool.scope]),
     approved: one.approved,
-    arguments: one.arguments as JsonObject,
+    arguments: one.arguments,
     signIn: { authTime: age === null ? null : Math.floor(at / 1_000) - age, amr, acr },
     alone: who.alone,
     actors: one.actors,

@@ -290,7 +290,9 @@ describe('deciding', () => {
 describe('lists', () => {
   test('staff see all, others what they asked for, have or answer for; filters narrow it', async () => {
     const list = async (who: string, query = '') =>
-      ((await plane.as(who, 'GET', `/grants?limit=1000${query}`)).body['grants'] as Array<Record<string, any>>) ?? [];
+      ((await plane.as(who, 'GET', `/grants?limit=1000${query}`)).body['grants'] as Array<
+        Record<string, unknown> & { readonly who: { readonly kind: string; readonly id: string } }
+      >) ?? [];
     const all = await list('aiko');
     expect(all.length).toBeGreaterThan(5);
     const danas = await list('dana');

@@ -181,3 +181,51 @@ describe('grants', () => {
     });
   });
 });
+
+describe('tests of policies', () => {
+  const cases = [
+    { name: 'dana looks', who: 'dana', tool: 'docs/look', expect: 'allow', by: ['baseline.developer'] },
+    {
+      name: 'auditors burn, approved',
+      who: { roles: ['auditor'] },
+      tool: 'docs/burn',
+      approved: true,
+      expect: 'allow',
+    },
+  ];
+  const run = (body: object) => plane.as('omar', 'POST', '/policies/test', { cases, ...body });
+
+  test('cases are asked of what is in force, and of it with a draft among it; nothing changes', async () => {
+    await plane.seed([
+      plane.put('policy', 'team.test', {
+        description: 'x',
+        text: TEXT.replace('developer', 'auditor'),
+        state: 'draft',
+      }),
+    ]);
+    const before = plane.snapshot().policies;
+    const now = await run({});
+    expect(now.body).toMatchObject({
+      passed: 1,
+      failed: 1,
+      results: [
+        { passed: true },
+        { passed: false, got: 'deny', problem: 'said deny, not allow', reason: 'not_permitted' },
+      ],
+    });
+    expect((await run({ candidate: { policy: 'team.test' } })).body).toMatchObject({ passed: 2, failed: 0 });
+    expect((await run({ candidate: { text: TEXT.replace('developer', 'auditor') } })).body).toMatchObject({
+      failed: 0,
+    });
+    expect(plane.snapshot().policies).toBe(before);
+  });
+
+  test('a candidate that is not there or does not compile is refused, and so is a case of no shape', async () => {
+    expect(code(await run({ candidate: { policy: 'no.such' } }))).toEqual([404, 'not_found']);
+    expect(code(await run({ candidate: { text: 'permit (' } }))).toEqual([422, 'invalid']);
+    expect(code(await run({ cases: [{ name: 'x', who: 'dana', tool: 'docs/look', expect: 'maybe' }] }))).toEqual([
+      422,
+      'invalid',
+    ]);
+  });
+});

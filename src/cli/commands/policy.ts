@@ -178,7 +178,7 @@ export function policyCommands(program: Command): void {
       ) => {
         const { kind, offset, limit, file, replaces } = options;
         const query = new URLSearchParams({ offset: String(offset), limit: String(limit), ...(kind && { kind }) });
-        const path = `/policies/${seg(id)}/effect?${query}`;
+        const path = `/policies/${seg(id)}/effect?${query.toString()}`;
         const api = apiOf(options);
         const { body } =
           file === undefined
