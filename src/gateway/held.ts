@@ -157,7 +157,7 @@ async function waited(
   const person = known(call, 'person').id;
   if (withinMs === 0 || places.enter(person) !== 'taken') return null;
   const resume = deps.inflight.pause(call.inflight);
-  const beats = tellsProgress(call, message);
+  const beats = withinMs > ALREADY_MS ? tellsProgress(call, message) : undefined;
   let approval: Approval | null;
   try {
     approval = await approvals.wait(denial.approval, withinMs, call.inflight.signal);
@@ -192,13 +192,18 @@ async function goOn(held: Call, message: InboundRequest, deps: AnswerDeps, measu
   return useItem(call, { ...message, params: call.message.params }, deps, measure);
 }
 
-/** A client that gave a token hears that something goes on; the hold is durable since before. */
+/**
+ * A client that gave a token hears at once that something goes on, and then now and again; the hold is durable since before. In steps so
+ * small that whatever its server counts afterwards is more: progress only grows.
+ */
 function tellsProgress(call: Call, { meta }: InboundRequest): NodeJS.Timeout | undefined {
   const token = meta.progressToken;
   if (token === null || !call.outlet.open) return undefined;
   let count = 0;
-  return setInterval(() => {
+  const beat = (): void => {
     if (call.outlet.open && call.inflight.cancelledBy === null)
-      call.outlet.send(progress(token, { progress: ++count, message: 'Waiting for approval' }));
-  }, PROGRESS_EVERY_MS).unref();
+      call.outlet.send(progress(token, { progress: ++count / 1_000_000, message: 'Waiting for approval' }));
+  };
+  beat();
+  return setInterval(beat, PROGRESS_EVERY_MS).unref();
 }
