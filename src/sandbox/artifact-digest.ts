@@ -7,7 +7,7 @@
 import { hash } from 'node:crypto';
 import { lstatSync, readFileSync, readlinkSync, readdirSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, isAbsolute, join, relative, sep } from 'node:path';
+import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { z } from 'zod';
 import { packageFolder, packageProgram } from './artifact.ts';
 import { SandboxFault, type SandboxSpec } from './backend.ts';
@@ -43,8 +43,8 @@ export async function artifactIdentity(runs: Runs, from?: string): Promise<Artif
   if (program === 'node' && entry !== undefined && !isAbsolute(entry)) return packageIdentity(entry, from);
   const target = program === 'node' ? entry : program;
   if (target === undefined || !isAbsolute(target)) throw refuse('the command names nothing that has a digest');
-  const part = placeOf(target, runs.mounts);
-  const { digest, files } = await digestOfParts([part]);
+  const parts = [placeOf(target, runs.mounts), ...interpretedBy(target, runs)];
+  const { digest, files } = await digestOfParts(parts);
   return { digest, files, package: null, version: null };
 }
 
@@ -116,6 +116,26 @@ function placeOf(target: string, mounts: SandboxSpec['mounts']): Part {
   if (mount === undefined) return { name: target, path: target };
   if (mount.mode === 'write') throw refuse('the program lies in a folder that the server itself may write');
   return { name: mount.to, path: mount.from };
+}
+
+const INTERPRETER =
+  /^(?:node(?:js)?|bun|deno|tsx|(?:python|pypy|ruby|perl|php|lua)[\d.]*|java|dotnet|pwsh|Rscript|uv|(?:ba|da|a|z|k)?sh|busybox|env|timeout|nice|setsid|nohup|stdbuf)$/;
+
+/**
+ * What a program of the system is given to run: its own bytes say nothing about that. The folder of the first path among its arguments that
+ * is mounted; without one, every folder that is mounted to be read, because it may load any.
+ */
+function interpretedBy(program: string, { command, mounts }: Runs): readonly Part[] {
+  const inside = ({ to }: { readonly to: string }, text: string): boolean =>
+    text === to || text.includes(`${to.replace(/\/$/, '')}/`);
+  if (!INTERPRETER.test(basename(program)) || mounts.some((mount) => inside(mount, program))) return [];
+  const given = command
+    .slice(command.indexOf(program) + 1)
+    .find((text) => !text.startsWith('-') && mounts.some((mount) => inside(mount, text)));
+  if (given !== undefined && isAbsolute(given)) return [placeOf(given, mounts)];
+  return mounts
+    .filter((mount) => mount.mode === 'read' && (given === undefined || inside(mount, given)))
+    .map(({ from, to }) => ({ name: to, path: from }));
 }
 
 /** How many files are read at once. */
