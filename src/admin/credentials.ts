@@ -94,9 +94,16 @@ export const putCredential = handler({
         ),
       );
     const credential: Credential = { ...next, state };
-    const problems = shapeProblems(credential, ctx.clock.now());
+    // What works keeps everything that had to be said of it, and somebody who answers for it.
+    const problems =
+      shapeProblems(credential, ctx.clock.now()) ??
+      (worksIn('credential', state)
+        ? refusal(lifeLacks(ctx, credential), 'An enabled credential does not lose what it was enabled by')
+        : null);
     if (problems !== null) return err(problems);
     return commitCredential(ask, id, credential, revision.value, {
+      // Nobody finds them any more: they go with the record that named them.
+      writes: credential.versions.length === 0 ? removals(ctx, id, before?.versions ?? []) : [],
       what: before === undefined ? 'credential.registered' : 'credential.changed',
       reason: body.reason,
       ...(before !== undefined && { before }),
@@ -279,15 +286,17 @@ export const transitionCredential = (to: Credential['state']) =>
 
 /** Everything that keeps it from being enabled, at once. */
 export function credentialLacks(ctx: AdminContext, id: string, credential: Credential): readonly Missing[] {
-  const life = missingFor('credential', 'enabled', credential, {
-    now: ctx.clock.now(),
-    ownerStands: (owner) => ownerStands(ctx.snapshot(), owner),
-  });
   return [
-    ...life,
+    ...lifeLacks(ctx, credential),
     ...problemsOf({ ...credential, id }, others(ctx, id), serverOf(ctx), ctx.clock.now()).map(asMissing),
   ];
 }
+
+const lifeLacks = (ctx: AdminContext, credential: Credential): readonly Missing[] =>
+  missingFor('credential', 'enabled', credential, {
+    now: ctx.clock.now(),
+    ownerStands: (owner) => ownerStands(ctx.snapshot(), owner),
+  });
 
 const asMissing = ({ field, message }: { readonly field: string; readonly message: string }): Missing => ({
   field,

@@ -4,14 +4,14 @@
  */
 import { z } from 'zod';
 import { restorable, stepsOf } from '../integrity/history.ts';
-import { DigestText, type Approved } from '../integrity/records.ts';
-import { restore } from '../integrity/review.ts';
+import { DigestText, type Approved, type ToolRecord } from '../integrity/records.ts';
+import { restore, takesTwo } from '../integrity/review.ts';
 import { scanDefinition } from '../integrity/scan.ts';
 import { toolStanding } from '../integrity/standing.ts';
 import { err, ok } from '../lib/result.ts';
 import { conflict, forbidden } from './problem.ts';
 import { handler, Reason } from './route.ts';
-import { commitTool, reviewProblem } from './tool-review.ts';
+import { commitTool, everConsequential, reviewProblem } from './tool-review.ts';
 import { toolOf } from './tools.ts';
 
 export const toolHistory = handler({
@@ -53,7 +53,12 @@ export const rollbackTool = handler({
           'Its history shows what can be brought back; anything else takes a review.',
         ),
       );
-    if (!ctx.facts.unsafeOnePersonMayDecide && !twoAgreed(good)) return err(ONE_ONLY);
+    if (
+      !ctx.facts.unsafeOnePersonMayDecide &&
+      !twoAgreed(good) &&
+      needsTwo(tool, good, await everConsequential(ask, id))
+    )
+      return err(ONE_ONLY);
     const restored = restore(tool, good, ctx.clock.now());
     if (!restored.ok) return err(reviewProblem(restored.error));
     const { digest, risk, scope } = good;
@@ -72,7 +77,10 @@ const ONE_ONLY = forbidden(
   'Propose it once the server offers that definition again; somebody else approves.',
 );
 
-function twoAgreed({ risk, definition, by, proposedBy }: Approved): boolean {
-  const held = scanDefinition(definition).some(({ severity }) => severity === 'hold');
-  return (risk === 'read' && !held) || (proposedBy !== undefined && proposedBy !== by);
+const twoAgreed = ({ by, proposedBy }: Approved): boolean => proposedBy !== undefined && proposedBy !== by;
+
+/** By the rules of an approval today: else what was called reading once is called so again by one person, whatever has been learned since. */
+function needsTwo(tool: ToolRecord, { risk, digest, definition }: Approved, everOther: boolean): boolean {
+  const then = { ...tool, observed: { digest, definition, seenAt: 0 } };
+  return takesTwo(then, risk, scanDefinition(definition), everOther) !== null;
 }

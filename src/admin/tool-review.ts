@@ -131,7 +131,7 @@ async function alone(
 }
 
 /** From the history: whoever withdraws it first must not thereby make a reading of it. */
-async function everConsequential({ ctx }: Ask<unknown, unknown>, id: string): Promise<boolean> {
+export async function everConsequential({ ctx }: Ask<unknown, unknown>, id: string): Promise<boolean> {
   const changes = await ctx.state.history('tool', ctx.org, id);
   return changes.some(({ body }) => {
     const risk = (body?.['approved'] as { readonly risk?: unknown } | null | undefined)?.risk;

@@ -339,6 +339,7 @@ describe('PH-10', () => {
 
   test('PH-10: the operator finds the cause in the process log under the reference', async () => {
     const plane = await prepared(FAULTS['catalogue']!);
+    await plane.seed([plane.put('server', 'files', { ...SERVER, state: 'enabled' })]);
     const reply = await plane.raw(
       'POST',
       '/api/v1/servers/files/refresh',
