@@ -95,6 +95,10 @@ export async function decideHeld(
     stands: (person) => sayOf(snapshot, person, approval, now) === 'may',
   });
   if (!decided.ok) return err(problemOf(decided.error));
+  if (word.outcome === 'approved' && ctx.heldArguments.open(approval) === null)
+    return err(
+      conflict('approval_unreadable', 'Nobody can read what this call would send.', 'The caller has to ask again.'),
+    );
   const tool = snapshot.servers.get(approval.server)?.tools.get(approval.tool);
   if (word.outcome === 'approved' && tool?.approved && tool.approved.digest !== approval.definition)
     return err(

@@ -22,19 +22,28 @@ export interface Ending {
   readonly before?: number;
 }
 
-/** Ends the held calls, waiting or approved and unused, that `which` names. */
+/** Of one commit, which the store bounds: whoever has many calls held must be taken away all the same. */
+const MOST_HELD = 4_000;
+
+/**
+ * Ends the held calls, waiting or approved and unused, that `which` names; `MOST_HELD` of them, those that could run first. The others are
+ * worth nothing while who asked does not stand; a lock goes on until none is left (locks.ts).
+ */
 export function heldCallWrites(
   ctx: Pick<Leaving, 'org' | 'clock' | 'snapshot'>,
   which: (approval: Approval) => boolean,
 ): Write[] {
   const now = ctx.clock.now();
-  return [...ctx.snapshot().approvals.values()].flat().flatMap(({ id, revision, ...approval }): Write[] => {
-    if (!which(approval)) return [];
+  const held = [...ctx.snapshot().approvals.values()].flat().filter((one) => now < one.expiresAt && which(one));
+  const some = held.length <= MOST_HELD ? held : held.toSorted((a, b) => orderOf(a) - orderOf(b)).slice(0, MOST_HELD);
+  return some.flatMap(({ id, revision, ...approval }): Write[] => {
     const cancelled = cancelApproval(approval, { person: approval.person, mayDecide: false }, now);
     if (!cancelled.ok) return [];
     return [{ kind: 'approval', org: ctx.org, id, body: cancelled.value, expectedRevision: revision }];
   });
 }
+
+const orderOf = ({ state }: Approval): number => (state === 'approved' ? 0 : 1);
 
 /** Voids that are over are swept along, a few with each new one. */
 const SWEEP = 20;

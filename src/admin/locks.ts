@@ -15,7 +15,7 @@ import type { AdminContext } from './context.ts';
 import { invalid, notFound, type Problem } from './problem.ts';
 import { itemOf, itemsOf } from './records.ts';
 import { handler, Reason, type Ask } from './route.ts';
-import { stoppingWrites, type Stopped } from './stopping.ts';
+import { heldWrites, stoppingWrites, type Stopped } from './stopping.ts';
 
 export const listLocks = handler({
   run: async ({ ctx }) => {
@@ -45,12 +45,14 @@ export const addLock = handler({
       until: body.until,
     };
     const id = newId('lock', ctx.clock);
-    const { done, stopped } = await commitLock(ask, id, lock);
+    const { done, stopped, alone } = await commitLock(ask, id, lock);
     // Also when the record is missing: the lock is in force, and what runs under it must stop all the same.
     const inForce = done.ok || done.error.revision !== undefined;
     const calls = inForce ? settle(ask, id, lock) : 0;
     if (!done.ok) return done;
-    const { outOfService, heldCalls } = stopped;
+    const rest = await stopTheRest(ask, id, lock, alone);
+    const heldCalls = stopped.heldCalls + rest.heldCalls;
+    const outOfService = [...stopped.outOfService, ...rest.outOfService];
     return ok({
       status: 201,
       body: { id, revision: done.value, ...lock, stopped: { calls, heldCalls, outOfService } },
@@ -59,8 +61,12 @@ export const addLock = handler({
   },
 });
 
-/** A lock never fails because somebody edits what it falls on at the same moment: then it is tried again, and at last made alone. */
+/**
+ * A lock never fails because somebody edits what it falls on at the same moment: then it is tried again, and at last made alone. What it
+ * takes along then follows, and so do the held calls of which there were too many for one commit: under the lock nobody opens new ones.
+ */
 const TRIES = 4;
+const FOLLOWING = 20;
 
 async function commitLock(ask: Ask<unknown, unknown>, id: string, lock: Lock) {
   const { ctx } = ask;
@@ -81,10 +87,43 @@ async function commitLock(ask: Ask<unknown, unknown>, id: string, lock: Lock) {
       },
       writes: [{ kind: 'lock', org: ctx.org, id, body: lock, expectedRevision: null }, ...stopped.writes],
     });
-    if (done.ok || done.error.code !== 'conflict' || alone) return { done, stopped };
+    if (done.ok || done.error.code !== 'conflict' || alone) return { done, stopped, alone };
     await ctx.follower.advanceTo(await ctx.state.head());
   }
 }
+
+/** `alone`: nothing was taken along yet. @returns what was, as far as it could be. */
+async function stopTheRest(
+  ask: Ask<unknown, unknown>,
+  id: string,
+  lock: Lock,
+  alone: boolean,
+): Promise<Pick<Stopped, 'heldCalls' | 'outOfService'>> {
+  const { ctx } = ask;
+  let everything = alone;
+  let heldCalls = 0;
+  let outOfService: readonly string[] = [];
+  for (let tries = 0; tries < FOLLOWING; tries++) {
+    const next = everything ? stoppingWrites(ctx, lock) : heldOnly(heldWrites(ctx, lock));
+    if (next.writes.length === 0) break;
+    const done = await commitChange(ask, {
+      what: 'lock.followed',
+      subject: `lock/${id}`,
+      reason: lock.reason,
+      facts: { heldCalls: next.heldCalls, outOfService: [...next.outOfService] },
+      writes: next.writes,
+    });
+    if (done.ok) {
+      everything = false;
+      heldCalls += next.heldCalls;
+      outOfService = [...outOfService, ...next.outOfService];
+    } else if (done.error.code === 'conflict') await ctx.follower.advanceTo(await ctx.state.head());
+    else break;
+  }
+  return { heldCalls, outOfService };
+}
+
+const heldOnly = (writes: Stopped['writes']): Stopped => ({ writes, outOfService: [], heldCalls: writes.length });
 
 /** What goes on after the answer: the terminal record says how it ended. @returns how many calls have been ended so far. */
 function settle({ ctx, ref, who }: Ask<unknown, unknown>, id: string, lock: Lock): number {

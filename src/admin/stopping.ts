@@ -27,13 +27,13 @@ export function stoppingWrites(ctx: AdminContext, lock: Lock): Stopped {
   const held = heldWrites(ctx, lock);
   const ended = lock.until === null ? endedWrites(ctx, lock) : [];
   const voids = lock.until === null ? voidWrites(ctx, lock) : [];
-  const writes = [...held, ...ended, ...voids.filter((write) => !held.some((one) => same(one, write)))];
+  const ids = new Set(held.map(({ id }) => id));
+  const writes = [...held, ...ended, ...voids.filter(({ kind, id }) => kind !== 'approval' || !ids.has(id))];
   return { writes, outOfService: ended.map(({ kind, id }) => `${kind}/${id}`), heldCalls: held.length };
 }
 
-const same = (a: Write, b: Write): boolean => a.kind === b.kind && a.id === b.id;
-
-function heldWrites(ctx: AdminContext, { subject: { kind, value } }: Lock): Write[] {
+/** Held calls of what a lock falls on that are open still. */
+export function heldWrites(ctx: AdminContext, { subject: { kind, value } }: Lock): Write[] {
   const using =
     kind === 'credential' ? new Set(itemOf(ctx, 'credential', value, Credential)?.servers) : new Set<string>();
   return heldCallWrites(ctx, ({ person, agent, actors, server, tool, decisions }) => {
