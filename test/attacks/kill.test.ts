@@ -3,8 +3,12 @@
  * for a yes ends, a terminal record says so, and lifting the lock gives nothing back: that takes a fresh decision. The oracle is the sink.
  */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { known } from '../../src/gateway/call.ts';
+import { learn } from '../../src/gateway/guard.ts';
+import type { Guard } from '../../src/gateway/guard.ts';
+import { itemNamed } from '../../src/gateway/snapshot.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
-import { startRig } from '../support/rig.ts';
+import { startRig, tableWith } from '../support/rig.ts';
 import type { Answer, Rig } from '../support/rig.ts';
 
 let rig: Rig;
@@ -143,4 +147,41 @@ test('NH-06: a lock does not fail because somebody edits what it falls on at the
   await editing;
   expect((await rig.admin('ada', 'GET', '/locks')).body['locks']).toMatchObject([{ id: locked['id'] }]);
   expect((await write('after')).status).toBe(403);
+});
+
+/** Forty hands call without a pause; how many calls the server got after `act` was acknowledged, and how many before. */
+async function underLoad(act: () => Promise<unknown>): Promise<readonly [before: number, after: number]> {
+  let loading = true;
+  const hands = Array.from({ length: 40 }, async (_, hand) => {
+    for (let i = 0; loading; i++) await write(`hand ${hand} call ${i}`);
+  });
+  const calls = (): number => rig.sink().calls().length;
+  await rig.until('the load runs', () => calls() > 100);
+  await act();
+  const acknowledged = calls();
+  const end = Date.now() + 1_000;
+  await rig.until('a second has gone by', () => Date.now() > end);
+  loading = false;
+  await Promise.all(hands);
+  return [acknowledged, calls() - acknowledged];
+}
+
+describe('NH-06: under load', () => {
+  test.each(SUBJECTS)(
+    'NH-06: once a lock on the %s is acknowledged, the server hears nothing more',
+    async (kind, value) => {
+      const [before, after] = await underLoad(() => lock(kind, value));
+      expect(before).toBeGreaterThan(100);
+      expect(after).toBe(0);
+    },
+  );
+
+  test('NH-06 twin: a lock that the rows before the call never look for goes unheard: the calls go on', async () => {
+    await rig.stop();
+    const blind: Guard['decide'] = (call) =>
+      learn({ tool: itemNamed(known(call, 'server'), 'tool', call.subject.name!)! });
+    rig = await startRig({ table: tableWith({ 'item-is-theirs': blind }) });
+    const [, after] = await underLoad(() => rig.lock({ kind: 'tool', value: 'notes/write_note' }));
+    expect(after).toBeGreaterThan(0);
+  });
 });

@@ -287,6 +287,18 @@ test('a server is asked for, reviewed, granted, held, drifts, rotates, is locked
   ).toBe(true);
   expect(order).toEqual(order.toSorted((a, b) => a - b));
   expect(story).toContain('lock.settled');
+  // Both values of the credential, the drift and the way back, each at its place: after the held call, before the lock.
+  const between = (what: string): readonly Json[] =>
+    log
+      .filter(({ kind }) => kind === 'admin')
+      .slice(story.indexOf('approval.approved'), story.indexOf('lock.added'))
+      .flatMap(({ event }) => (event?.['what'] === what ? [event as Json] : []));
+  expect(story.filter((what) => what === 'credential.rotated')).toHaveLength(2);
+  expect(between('credential.rotated')).toHaveLength(1);
+  expect(between('tools.sighted')[0]).toMatchObject({
+    changed: ['pay'],
+    digests: [expect.stringMatching(/^pay sha256:/)],
+  });
   const text = JSON.stringify(log);
   expect(text).not.toMatch(/secret-value|order-7/);
   const dropped = log.filter(({ call }) => call?.tool === 'drop');
