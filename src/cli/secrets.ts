@@ -14,7 +14,7 @@ import { vaultSource } from '../upstream/broker/vault.ts';
 import { placesSource, resolveSecret } from '../upstream/secrets.ts';
 import type { AccountTarget } from '../upstream/oauth/account.ts';
 import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
-import { NOTHING_HELD, type Revoked } from '../upstream/oauth/revocation.ts';
+import { NOTHING_HELD, type Revoked, sumOf } from '../upstream/oauth/revocation.ts';
 import type { SecretReference, UpstreamPool } from '../upstream/target.ts';
 import type { Config } from './config.ts';
 import { loadOrCreateSecret } from './secret-file.ts';
@@ -105,11 +105,7 @@ export function credentialsOf(
           server.success && secretsOf(server.data.upstream).some(({ secret }) => credentialIn(secret) === credential)
         );
       });
-      const done = await Promise.all(users.map(({ id }) => accounts.revoke(id)));
-      return {
-        revoked: done.reduce((sum, { revoked }) => sum + revoked, 0),
-        left: done.reduce((sum, { left }) => sum + left, 0),
-      };
+      return sumOf(await Promise.all(users.map(({ id }) => accounts.revoke(id))));
     },
   };
 }
@@ -119,7 +115,7 @@ export async function giveBack(
   { subject: { kind, value }, until }: Lock,
   parts: {
     readonly org: string;
-    readonly view: Pick<StateView, 'get'>;
+    readonly view: Pick<StateView, 'get' | 'records'>;
     readonly credentials: Pick<AdminContext['credentials'], 'revoke'>;
     readonly accounts: Pick<ServerAccounts, 'revoke' | 'revokePerson'>;
   },
@@ -127,6 +123,11 @@ export async function giveBack(
   const { org, view, credentials, accounts } = parts;
   if (kind === 'credential') return credentials.revoke(value);
   if (kind === 'user') return until === null ? accounts.revokePerson(value) : NOTHING_HELD;
+  if (kind === 'agent' && until === null) {
+    // Of agents that act alone; what one holds for people is theirs, and ends with their tokens.
+    const own = [...view.records('agent', org)].filter(({ body }) => body['clientId'] === value);
+    return sumOf(await Promise.all(own.map(({ id }) => accounts.revokePerson(`agent/${id}`))));
+  }
   if (kind !== 'server') return NOTHING_HELD;
   const server = until === null ? Server.safeParse(view.get('server', org, value)?.body).data : undefined;
   return accounts.revoke(value, server && accountTarget(server));

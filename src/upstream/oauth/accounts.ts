@@ -7,7 +7,7 @@ import { type Consent, consents } from './consent.ts';
 import { authFault } from './faults.ts';
 import type { Holder } from './holder.ts';
 import { type LinkStore, isLinkOf, linkKey, linksInMemory } from './link.ts';
-import type { Revoked } from './revocation.ts';
+import { type Revoked, sumOf } from './revocation.ts';
 
 export interface AccountsOptions {
   readonly clock: Clock;
@@ -122,8 +122,3 @@ export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }
     },
   };
 }
-
-const sumOf = (all: readonly Revoked[]): Revoked => ({
-  revoked: all.reduce((sum, one) => sum + one.revoked, 0),
-  left: all.reduce((sum, one) => sum + one.left, 0),
-});

@@ -17,6 +17,11 @@ export interface Revoked {
 
 export const NOTHING_HELD: Revoked = { revoked: 0, left: 0 };
 
+export const sumOf = (all: readonly Revoked[]): Revoked => ({
+  revoked: all.reduce((sum, one) => sum + one.revoked, 0),
+  left: all.reduce((sum, one) => sum + one.left, 0),
+});
+
 export interface HeldToken {
   readonly value: string;
   readonly hint: 'access_token' | 'refresh_token';
