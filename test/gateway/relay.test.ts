@@ -362,8 +362,10 @@ describe('RL-05: a call that waits for an answer', () => {
 
 describe.each(ERAS)('a question of the %s server', (era) => {
   const CLIENTS = ERAS.map((client) => [client] as const);
+  let serial = 0;
   const asking = async (): Promise<void> => {
-    await rig.setServer(era, { asks: ['elicitation.form'] });
+    // Another definition each time: what a test before this one left parked ends with its connection.
+    await rig.setServer(era, { asks: ['elicitation.form'], timeoutMs: 10_000 + ++serial });
     await rig.look(era);
   };
   const secret = `ghp_${'a1B2'.repeat(9)}`;
