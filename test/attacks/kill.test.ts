@@ -26,14 +26,14 @@ const lock = async (kind: string, value: string): Promise<JsonObject> => {
   return answer.body;
 };
 const lift = async ({ id }: JsonObject): Promise<void> => {
-  const answer = await rig.admin('ada', 'DELETE', `/locks/${String(id)}`, { reason: 'over' });
+  const answer = await rig.admin('ada', 'DELETE', `/locks/${id as string}`, { reason: 'over' });
   expect(answer.status, answer.text).toBe(200);
 };
 const settled = async ({ id }: JsonObject): Promise<unknown> => {
   const find = async () => (await rig.entries('admin')).find(({ event }) => event?.['what'] === 'lock.settled');
   await rig.until('the lock has settled', async () => (await find()) !== undefined);
   const event = (await find())?.event;
-  expect(event?.['subject']).toBe(`lock/${String(id)}`);
+  expect(event?.['subject']).toBe(`lock/${id as string}`);
   return event;
 };
 /** A call that the server keeps waiting until the gateway leaves. */

@@ -8,6 +8,7 @@ import { digestOf } from '../../lib/canonical-json.ts';
 import type { JsonObject } from '../../lib/json.ts';
 import { err, ok } from '../../lib/result.ts';
 import { Grant } from '../../policy/grants.ts';
+import { exceptionsAt } from '../exceptions.ts';
 import { itemOf } from '../records.ts';
 import { handler } from '../route.ts';
 import { campaignOf, itemsIn } from './campaigns.ts';
@@ -30,6 +31,8 @@ export const exportCampaign = handler({
         exportedBy: who.person,
         review: found.value,
         items,
+        // AP-08: what is wider than the rules of the house belongs in every report on who may do what.
+        exceptions: await exceptionsAt(ctx, ctx.clock.now()),
       }),
     ) as JsonObject;
     const digest = digestOf(document);

@@ -251,6 +251,16 @@ describe('NH-09: grants that nobody uses', () => {
     expect([stateOf('grant_dana'), stateOf('grant_omar')]).toEqual(['active', 'suspended']);
   });
 
+  test('NH-09 twin: where no number of days is set, what nobody uses stays, however long', async () => {
+    clock.advance(1_000 * DAY);
+    await put('grant', 'grant_omar', grant('omar', { expiresAt: null }));
+    const lenient = watchReviews({ ...ctx, facts: { ...ctx.facts, unusedGrantsEndAfterDays: 0 } });
+    await lenient.look();
+    await lenient.close();
+    expect(unusedSince(ctx, 90).map(({ id }) => id)).toContain('grant_omar');
+    expect(stateOf('grant_omar')).toBe('active');
+  });
+
   test('NH-09: of two nodes that read the log, each use counts once', async () => {
     for (let i = 0; i < 5; i++) await use('grant_dana');
     const readers = [readEvidence(ctx), readEvidence(ctx)];
@@ -258,6 +268,18 @@ describe('NH-09: grants that nobody uses', () => {
     await Promise.all(readers.map((reader) => reader.close()));
     expect(ctx.follower.records.get('evidence', ctx.org, 'grant_dana')?.body['uses']).toBe(5);
   });
+});
+
+test('AP-08: the export of a review has every exception in it, with who answers for it and until when', async () => {
+  const permit = `@exception("migration") @until("2099-01-01")
+permit (principal in Remit::Role::"auditor", action == Remit::Action::"callTool", resource) when { context.scopeHeld };`;
+  await put('policy', 'archive', { description: 'archive', text: permit, state: 'active' });
+  const id = await open();
+  const { document } = (await plane.as('aiko', 'GET', `/reviews/${id}/export`)).body as { document: JsonObject };
+  expect(document['exceptions']).toMatchObject([
+    { kind: 'policy', id: 'archive', reason: 'migration', until: Date.parse('2099-01-01'), inForce: true },
+  ]);
+  await put('policy', 'archive', null);
 });
 
 test('NH-10: the export is checked offline: the receipt proves the entry, the entry names the digest of the document', async () => {
