@@ -67,12 +67,14 @@ async function authorOf(ctx: AdminContext, id: string, text: string): Promise<st
   return changes.find(({ body }) => body?.['text'] === text)?.actor ?? null;
 }
 
-/** A grant for whatever a server has, now or later. */
+/** A grant for whatever a server has, now or later, and every emergency that was open. */
 function grants(ctx: AdminContext, at: number): Exception[] {
   return itemsOf(ctx, 'grant', Grant).flatMap((grant): Exception[] => {
     const { id, what, state, requestedBy, justification, expiresAt } = grant;
-    if (what.items || (state !== 'active' && state !== 'suspended')) return [];
-    const title = `${grant.who.kind} ${grant.who.id}: all that is ${what.risks?.join(' or ') ?? 'there'} on ${what.server}`;
+    const opened = state === 'active' || state === 'suspended' || (grant.breakGlass && state === 'ended');
+    if (!opened || (what.items && !grant.breakGlass)) return [];
+    const about = what.items?.join(', ') ?? `all that is ${what.risks?.join(' or ') ?? 'there'}`;
+    const title = `${grant.breakGlass ? 'emergency, no approvals: ' : ''}${grant.who.kind} ${grant.who.id}: ${about} on ${what.server}`;
     const inForce = grantStanding(grant, at) === 'active';
     return [{ kind: 'grant', id, title, owner: requestedBy, reason: justification, until: expiresAt, inForce }];
   });

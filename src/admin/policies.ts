@@ -11,6 +11,7 @@ import { candidateOf } from '../policy/candidate.ts';
 import { compilePolicies } from '../policy/compile.ts';
 import type { PolicySource } from '../policy/compile.ts';
 import type { Effect } from '../policy/effect-book.ts';
+import { grantOf } from '../policy/grant-policies.ts';
 import { lintPolicy, warningsOf } from '../policy/lint.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { Write } from '../store/state.ts';
@@ -277,6 +278,8 @@ async function wasInForce(ctx: AdminContext, id: string, text: string): Promise<
 
 /** Compiles against the schema, then refuses what is too wide (AZ-05). All problems at once; else what is probably not meant. */
 export function checkPolicyText(ctx: AdminContext, id: string, text: string): Result<readonly string[], Problem> {
+  if (grantOf(id) !== null)
+    return err(invalid('policy', 'Ids that begin with "grant." are those of grants.', 'Choose another id.'));
   const compiled = compilePolicies({ policies: [{ id, text }], tools: [] });
   if (!compiled.ok)
     return err(

@@ -24,8 +24,13 @@ export const getScope = handler({
   },
 });
 
+/** Order says nothing. */
+const Wanted = ScopeRecord.omit({ proposed: true }).extend({
+  includes: ScopeRecord.shape.includes.overwrite((includes) => [...new Set(includes)].sort()),
+});
+
 export const putScope = handler({
-  body: z.strictObject({ reason: Reason, scope: ScopeRecord.omit({ proposed: true }) }),
+  body: z.strictObject({ reason: Reason, scope: Wanted }),
   run: async (ask) => {
     const { ctx, who, body, params } = ask;
     const id = params['scope'] ?? '';
@@ -35,7 +40,7 @@ export const putScope = handler({
     const revision = expected(ask.seen, before?.revision);
     if (!revision.ok) return revision;
     const { title } = body.scope;
-    const wanted = [...new Set(body.scope.includes)].filter((one) => one !== id).sort();
+    const wanted = body.scope.includes.filter((one) => one !== id);
     const held = before?.includes ?? [];
     const more = wanted.some((one) => !held.includes(one));
     const scope: ScopeRecord =

@@ -128,7 +128,7 @@ export const transitionServer = (to: Server['state']) =>
       }
       const next = { ...server, state: to };
       const done = await commitServer(ask, id, next, revision.value, `server.${to}`, body.reason, server.state);
-      if (done.ok && to === 'retired' && ask.stage === undefined) await forgetAccount(ask, id);
+      if (done.ok && to === 'retired') await forgetAccount(ask, id);
       return done;
     },
   });

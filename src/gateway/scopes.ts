@@ -21,10 +21,19 @@ const MAX_SCOPES = 2_000;
 export interface ScopeDescriptions {
   /** Null: of every server that is enabled, for the aggregate. */
   defaults(server: string | null): readonly string[];
-  all(
-    server: string | null,
-  ): ReadonlyArray<{ readonly scope: string; readonly description: string; readonly risk: RiskClass }>;
+  all(server: string | null): readonly Described[];
 }
+
+interface Described {
+  readonly scope: string;
+  readonly description: string;
+  readonly risk: RiskClass;
+}
+
+const highest = (risks: ReadonlySet<RiskClass>): RiskClass =>
+  RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated';
+const listed = (names: readonly string[]): string =>
+  `${names.slice(0, 6).join(', ')}${names.length > 6 ? ` and ${names.length - 6} more` : ''}`;
 
 export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
   let made: Snapshot | null = null;
@@ -52,6 +61,21 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
     return scopes;
   };
 
+  /** Scopes that no item carries and that include some of these: known by their record alone. */
+  const umbrellas = (server: string | null): Described[] => {
+    const { scopes, policies } = snapshot();
+    const carried = of(server);
+    return [...scopes].flatMap(([scope, { title }]): Described[] => {
+      // What a resource must not advertise stays usable by whoever was given it.
+      if (carried.has(scope) || scope === 'offline_access' || scope.includes('*')) return [];
+      const below = [...carried].filter(([one]) => policies?.scopes.get(one)?.has(scope));
+      if (below.length === 0) return [];
+      const risks = new Set(below.flatMap(([, entry]) => [...entry.risks]));
+      const names = below.map(([one]) => one).sort();
+      return [{ scope, description: `${title}: ${listed(names)}`, risk: highest(risks) }];
+    });
+  };
+
   return {
     defaults: (server) =>
       [...of(server)]
@@ -59,6 +83,7 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
         .map(([scope]) => scope)
         .sort()
         .slice(0, MAX_DEFAULTS),
+    // Never among the first: what an umbrella includes may grow, and a first token is for what only reads.
     all: (server) =>
       [...of(server)]
         .map(([scope, { risks, tools }]) => ({
@@ -68,8 +93,9 @@ export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
             risks,
             tools,
           ),
-          risk: RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated',
+          risk: highest(risks),
         }))
+        .concat(umbrellas(server))
         .sort((a, b) => (a.scope < b.scope ? -1 : 1))
         .slice(0, MAX_SCOPES),
   };
@@ -83,6 +109,5 @@ function itemsOf(snapshot: Snapshot, server: string | null): Iterable<ToolEntry>
 
 function sentence(title: string, risks: ReadonlySet<RiskClass>, tools: readonly string[]): string {
   const what = [...risks].map((risk) => IN_WORDS[risk]).join('; ');
-  const named = tools.slice(0, 6).join(', ');
-  return `${what} with ${title} (${named}${tools.length > 6 ? ` and ${tools.length - 6} more` : ''})`;
+  return `${what} with ${title} (${listed(tools)})`;
 }

@@ -9,7 +9,8 @@ import { ENVIRONMENTS, Governed, Owner } from './records.ts';
 export const AGENT_STATES = ['pending', 'active', 'suspended', 'retired'] as const;
 /** `delegate`: acts for whoever signed in. `autonomous`: acts by itself (client credentials, workload identity). */
 export const AGENT_KINDS = ['delegate', 'autonomous'] as const;
-const AGENT_ROLES = ['developer', 'operator'] as const;
+/** `member` permits nothing by itself: for an agent that has only grants. */
+const AGENT_ROLES = ['developer', 'operator', 'member'] as const;
 const RISKS = ['read', 'write', 'destructive', 'execute', 'regulated'] as const;
 
 /** What it may reach at most. A member that is left out sets no bound. */

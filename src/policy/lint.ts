@@ -6,6 +6,7 @@
 import type { Clause, PolicyJson } from '@cedar-policy/cedar-wasm/nodejs';
 import type { CompiledPolicy } from './compile.ts';
 import { parseDate } from './compile.ts';
+import { grantOf } from './grant-policies.ts';
 import { conjuncts, readsOf } from './reads.ts';
 
 export interface LintFinding {
@@ -18,6 +19,7 @@ export interface LintFinding {
     | 'exception_over'
     | 'exception_too_long'
     | 'until_on_forbid'
+    | 'id_of_a_grant'
     | 'group_unknown';
   readonly message: string;
 }
@@ -29,6 +31,9 @@ const LONGEST_EXCEPTION_MS = 366 * 86_400_000;
 export function lintPolicy(policy: CompiledPolicy, at: number): LintFinding[] {
   const finding = (code: LintFinding['code'], message: string): LintFinding => ({ policy: policy.id, code, message });
   const { effect, annotations = {} } = policy.json;
+  // The log and the last use of grants go by this id: a text under it would pass for a grant that somebody agreed to.
+  if (grantOf(policy.id) !== null)
+    return [finding('id_of_a_grant', 'ids that begin with "grant." are those of grants; choose another one')];
   if (effect === 'forbid') {
     return 'until' in annotations
       ? [

@@ -10,7 +10,7 @@ import { Server } from '../../inventory/records.ts';
 import { checkServer } from '../../inventory/servers.ts';
 import { digestOf } from '../../lib/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '../../lib/json.ts';
-import { Grant } from '../../policy/grants.ts';
+import { Grant, ScopeRecord } from '../../policy/grants.ts';
 import { PolicyRecord } from '../../policy/records.ts';
 import type { Route } from '../route.ts';
 
@@ -53,6 +53,7 @@ export interface Kind {
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const RECORD_ID = /^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?$/;
+const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/;
 const POLICY_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?$/;
 
 /** In this order they are judged: what others refer to comes first. */
@@ -143,6 +144,23 @@ export const KINDS: readonly Kind[] = [
       const server = Server.safeParse({ ...spec, state: 'draft' });
       return server.success ? checkServer(server.data) : [];
     },
+  },
+  {
+    kind: 'scope',
+    stored: ScopeRecord,
+    member: 'scope',
+    param: 'scope',
+    read: 'GET /scopes/:scope',
+    create: 'PUT /scopes/:scope',
+    change: 'PUT /scopes/:scope',
+    end: () => ({ row: 'DELETE /scopes/:scope', action: 'delete' }),
+    id: SCOPE,
+    volatile: ['proposed.at'],
+    // What waits for somebody else is what the file asked for: asking again would only put the date back.
+    said: ({ proposed, ...rest }) => ({
+      ...rest,
+      ...(proposed !== undefined && isJsonObject(proposed) && { includes: proposed['includes']! }),
+    }),
   },
   {
     kind: 'policy',

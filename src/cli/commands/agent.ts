@@ -134,7 +134,7 @@ export function agentCommands(program: Command): void {
       .option('--title <text>', 'what people call it')
       .option('--owner <owner>', 'who answers for it: directory id of a person, or group/ID')
       .option('--purpose <text>', 'what it is for')
-      .option('--roles <list>', 'roles of an agent that acts alone: developer, operator')
+      .option('--roles <list>', 'roles of an agent that acts alone: developer, operator, member')
       .option('--servers <list>', 'the only servers it may reach, separated by commas; empty: no such bound')
       .option('--risks <list>', 'the only risks it may take: read, write, destructive, execute, regulated')
       .option('--scopes <list>', 'the only scopes it may use')

@@ -2,6 +2,7 @@
  * The item exists, was approved as the server shows it now, no switch takes it away, it is not locked, and policy lets this person see it.
  * An item they may not see and one that does not exist get the same answer at the same cost, without a word to the server (AZ-01, AZ-04).
  */
+import { sameJudgement } from '../../integrity/same-judgement.ts';
 import { toolStanding } from '../../integrity/standing.ts';
 import { lockedUri } from '../../inventory/locks.ts';
 import type { Digest } from '../../lib/canonical-json.ts';
@@ -35,9 +36,9 @@ export const itemIsTheirs = guard<{ now: number; seen: ReadonlyMap<string, Diges
 
     // Asked again before dispatch: the intent, and any approval, speak of what was found the first time, not of a later review of it.
     const before = call.facts.tool?.approved;
-    const { digest, risk, scope } = tool.approved;
-    if (before && (before.digest !== digest || before.risk !== risk || before.scope !== scope))
-      return deny({ reason: 'tool_changed', approved: before.digest, seen: digest });
+    // Arguments were put into one spelling by what was said of them then, too.
+    if (before && !sameJudgement(before, tool.approved))
+      return deny({ reason: 'tool_changed', approved: before.digest, seen: tool.approved.digest });
     // Never seen by this node yet: the later guard that looks again decides. Once it has, nothing looks again.
     if (!seen && call.facts.seen) return deny({ reason: 'tool_unconfirmed', fault: 'sighting_lost' });
     if (seen) {
