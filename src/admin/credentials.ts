@@ -10,6 +10,7 @@ import {
   Credential,
   CredentialId,
   SealedSecret,
+  aroundProblems,
   endOf,
   inUse,
   problemsOf,
@@ -289,6 +290,7 @@ export function credentialLacks(ctx: AdminContext, id: string, credential: Crede
   return [
     ...lifeLacks(ctx, credential),
     ...problemsOf({ ...credential, id }, others(ctx, id), serverOf(ctx), ctx.clock.now()).map(asMissing),
+    ...aroundProblems(credential, itemsOf(ctx, 'server', Server)).map(asMissing),
   ];
 }
 

@@ -239,10 +239,18 @@ export function secretProblems(
   server: Server,
   credentialOf: (id: string) => Credential | undefined,
   now: number,
+  /** Credentials whose value lies at places. */
+  governed: readonly KnownCredential[] = [],
 ): CredentialProblem[] {
   return secretsOf(server.upstream).flatMap(({ field, secret }): CredentialProblem[] => {
     const named = credentialIn(secret);
     if (named === null) {
+      // Else whoever knows the place goes around the servers, the environment and the end that the credential has.
+      const owner = governed.find((one) => one.state !== 'retired' && liesAt(one, secret));
+      if (owner !== undefined) {
+        const message = `refers to the place of the credential ${owner.id}; refer to it as credential:${owner.id}`;
+        return [{ code: 'credential_ungoverned', field, message }];
+      }
       if (server.environment !== 'production' || OF_THE_PLATFORM.has(field)) return [];
       const message = `refers to ${secret}, whose age and end nobody knows; make it a credential and refer to it as credential:ID`;
       return [{ code: 'credential_ungoverned', field, message }];
@@ -251,6 +259,25 @@ export function secretProblems(
     if (use.ok || use.error.code === 'credential_not_enabled') return [];
     return [{ code: use.error.code, field, message: `refers to the credential ${named}, which ${use.error.message}` }];
   });
+}
+
+const liesAt = ({ source }: Pick<Credential, 'source'>, reference: string): boolean =>
+  source.kind === 'reference' && source.reference === reference;
+
+/** Enabled servers that take the value of a credential from its place, past the credential (NH-07). */
+export function aroundProblems(
+  credential: Pick<Credential, 'source'>,
+  servers: ReadonlyArray<Server & { readonly id: string }>,
+): CredentialProblem[] {
+  return servers
+    .filter(
+      ({ state, upstream }) => state === 'enabled' && secretsOf(upstream).some((one) => liesAt(credential, one.secret)),
+    )
+    .map(({ id }) => ({
+      code: 'credential_ungoverned',
+      field: 'source.reference',
+      message: `is taken from its place by the server ${id}; that must refer to it as a credential first`,
+    }));
 }
 
 /** Made and replaced by the platform every few minutes. */

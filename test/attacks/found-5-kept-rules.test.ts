@@ -47,6 +47,9 @@ const version = (now: number) => ({
   expiresAt: now + DAY,
 });
 
+const without = (said: Record<string, unknown>, member: string) =>
+  Object.fromEntries(Object.entries(said).filter(([name]) => name !== member));
+
 async function put(change: (said: Record<string, unknown>) => Record<string, unknown>) {
   const { headers } = await plane.as('omar', 'GET', '/credentials/token');
   const body = { reason: 'test', credential: change(SAID(Date.now())) };
@@ -54,9 +57,9 @@ async function put(change: (said: Record<string, unknown>) => Record<string, unk
 }
 
 test.each([
-  ['who revokes it', ({ revocation: _, ...rest }) => rest, 'credential.revocation'],
-  ['its risk', ({ riskTier: _, ...rest }) => rest, 'credential.riskTier'],
-  ['its next review', ({ reviewBy: _, ...rest }) => rest, 'credential.reviewBy'],
+  ['who revokes it', (said) => without(said, 'revocation'), 'credential.revocation'],
+  ['its risk', (said) => without(said, 'riskTier'), 'credential.riskTier'],
+  ['its next review', (said) => without(said, 'reviewBy'), 'credential.reviewBy'],
   ['the day of its review', (said) => ({ ...said, reviewBy: 5 }), 'credential.reviewBy'],
   ['its owner, to nobody', (said) => ({ ...said, owner: 'ghost' }), 'credential.owner'],
 ] as const satisfies ReadonlyArray<
@@ -73,6 +76,62 @@ test.each([
 
 test('NH-05: naming one absent owner after another does not put off the end', async () => {
   for (const owner of ['ghost-1', 'ghost-2']) expect((await put((said) => ({ ...said, owner }))).status).toBe(422);
+});
+
+test('NH-07: the place of a credential is not taken from past it, whichever of the two is there first', async () => {
+  const now = Date.now();
+  const reference = 'env:REMIT_SECRET_FOUND_5';
+  const server = (id: string, state: string) =>
+    plane.put('server', id, {
+      title: 'Try',
+      owner: 'omar',
+      purpose: 'x',
+      environment: 'development',
+      dataClasses: ['internal'],
+      riskTier: 'low',
+      revocation: 'x',
+      reviewBy: now + DAY,
+      source: { vendor: 'x', version: '1.0.0' },
+      state,
+      upstream: {
+        transport: 'http',
+        url: 'https://try.example.com',
+        headers: [{ name: 'X-Key', value: { secret: reference } }],
+      },
+    });
+  await plane.seed([
+    plane.put('credential', 'placed', {
+      ...SAID(now),
+      source: { kind: 'reference', reference },
+      state: 'in_review',
+      versions: [{ ...version(now), fingerprint: 'e'.repeat(64) }],
+    }),
+    server('try', 'in_review'),
+  ]);
+  const enable = async (path: string) => {
+    const { headers } = await plane.as('sven', 'GET', path);
+    const reply = await plane.as(
+      'sven',
+      'POST',
+      `${path}/enable`,
+      { reason: 'test' },
+      { 'if-match': headers.get('etag') ?? '' },
+    );
+    return [reply.status, String(reply.body.error?.['message'])] as const;
+  };
+  const [status, message] = await enable('/servers/try');
+  expect([status, message]).toEqual([
+    422,
+    expect.stringContaining('refers to the place of the credential placed; refer to it as credential:placed'),
+  ]);
+  // Enabled before the credential was there.
+  await plane.seed([server('early', 'enabled')]);
+  expect(await enable('/credentials/placed')).toEqual([
+    422,
+    expect.stringContaining('is taken from its place by the server early'),
+  ]);
+  await plane.seed([server('early', 'suspended')]);
+  expect((await enable('/credentials/placed'))[0]).toBe(200);
 });
 
 test('NH-03: what was sealed is gone from the records once its credential has its value elsewhere', async () => {

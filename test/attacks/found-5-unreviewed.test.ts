@@ -45,7 +45,7 @@ beforeEach(async () => {
   });
   const jwe = await rig.broker.vault.seal(SEALED, 'token', 'v1');
   await rig.commit([
-    { kind: 'credential', org: ORG, id: 'token', body: credential as JsonObject },
+    { kind: 'credential', org: ORG, id: 'token', body: credential },
     { kind: 'sealed_secret', org: ORG, id: sealedSecretId('token', 'v1'), body: { jwe } },
   ]);
   await rig.addServer('notes', {
