@@ -142,9 +142,13 @@ export const lacksOf = (ctx: AdminContext, server: Server, id: string): readonly
   ...checkServer(server)
     .filter(({ code }) => code !== 'server_owner')
     .map(({ field, message }) => ({ field, message: `${message}.`, remedy: `Correct ${field}.` })),
-  ...secretProblems(id, server, (credential) => itemOf(ctx, 'credential', credential, Credential), ctx.clock.now()).map(
-    ({ field, message }) => ({ field, message: `It ${message}.`, remedy: `Correct ${field}.` }),
-  ),
+  ...secretProblems(
+    id,
+    server,
+    (credential) => itemOf(ctx, 'credential', credential, Credential),
+    ctx.clock.now(),
+    itemsOf(ctx, 'credential', Credential),
+  ).map(({ field, message }) => ({ field, message: `It ${message}.`, remedy: `Correct ${field}.` })),
 ];
 
 function refusal(lacks: readonly Missing[]): Problem | null {
