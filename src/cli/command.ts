@@ -128,6 +128,14 @@ export function wholeNumber(text: string): number {
 /** What a record must still be: the revision that `show` prints. */
 export const etagOf = (revision: number): string => `"${revision}"`;
 
+/** `reviewBy` of a record in a file: there it may be a day. */
+export function momentIn(file: string, text: string): number {
+  const at = Date.parse(text);
+  if (Number.isNaN(at))
+    throw new CliFailure('usage', `${file}: \`reviewBy\` is not a date.`, 'Write it as 2027-01-31.');
+  return at;
+}
+
 /** A day or a moment as ms since 1970. */
 export function moment(text: string): number {
   const at = Date.parse(text);

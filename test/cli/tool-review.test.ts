@@ -55,6 +55,8 @@ test(
       const shown = await run('sven', 'tool', 'show', 'docs/put_file');
       expect(shown.out).toContain(proposal);
       expect(shown.out).toContain('write, docs:write, by omar: the docs team edits');
+      // Who agrees to a proposal agrees to all of it.
+      expect(shown.out).toMatch(/^proposed rules: +\/path is a path; 2 must agree to a held call$/m);
       return done(
         'sven',
         'tool',
@@ -92,6 +94,8 @@ test(
 
 test.each([
   ['a parameter without a type', ['--parameter', '/path']],
+  ['a parameter that is no pointer', ['--parameter', 'path=path']],
+  ['a type nobody knows', ['--parameter', '/path=pth']],
   ['no number of approvals', ['--approvals', 'two']],
 ])('a mistake is a usage error: %s', async (_title, more) => {
   const judgement = ['--risk', 'write', '--scope', 's', '--justification', 'x', '--digest', `sha256:${'0'.repeat(64)}`];
@@ -117,3 +121,20 @@ test('TD-08: what is installed for a server is shown with the digest for its rec
   const gone = await run('omar', 'server', 'identity', 'gone');
   expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('cannot be read now')]);
 });
+
+test(
+  'the steps of a server and a credential say what is missing, and which revision a reviewer agrees to',
+  { timeout: 60_000 },
+  async () => {
+    await plane.seed([plane.put('server', 'notes', { ...SERVER, state: 'draft', reviewBy: 1 })]);
+    const submitted = await run('omar', 'server', 'submit', 'notes', '--reason', 'ready');
+    expect([submitted.code, submitted.err]).toEqual([0, '']);
+    expect(submitted.out).toMatch(/^missing: reviewBy: /m);
+    const next = /remit server enable notes --revision (\d+) /.exec(submitted.out);
+    const shown = await run('sven', 'server', 'show', 'notes');
+    expect(shown.out).toMatch(new RegExp(`^revision: +${next?.[1]}$`, 'm'));
+    expect(shown.out).toMatch(/^watched: +\S/m);
+    const blind = await run('sven', 'credential', 'enable', 'github', '--reason', 'read it');
+    expect([blind.code, blind.err]).toEqual([2, expect.stringContaining('--revision')]);
+  },
+);

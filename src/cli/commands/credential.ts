@@ -5,10 +5,13 @@ import {
   apiOf,
   change,
   duration,
+  etagOf,
   group,
+  momentIn,
   readNamedFile,
   readObjectFile,
   remote,
+  wholeNumber,
   type ReasonOptions,
   type RemoteOptions,
 } from '../command.ts';
@@ -27,7 +30,13 @@ interface Row {
   readonly endsAt: number | null;
   readonly revision: number;
 }
-interface Shown extends Omit<Row, 'versions'> {
+interface Shown extends Row {
+  readonly purpose: string;
+  readonly riskTier?: string;
+  readonly revocation?: string;
+  readonly reviewBy?: number;
+  readonly maxAgeDays?: number;
+  readonly sharing?: { readonly reason: string; readonly until: number };
   readonly versions: readonly {
     readonly id: string;
     readonly fingerprint: string;
@@ -87,9 +96,15 @@ export function credentialCommands(program: Command): void {
         ['title', row.title],
         ['state', row.state],
         ['owner', row.owner],
+        ['purpose', row.purpose],
         ['environment', row.environment],
+        ['risk tier', row.riskTier],
+        ['revocation', row.revocation],
+        ['review by', time(row.reviewBy)],
         ['value', place(row.source)],
         ['servers', row.servers.join(', ')],
+        ['oldest allowed', row.maxAgeDays === undefined ? undefined : `${row.maxAgeDays} days`],
+        ['sharing', row.sharing && `${row.sharing.reason} (until ${time(row.sharing.until)})`],
         ['ends', ends(row.endsAt)],
         ...row.versions.map(
           ({ id: version, fingerprint, at, by }) =>
@@ -118,14 +133,15 @@ export function credentialCommands(program: Command): void {
         throw new CliFailure('usage', `${options.file} has no \`id\`.`, 'Add a line such as `id: github`.');
       const api = apiOf(options);
       const path = `/credentials/${seg(id)}`;
-      if (typeof given['reviewBy'] === 'string') given['reviewBy'] = Date.parse(given['reviewBy']);
+      const { reviewBy } = given;
+      if (typeof reviewBy === 'string') given['reviewBy'] = momentIn(options.file, reviewBy);
       const etag = options.replace ? (await api.get(path)).etag : null;
       const { body } = await api.put<Changed>(path, { reason: options.reason, credential: given }, etag);
       show(
         options,
         body,
         () =>
-          `${visible(id)} is ${body.state} at revision ${body.revision}. Next: remit credential rotate ${visible(id)}`,
+          `${visible(id)} is ${body.state} at revision ${body.revision}. Next: remit credential rotate ${visible(id)}, then remit credential submit ${visible(id)}`,
       );
     });
 
@@ -159,19 +175,41 @@ export function credentialCommands(program: Command): void {
 
   for (const [step, summary, done] of [
     ['submit', 'Put a credential before a reviewer', 'waits for a reviewer'],
-    ['enable', 'Let its servers use it; somebody else than who wrote it', 'is enabled'],
     ['suspend', 'Stop everything that uses it for now', 'is suspended'],
     ['retire', 'End it for good and remove its values', 'is retired'],
   ] as const)
     change(credential, `${step} <credential>`, summary, `remit credential ${step} github --reason "TICKET-12"`).action(
       async (id: string, options: ReasonOptions) => {
         const api = apiOf(options);
-        const path = `/credentials/${seg(id)}`;
-        const etag = step === 'enable' ? ((await api.get(path)).etag ?? undefined) : undefined;
-        const { body } = await api.post<Changed>(`${path}/${step}`, { reason: options.reason }, etag);
-        show(options, body, () => `${visible(id)} ${done} at revision ${body.revision}.`);
+        const { body } = await api.post<Changed>(`/credentials/${seg(id)}/${step}`, { reason: options.reason });
+        show(options, body, () =>
+          [
+            `${visible(id)} ${done} at revision ${body.revision}.`,
+            ...(step === 'submit'
+              ? [
+                  `Next, by somebody else: remit credential show ${visible(id)}, then remit credential enable ${visible(id)} --revision ${body.revision} --reason "read it"`,
+                ]
+              : []),
+          ].join('\n'),
+        );
       },
     );
+
+  change(
+    credential,
+    'enable <credential>',
+    'Let its servers use it; somebody else than who wrote it',
+    'remit credential enable github --revision 12 --reason "looked at the scopes"',
+  )
+    .requiredOption('--revision <number>', 'the revision that you read, from `remit credential show`', wholeNumber)
+    .action(async (id: string, options: ReasonOptions & { revision: number }) => {
+      const { body } = await apiOf(options).post<Changed>(
+        `/credentials/${seg(id)}/enable`,
+        { reason: options.reason },
+        etagOf(options.revision),
+      );
+      show(options, body, () => `${visible(id)} is enabled at revision ${body.revision}.`);
+    });
 
   change(
     credential,

@@ -6,6 +6,7 @@ import {
   change,
   etagOf,
   group,
+  momentIn,
   readObjectFile,
   remote,
   wholeNumber,
@@ -52,8 +53,13 @@ interface Shown extends ServerRow {
   readonly connections: string;
   readonly clientsOverSse: boolean;
   readonly upstream: unknown;
-  readonly watching: unknown;
-  readonly lacks: readonly { readonly field: string; readonly message: string; readonly remedy: string }[];
+  readonly watching: { readonly state: string; readonly seenAt: number | null; readonly problem: string | null } | null;
+  readonly lacks: readonly Lack[];
+}
+interface Lack {
+  readonly field: string;
+  readonly message: string;
+  readonly remedy: string;
 }
 interface Changed {
   readonly id: string;
@@ -87,7 +93,7 @@ export function serverCommands(program: Command): void {
   remote(server, 'show <server>', 'Show a server with its upstream and standing', 'remit server show files').action(
     async (id: string, options: RemoteOptions) => {
       const { body } = await apiOf(options).get<Shown>(`/servers/${seg(id)}`);
-      show(options, body, ({ upstream, watching, ...row }) =>
+      show(options, body, ({ upstream, ...row }) =>
         [
           fields([
             ['id', row.id],
@@ -108,14 +114,13 @@ export function serverCommands(program: Command): void {
             ['connections', row.connections === 'person' ? 'one per person and agent' : 'shared'],
             ['clients over HTTP+SSE', row.clientsOverSse ? 'yes (2024-11-05)' : 'no'],
             ['call timeout', `${row.timeoutMs} ms`],
-            ...row.lacks.map(({ field, message, remedy }) => ['missing', `${field}: ${message} ${remedy}`] as const),
+            ...row.lacks.map((lack) => ['missing', lackText(lack)] as const),
+            ['watched', watchedText(row.watching)],
             ['revision', String(row.revision)],
             ['url', row.url],
           ]),
           'upstream:',
           visible(JSON.stringify(upstream, null, 2)),
-          'watching:',
-          visible(JSON.stringify(watching, null, 2)),
         ].join('\n'),
       );
     },
@@ -145,7 +150,7 @@ export function serverCommands(program: Command): void {
         options,
         body,
         () =>
-          `${visible(id)} is ${body.state} at revision ${body.revision}. Next: remit tool refresh ${visible(id)}, review its tools, submit and enable it.`,
+          `${visible(id)} is ${body.state} at revision ${body.revision}. Next: remit server submit ${visible(id)}; once somebody else enabled it, remit tool refresh ${visible(id)} and the review of its tools.`,
       );
     });
 
@@ -215,7 +220,12 @@ export function serverCommands(program: Command): void {
         { reason: options.reason },
         etagOf(options.revision),
       );
-      show(options, body, () => `${visible(id)} is enabled at revision ${body.revision}.`);
+      show(
+        options,
+        body,
+        () =>
+          `${visible(id)} is enabled at revision ${body.revision}. Next, where its tools are new: remit tool refresh ${visible(id)}`,
+      );
     });
 
   for (const [verb, past, summary] of [
@@ -225,8 +235,21 @@ export function serverCommands(program: Command): void {
   ] as const) {
     change(server, `${verb} <server>`, summary, `remit server ${verb} files --reason "why"`).action(
       async (id: string, options: ReasonOptions) => {
-        const { body } = await apiOf(options).post<Changed>(`/servers/${seg(id)}/${verb}`, { reason: options.reason });
-        show(options, body, () => `${visible(id)} is ${past} at revision ${body.revision}.`);
+        const api = apiOf(options);
+        const { body } = await api.post<Changed>(`/servers/${seg(id)}/${verb}`, { reason: options.reason });
+        const lacks =
+          verb === 'submit' && !options.json ? (await api.get<Shown>(`/servers/${seg(id)}`)).body.lacks : [];
+        show(options, body, () =>
+          [
+            `${visible(id)} is ${past} at revision ${body.revision}.`,
+            ...lacks.map((lack) => `missing: ${lackText(lack)}`),
+            ...(verb === 'submit'
+              ? [
+                  `Next, by somebody else: remit server show ${visible(id)}, then remit server enable ${visible(id)} --revision ${body.revision} --reason "read it"`,
+                ]
+              : []),
+          ].join('\n'),
+        );
       },
     );
   }
@@ -293,13 +316,14 @@ function off({ reachable, productionData, writes }: Switches): string {
     .join(', ');
 }
 
-/** A file may say a day. */
-function momentIn(file: string, text: string): number {
-  const at = Date.parse(text);
-  if (Number.isNaN(at))
-    throw new CliFailure('usage', `${file}: \`reviewBy\` is not a date.`, 'Write it as 2027-01-31.');
-  return at;
+/** `problem` of a server says what to do in its own words. */
+function watchedText(watching: Shown['watching']): string {
+  if (watching === null) return '-';
+  const seen = watching.seenAt === null ? 'not seen since the start' : `seen ${time(watching.seenAt)}`;
+  return `${watching.state}, ${seen}${watching.problem === null ? '' : `: ${watching.problem}`}`;
 }
+
+const lackText = ({ field, message, remedy }: Lack): string => `${field}: ${message} ${remedy}`;
 
 function sourceText({ vendor, package: name, version, digest }: Source): string {
   return [`${vendor}: ${name === undefined ? '' : `${name} `}${version}`, digest].filter(Boolean).join(', ');

@@ -1,6 +1,7 @@
 /** `remit tool propose|approve|withdraw|history|rollback`: the decisions about what servers offer, and the way back (AP-01, TD-09). */
 import { Option, type Command } from 'commander';
 import { TASK_SUPPORT } from '../../integrity/records.ts';
+import { PARAMETER_TYPES } from '../../lib/canonical-values.ts';
 import { apiOf, change, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
 import { CliFailure } from '../failure.ts';
 import { show, table, time, visible } from '../output.ts';
@@ -42,6 +43,12 @@ export function reviewCommands(tool: Command): void {
           'usage',
           'One definition is approved by its digest.',
           'Give the --digest that `remit tool diff` shows, or --all with --kind.',
+        );
+      if (proposal === undefined && (options.risk === undefined || options.scope === undefined))
+        throw new CliFailure(
+          'usage',
+          'Nothing says what it is approved as.',
+          'Agree to the --proposal that `remit tool show` names; for what is only read, --risk read and --scope do.',
         );
       const body = proposal === undefined ? { digest, ...review } : { digest, proposal, ...review };
       changed(options, await apiOf(options).post<Changed>(`${pathOf(name)}/approve`, body));
@@ -157,13 +164,14 @@ function judgementOf(options: JudgementOptions): Readonly<Record<string, unknown
   const { risk, scope, justification, tasks, parameter = [], approvals, irreversible, productionData } = options;
   const parameters = parameter.map((text) => {
     const at = text.lastIndexOf('=');
-    if (at < 1)
+    const [pointer, type] = [text.slice(0, at), text.slice(at + 1)];
+    if (at < 1 || !pointer.startsWith('/') || !PARAMETER_TYPES.some((known) => known === type))
       throw new CliFailure(
         'usage',
         `--parameter ${JSON.stringify(text)} is no pointer=type.`,
-        'Write for example --parameter /path=path.',
+        `Write for example --parameter /path=path: a JSON Pointer into the arguments, and ${PARAMETER_TYPES.join(', ')}.`,
       );
-    return [text.slice(0, at), text.slice(at + 1)] as const;
+    return [pointer, type] as const;
   });
   if (approvals !== undefined && !/^[1-9]$/.test(approvals))
     throw new CliFailure('usage', '--approvals is a number from 1 to 9.', 'Write for example --approvals 2.');

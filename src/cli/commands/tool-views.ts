@@ -23,6 +23,14 @@ export interface ToolRow {
   readonly findings: readonly Finding[];
   readonly seenAt: number | null;
 }
+/** What a judgement says besides its class and scope; whoever agrees to it agrees to all of this. */
+export interface Rules {
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly approvals?: number;
+  readonly irreversible?: true;
+  readonly productionData?: boolean;
+  readonly tasks?: string;
+}
 export interface DiffLine {
   readonly path: string;
   readonly before: string | null;
@@ -36,23 +44,27 @@ export interface Tool extends Omit<ToolRow, 'risk' | 'scope' | 'seenAt' | 'diges
     readonly definition: Record<string, unknown>;
     readonly seenAt: number;
   } | null;
-  readonly approved: {
-    readonly digest: string;
-    readonly risk: string;
-    readonly scope: string;
-    readonly justification: string;
-    readonly by: string;
-    readonly at: number;
-  } | null;
+  readonly approved:
+    | (Rules & {
+        readonly digest: string;
+        readonly risk: string;
+        readonly scope: string;
+        readonly justification: string;
+        readonly by: string;
+        readonly at: number;
+      })
+    | null;
   readonly diff: readonly DiffLine[];
   readonly meaning: readonly MeaningLine[];
-  readonly proposal: {
-    readonly id: string;
-    readonly risk: string;
-    readonly scope: string;
-    readonly by: string;
-    readonly justification: string;
-  } | null;
+  readonly proposal:
+    | (Rules & {
+        readonly id: string;
+        readonly risk: string;
+        readonly scope: string;
+        readonly by: string;
+        readonly justification: string;
+      })
+    | null;
 }
 export interface Changed {
   readonly tool: string;
@@ -91,6 +103,17 @@ export const itemsOf = (options: RemoteOptions, server: string, kind: string | u
 export const findingCodes = ({ findings }: Pick<ToolRow, 'findings'>): string =>
   [...new Set(findings.map(({ code, severity }) => `${severity}:${code}`))].join(' ');
 
+export function rulesOf({ parameters = {}, approvals, irreversible, productionData, tasks }: Rules): string {
+  const said = [
+    ...Object.entries(parameters).map(([pointer, type]) => `${pointer} is a ${type}`),
+    ...(approvals === undefined ? [] : [`${approvals} must agree to a held call`]),
+    ...(irreversible === undefined ? [] : ['cannot be undone']),
+    ...(productionData === undefined ? [] : [`${productionData ? 'touches' : 'does not touch'} production data`]),
+    ...(tasks === undefined ? [] : [`as a task: ${tasks}`]),
+  ];
+  return said.join('; ') || 'none';
+}
+
 export function describeDiff(tool: Tool): string {
   const head = bold(`${oneLine(tool.server)}/${oneLine(tool.key)}: ${tool.standing}`);
   if (tool.observed === null) return `${head}\nThe server does not offer it now.`;
@@ -105,11 +128,15 @@ export function describeDiff(tool: Tool): string {
               ]
             : [
                 ...(before === null ? [] : [red(`  - ${visible(before)}`)]),
-                ...(after === null ? [] : [green(`  + ${visible(after)}`)]),
+                ...(after === null ? [] : [green(`  + ${visible(path === '' ? laidOut(tool.observed) : after)}`)]),
               ]),
         ]);
   return [head, ...body, ...findingLines(tool.findings), `digest: ${tool.observed.digest}`].join('\n');
 }
+
+/** A definition that is new is read as a whole; on one line nobody does. */
+const laidOut = (observed: Tool['observed']): string =>
+  JSON.stringify(observed?.definition ?? null, null, 2).replaceAll('\n', '\n  + ');
 
 export const findingLines = (findings: readonly Finding[]): string[] =>
   findings.map(({ severity, code, path, excerpt }) => {

@@ -8,7 +8,16 @@ import { apiOf, group, remote, type RemoteOptions } from '../command.ts';
 import { CliFailure } from '../failure.ts';
 import { fields, show, table, time, visible } from '../output.ts';
 import { reviewCommands } from './tool-review.ts';
-import { describeDiff, findingCodes, findingLines, itemsOf, kindOption, pathOf, type Tool } from './tool-views.ts';
+import {
+  describeDiff,
+  findingCodes,
+  findingLines,
+  itemsOf,
+  kindOption,
+  pathOf,
+  rulesOf,
+  type Tool,
+} from './tool-views.ts';
 
 export function toolCommands(program: Command): void {
   const tool = group(
@@ -34,7 +43,7 @@ export function toolCommands(program: Command): void {
             findingCodes(row),
             time(row.seenAt),
           ]),
-          'Nothing seen yet. Fetch it: remit tool refresh <server>',
+          `Nothing seen yet. Fetch it: remit tool refresh ${visible(server)}`,
         ),
       );
     });
@@ -61,6 +70,7 @@ export function toolCommands(program: Command): void {
             it.approved?.risk ?? `not set (a first guess: ${it.suggestion?.risk ?? '?'}; ${it.suggestion?.why ?? ''})`,
           ],
           ['scope', it.approved?.scope ?? 'not set'],
+          ['rules', it.approved === null ? '-' : rulesOf(it.approved)],
           ['justification', it.approved?.justification ?? '-'],
           [
             'proposed',
@@ -68,6 +78,7 @@ export function toolCommands(program: Command): void {
               ? '-'
               : `${it.proposal.risk}, ${it.proposal.scope}, by ${it.proposal.by}: ${it.proposal.justification}`,
           ],
+          ...(it.proposal === null ? [] : [['proposed rules', rulesOf(it.proposal)] as const]),
           ['proposal', it.proposal?.id ?? '-'],
         ]),
         ...findingLines(it.findings),
