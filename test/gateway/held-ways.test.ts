@@ -121,7 +121,7 @@ describe('an old client that is kept waiting', () => {
           notify('notifications/progress', { progressToken: _meta?.progressToken, progress, message: 'erasing' });
         return { content: [{ type: 'text', text: 'erased' }] };
       });
-      const client = await connectSdk(rig, sdk, 'notes', OMAR as { as: string });
+      const client = await connectSdk(rig, sdk, 'notes', OMAR);
       const heard: Array<Record<string, unknown>> = [];
       const calling = client.call('erase_one', { text }, { onprogress: (progress) => void heard.push(progress) });
       await rig.until('it hears', () => heard.length > 0);
@@ -190,7 +190,7 @@ describe.each(CASES)('%s, a %s client, server %s', (method, era: Era, server) =>
     await rig.until('somebody is asked', () => {
       found = [...rig.view.records('approval', 'default')].find(
         ({ body }) => body['state'] === 'pending' && body['server'] === server && key(body['tool']),
-      ) as typeof found;
+      );
       return found !== undefined;
     });
     return { id: found!.id, call: found!.body['call'] as string };
