@@ -1,9 +1,9 @@
 /**
- * Vulnerable twins of NH-01, NH-02, NH-03, NH-06, NH-08, AZ-04, AZ-08, AZ-13, TD-04, TD-06 and TD-09: each attack first meets the product and
+ * Vulnerable twins of NH-01, NH-02, NH-03, NH-06, NH-08, AZ-01, AZ-04, AZ-08, AZ-13, TD-04, TD-06 and TD-09: each attack first meets the product and
  * then the same house with the control taken out, as gateways without it have it. The oracle is what the servers received.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { learn } from '../../src/gateway/guard.ts';
+import { deny, learn } from '../../src/gateway/guard.ts';
 import type { Guard } from '../../src/gateway/guard.ts';
 import { known } from '../../src/gateway/call.ts';
 import { itemNamed, resolveUri } from '../../src/gateway/snapshot.ts';
@@ -208,6 +208,45 @@ test('NH-06 twin: where the rows before the call do not look for locks, a locked
   await inRig({ table: tableWith({ 'item-is-theirs': anyItem }) }, async (on) =>
     expect(await attack(on)).toBe(ERAS.length),
   );
+});
+
+describe('AZ-01: how long a no takes', () => {
+  const median = (times: readonly number[]): number => times.toSorted((a, b) => a - b)[times.length >> 1]!;
+  /** Median times of a tool that is there and hidden, and of one that is not, in ms; asked in turn, so that both meet the same load. */
+  async function times(on: Rig): Promise<readonly [hidden: number, absent: number]> {
+    const taken: readonly [number[], number[]] = [[], []];
+    const token = on.token('petra');
+    for (let i = 0; i < 150; i++) {
+      for (const [at, name] of (['delete_note', 'burn_note'] as const).entries()) {
+        const begun = performance.now();
+        const answer = await on.call('notes', name, ARGS, { token });
+        taken[at]!.push(performance.now() - begun);
+        expect(answer.error?.message).toContain('Unknown tool.');
+      }
+    }
+    return [median(taken[0].slice(20)), median(taken[1].slice(20))];
+  }
+
+  test('AZ-01: a hidden tool and one that does not exist are refused in the same time', async () => {
+    await inRig({}, async (on) => {
+      const [hidden, absent] = await times(on);
+      expect(Math.max(hidden, absent) / Math.min(hidden, absent), `${hidden} and ${absent} ms`).toBeLessThan(1.5);
+      expect(on.sink().calls()).toHaveLength(0);
+    });
+  });
+
+  test('AZ-01 twin: where a hidden one is worked on before the no, the clock tells it apart', async () => {
+    const slow: Guard['decide'] = (call) => {
+      const known = call.facts.server?.tools.has(call.subject.name ?? '');
+      const end = performance.now() + (known ? 15 : 0);
+      while (performance.now() < end);
+      return deny({ reason: 'tool_unknown' });
+    };
+    await inRig({ table: tableWith({ 'item-is-theirs': slow }) }, async (on) => {
+      const [hidden, absent] = await times(on);
+      expect(hidden - absent, `${hidden} and ${absent} ms`).toBeGreaterThan(7);
+    });
+  });
 });
 
 describe('AZ-04: side doors', () => {
