@@ -112,6 +112,8 @@ function ask(): Question {
     tool,
     scopes: new Set([0, 1, 2].map((scope) => `${tool.server}:${scope}`)),
     approved: false,
+    untrusted: false,
+    private: false,
     arguments: pick(ARGUMENTS),
     signIn: { authTime: null, amr: [], acr: null },
     alone: false,

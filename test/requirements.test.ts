@@ -11,8 +11,7 @@ const range = (area: string, from: number, to: number): string[] =>
 
 const CLAIMED = [
   ...range('AN', 1, 15),
-  ...range('AZ', 1, 9),
-  ...range('AZ', 11, 14),
+  ...range('AZ', 1, 14),
   ...range('AP', 1, 9),
   'CI-01',
   ...range('ID', 1, 9),

@@ -51,6 +51,8 @@ export const explainAccess = handler({
       .optional()
       .describe('Left out: none, and nobody asks whether that fits the tool.'),
     approved: z.boolean().default(false),
+    untrusted: z.boolean().default(false).describe('The trace has received output that strangers may have written.'),
+    private: z.boolean().default(false).describe('The trace has received private data.'),
   }),
   run: async ({ ctx, body }) => {
     const view = ctx.snapshot();
@@ -91,6 +93,7 @@ export const explainAccess = handler({
       caller,
       arguments: body.arguments ?? null,
       approved: body.approved,
+      labels: { untrusted: body.untrusted, private: body.private },
     };
     const { principal, ...explained } = await explainCall(supposedView, supposed, at);
     const roles = autonomous

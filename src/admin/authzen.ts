@@ -46,6 +46,9 @@ const Context = z.object({
   auth_time: z.number().int().min(0).optional(),
   amr: z.array(z.string()).max(20).optional(),
   acr: z.string().optional(),
+  /** What the trace has received: output of strangers, private data (decision 0012). */
+  untrusted: z.boolean().optional(),
+  private: z.boolean().optional(),
 });
 /** Unknown members are left alone: the specification wants them ignored. */
 const Evaluation = z.object({
@@ -129,6 +132,7 @@ async function decideOne(
       caller,
       arguments: context.arguments ?? null,
       approved: false,
+      labels: { untrusted: context.untrusted ?? false, private: context.private ?? false },
     },
     at,
   );

@@ -5,7 +5,7 @@
  */
 import { principalOf } from '../gateway/principal.ts';
 import type { Principal } from '../gateway/principal.ts';
-import { personFacts } from '../gateway/question.ts';
+import { NO_LABELS, personFacts } from '../gateway/question.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import { judgeCall } from '../gateway/what-if.ts';
 import type { Judged, SupposedCall } from '../gateway/what-if.ts';
@@ -72,6 +72,7 @@ export async function explainCall(
     tool: item.facts,
     scopes: caller.scopes,
     approved: supposed.approved,
+    ...(supposed.labels ?? NO_LABELS),
     arguments: judged.facts.arguments ?? supposed.arguments ?? {},
     signIn: caller,
     alone: caller.alone,

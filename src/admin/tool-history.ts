@@ -11,7 +11,7 @@ import { toolStanding } from '../integrity/standing.ts';
 import { err, ok } from '../lib/result.ts';
 import { conflict, forbidden } from './problem.ts';
 import { handler, Reason } from './route.ts';
-import { commitTool, everConsequential, reviewProblem } from './tool-review.ts';
+import { commitTool, everStricter, reviewProblem } from './tool-review.ts';
 import { toolOf } from './tools.ts';
 
 export const toolHistory = handler({
@@ -56,7 +56,7 @@ export const rollbackTool = handler({
     if (
       !ctx.facts.unsafeOnePersonMayDecide &&
       !twoAgreed(good) &&
-      needsTwo(tool, good, await everConsequential(ask, id))
+      needsTwo(tool, good, await everStricter(ask, id, good))
     )
       return err(ONE_ONLY);
     const restored = restore(tool, good, ctx.clock.now());

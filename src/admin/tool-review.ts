@@ -126,16 +126,25 @@ async function alone(
   if (!decided.ok) return err(reviewProblem(decided.error));
   if (ask.ctx.facts.unsafeOnePersonMayDecide) return decided;
   const findings = scanDefinition(tool.observed?.definition ?? {}, aroundOf(ask.ctx, tool.server));
-  const why = takesTwo(tool, judgement.data.risk, findings, await everConsequential(ask, id));
+  const why = takesTwo(tool, judgement.data.risk, findings, await everStricter(ask, id, judgement.data));
   return why === null ? decided : err(NEEDS_TWO[why]);
 }
 
-/** From the history: whoever withdraws it first must not thereby make a reading of it. */
-export async function everConsequential({ ctx }: Ask<unknown, unknown>, id: string): Promise<boolean> {
+/**
+ * From the history: whoever withdraws it first must not thereby make a reading of it, nor trust what it returns, nor keep inside what it
+ * is given.
+ */
+export async function everStricter(
+  { ctx }: Pick<Ask<unknown, unknown>, 'ctx'>,
+  id: string,
+  { untrustedOutput, outward }: Pick<Judgement, 'untrustedOutput' | 'outward'>,
+): Promise<boolean> {
   const changes = await ctx.state.history('tool', ctx.org, id);
   return changes.some(({ body }) => {
-    const risk = (body?.['approved'] as { readonly risk?: unknown } | null | undefined)?.risk;
-    return risk !== undefined && risk !== 'read';
+    const before = body?.['approved'] as Readonly<Record<string, unknown>> | null | undefined;
+    if (!before) return false;
+    const laxer = (before['untrustedOutput'] === true && !untrustedOutput) || (before['outward'] === true && !outward);
+    return laxer || before['risk'] !== 'read';
   });
 }
 
@@ -149,7 +158,7 @@ const NEEDS_TWO: Readonly<Record<NonNullable<ReturnType<typeof takesTwo>>, Probl
   ),
   lowered: forbidden(
     'needs_second_person',
-    'It was of another class before, or its name or the server says that it does more than read: one person does not call it reading.',
+    'It was judged more strictly before, or its name or the server says that it does more than read: one person does not call it reading.',
     PROPOSE,
   ),
 };

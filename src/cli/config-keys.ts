@@ -688,6 +688,17 @@ export const ConfigSchema = z.strictObject({
     .prefault({})
     .describe('Calls that wait for a person to agree.'),
 
+  informationFlow: z
+    .strictObject({
+      windowMinutes: count(1, 1_440)
+        .default(60)
+        .describe(
+          'How long what a person does with an agent counts as labelled after the last output that strangers may have written, or that held private data; in whatever session. The session in which it came stays labelled until it ends.',
+        ),
+    })
+    .prefault({})
+    .describe('What reaches an agent and what it may then send out (decision 0012).'),
+
   log: z
     .strictObject({
       level: z

@@ -10,6 +10,8 @@ interface Row {
   readonly to: string;
   readonly scopeHeld: boolean;
   readonly approved: boolean;
+  readonly untrusted?: true;
+  readonly private?: true;
 }
 export interface EffectBody {
   readonly digest: string;
@@ -32,8 +34,13 @@ export interface EffectBody {
 
 const number = new Intl.NumberFormat('en-US');
 const named = (name: string | null, id: string): string => (name === null || name === id ? id : `${name} (${id})`);
-const situation = ({ scopeHeld, approved }: Row): string =>
-  [...(scopeHeld ? [] : ['without the scope']), ...(approved ? ['approved'] : [])].join(', ');
+const situation = ({ scopeHeld, approved, untrusted, private: reserved }: Row): string =>
+  [
+    ...(scopeHeld ? [] : ['without the scope']),
+    ...(approved ? ['approved'] : []),
+    ...(untrusted ? ['after untrusted output'] : []),
+    ...(reserved ? ['after private data'] : []),
+  ].join(', ');
 
 export function effectText(effect: EffectBody): string {
   if (Object.values(effect.counts).every((count) => count === 0))

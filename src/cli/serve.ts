@@ -317,6 +317,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           },
           freshnessLimitMs: config.freshness.limitMs,
           catalogueRefreshMs: config.catalogue.refreshMs,
+          labelWindowMs: config.informationFlow.windowMinutes * 60_000,
           approvals: {
             pendingMs: config.approvals.pendingMinutes * 60_000,
             validMs: config.approvals.validMinutes * 60_000,

@@ -61,7 +61,7 @@ export function termsOf(call: Call, deps: { readonly version: string }): Terms {
 
 const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'error', error: { code, message } });
 const NOT_ASKED = refusal(-32601, 'Method not found');
-const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
+export const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
 
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
 export function askToShow(ask: Ask, { kinds, version, samplingTools }: Terms): Ask | null {

@@ -8,6 +8,7 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Decision } from '../policy/decide.ts';
+import type { Labels } from '../policy/request.ts';
 import type { InboundMessage } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';
@@ -53,6 +54,8 @@ export interface Facts {
   /** What the server was seen to offer when the item was found unchanged, and on which of its connections. */
   seen: ReadonlyMap<string, Digest>;
   lane: Lane | null;
+  /** What the trace of this call has received before. */
+  labels: Labels;
   decision: Decision;
   /** The task that is looked at, as it was then. */
   task: KeptTask;

@@ -55,6 +55,7 @@ import { sessionBook } from './session-book.ts';
 import { sseStreams } from './sse-endpoint.ts';
 import { TASK_SETTINGS, taskBook } from './task-book.ts';
 import { createTelemetry } from './telemetry.ts';
+import { traceLabels } from './trace-labels.ts';
 import { withdraw } from './withdraw.ts';
 
 /** This node's copy of the governance state, kept current by the store's follower. */
@@ -101,6 +102,8 @@ export interface GatewayDeps {
   };
   readonly freshnessLimitMs: number;
   readonly catalogueRefreshMs: number;
+  /** How long a trace counts as labelled after the last output that labels it, ms. Default: an hour. */
+  readonly labelWindowMs?: number;
   /** Default: `APPROVAL_SETTINGS`. */
   readonly approvals?: Partial<ApprovalSettings>;
   /** Origin of the admin listener, where people see and decide held calls; null: nobody knows it yet. */
@@ -257,6 +260,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     snapshotAgeMs: () => view.ageMs(),
     freshnessLimitMs: deps.freshnessLimitMs,
     book: sessionBook(exchange, clock),
+    traces: traceLabels(exchange, clock, deps.labelWindowMs ?? 3_600_000),
     tasks,
     states: requestStates(deps.sessionKeys, clock),
     laneOf: (call) => laneOf(call, deps, connect),

@@ -15,6 +15,7 @@ import type { Limits } from './limits.ts';
 import type { Newcomers } from './newcomers.ts';
 import type { SessionBook } from './session-book.ts';
 import type { TaskBook } from './task-book.ts';
+import type { TraceLabels } from './trace-labels.ts';
 
 export type Verdict =
   | { readonly pass: true; readonly learned?: Partial<Facts> }
@@ -39,6 +40,8 @@ export interface GuardPorts {
   /** What legacy sessions said since they were opened. */
   readonly book: SessionBook;
   readonly tasks: TaskBook;
+  /** What traces have received. */
+  readonly traces: TraceLabels;
   /** Seals and opens what a modern client brings back (MRTR). */
   readonly states: RequestStates;
   /** The connection of its own that a call needs; null: the shared one. */

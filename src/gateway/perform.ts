@@ -9,15 +9,17 @@ import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
 import type { OutcomeFacts } from '../audit/entry.ts';
 import { inspectMembers } from '../content/inspect.ts';
 import { unlessAborted } from '../lib/abortable.ts';
+import { isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
+import { decide, labelsMatter } from '../policy/decide.ts';
 import { capabilitiesFor } from '../protocol/asks.ts';
 import { log, progress } from '../protocol/notifications.ts';
 import { readInputRequired } from '../protocol/input-required.ts';
 import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
 import { OUR_KEYS } from './approval-desk.ts';
-import { ANSWER_WITHIN_MS, answerFor, askToShow, termsOf } from './asking.ts';
+import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, termsOf } from './asking.ts';
 import { known } from './call.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
@@ -26,10 +28,12 @@ import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally }
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
+import { questionOf as policyQuestionOf } from './question.ts';
 import { endIntent, ledgerDenial } from './refuse.ts';
 import { settle, stopped, told } from './settle.ts';
 import type { Sent, Settled, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
+import { labelled, traceOf } from './trace-labels.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
 import { visitsOf } from './visits.ts';
@@ -137,8 +141,11 @@ export async function perform(
   const events = tally();
   const mayLeave = (): boolean => call.inflight.cancelledBy === null;
   const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, events.add);
-  const onAsk = ways.asker && recordedFirst(ways.asker(outlet), intent, outlet);
-  const sent = await dispatch(call, deps, measure, ways, { outlet, onAsk });
+  const onAsk = ways.asker && recordedFirst(ways.asker(outlet), call, intent, outlet, deps);
+  const came = await dispatch(call, deps, measure, ways, { outlet, onAsk });
+  // The label counts from when the result leaves, which may be long after the call did.
+  const unlabelled = came.kind === 'reply' || came.kind === 'asked' ? await labelFault(call, deps) : null;
+  const sent: Dispatched = unlabelled === null ? came : { kind: 'fault', code: unlabelled, dispatched: 'unknown' };
   await outlet.flushed();
   // A server may ask and end the call in the same breath: an intent that is being written then gets its outcome, too.
   await intent.settled();
@@ -199,13 +206,41 @@ interface Client {
   readonly onAsk: OnAsk | null;
 }
 
-/** Nobody is shown a question before the intent is durable. If it cannot be, the whole request is given up: an answer would never come. */
-function recordedFirst(onAsk: OnAsk, intent: Intent, outlet: DurableOutlet): OnAsk {
+/**
+ * Nobody is shown a question before the intent is durable and their trace is labelled. If that cannot be, the whole request is given up: an
+ * answer would never come. The answer goes to the server only if the call would still be allowed, whatever the trace received meanwhile.
+ */
+function recordedFirst(onAsk: OnAsk, call: Call, intent: Intent, outlet: DurableOutlet, deps: AnswerDeps): OnAsk {
   return async (asks, signal) => {
     await intent.write();
+    await labelled(call, deps.ports.traces);
     await outlet.flushed();
-    return onAsk(asks, signal);
+    const answers = await onAsk(asks, signal);
+    return (await mayAnswer(call, deps)) ? answers : new Map([...asks.keys()].map((key) => [key, UNANSWERED]));
   };
+}
+
+/** Labels the trace of this call with what its item gives. @returns why that cannot be; null: it is labelled. */
+async function labelFault(call: Call, deps: AnswerDeps): Promise<string | null> {
+  try {
+    await labelled(call, deps.ports.traces);
+    return null;
+  } catch (fault) {
+    return isFault(fault) ? fault.code : 'labels_unavailable';
+  }
+}
+
+/**
+ * Whether what a client answers to a server's question may leave: an answer carries whatever the trace received since the call was admitted
+ * (AZ-10). An approval of the call covers it.
+ */
+async function mayAnswer(call: Call, deps: AnswerDeps): Promise<boolean> {
+  const { policies } = call.snapshot;
+  if (!policies) return false;
+  const question = policyQuestionOf(call, call.facts.approval !== undefined, deps.ports.clock.now());
+  if (!labelsMatter(policies, question)) return true;
+  const labels = await deps.ports.traces.load(traceOf(call)).catch(() => null);
+  return labels !== null && decide(policies, { ...question, ...labels }).verdict === 'allow';
 }
 
 /** One leg of one approved call: the first spends the approval, each later one its place in the order, once on all nodes. */
@@ -242,6 +277,14 @@ async function dispatch(
     // Opening may take longer than this call has (a process that starts, a server that does not answer): it is not waited for (RL-03).
     const connection = await unlessAborted(deps.connect(known(call, 'server'), lane), call.inflight.signal);
     if (connection === null) return unsent(call);
+    if (call.facts.resumed && !(await mayAnswer(call, deps))) {
+      const rules = call.facts.decision?.rules ?? [];
+      return { kind: 'denied', denial: { reason: 'policy_denied', visible: true, because: 'approval_missing', rules } };
+    }
+    // Whatever comes of it, progress and questions included, reaches a trace that is labelled on all nodes.
+    const unlabelled = await labelFault(call, deps);
+    if (unlabelled !== null)
+      return { kind: 'denied', denial: { reason: 'guard_failed', guard: 'labelled-first', fault: unlabelled } };
     if (retry) {
       const looked = await catalogue.confirm(known(call, 'server'), 0, call.inflight.signal, lane).catch(() => null);
       if (looked === null) return { kind: 'denied', denial: { reason: 'tool_unconfirmed', fault: 'session_lost' } };

@@ -30,7 +30,9 @@ import { serverIsEnabled } from './guards/server-is-enabled.ts';
 import { sessionIsTheirs } from './guards/session-is-theirs.ts';
 import { snapshotIsFresh } from './guards/snapshot-is-fresh.ts';
 import { taskIsTheirs } from './guards/task-is-theirs.ts';
+import { labelledFirst } from './guards/labelled-first.ts';
 import { tokenIsOurs } from './guards/token-is-ours.ts';
+import { traceIsKnown } from './guards/trace-is-known.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
 const COLUMNS = [
@@ -92,11 +94,13 @@ export const PIPELINE: readonly Row[] = [
   row(itemIsTheirs,    'again', 'x    x    x     .    .    .    .     .     .     .    .    x    .'),
   row(argumentsFit,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
+  row(traceIsKnown,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .    .'),
   row(taskIsTheirs,    '',      '.    .    .     .    x    .    .     .     .     .    .    .    .'),
   row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
+  row(labelledFirst,   '',      '.    .    .     .    .    .    .     .     .     .    .    x    .'),
 ];
 
 /** A table made ready to run. The product has one (`PIPELINE`); tests run copies of it with a guard taken out, to see the harm. */

@@ -2,9 +2,11 @@
 import type { PersonFacts, Question } from '../policy/decide.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import type { Labels } from '../policy/request.ts';
 import type { PersonEntry } from './snapshot.ts';
 
 const NO_GROUPS: readonly string[] = [];
+export const NO_LABELS: Labels = Object.freeze({ untrusted: false, private: false });
 
 /** `person` with all roles that count and the groups that exist, as `principalOf` gives it. */
 export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
@@ -14,6 +16,8 @@ export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
 /** `approved`: an approval of exactly this call is found and bound. `at`: ms since the epoch. */
 export function questionOf(call: Call, approved: boolean, at: number): Question {
   const caller = known(call, 'caller');
+  // Before the labels are looked up it is asked whether they matter.
+  const { untrusted, private: reserved } = call.facts.labels ?? NO_LABELS;
   return {
     org: call.endpoint.org,
     person: personFacts(known(call, 'person')),
@@ -21,6 +25,8 @@ export function questionOf(call: Call, approved: boolean, at: number): Question 
     tool: known(call, 'tool').facts!,
     scopes: caller.scopes,
     approved,
+    untrusted,
+    private: reserved,
     arguments: known(call, 'arguments'),
     signIn: caller,
     alone: caller.alone,

@@ -16,7 +16,7 @@ import type { StoredRecord } from '../store/state.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
-import { personFacts, questionOf } from './question.ts';
+import { NO_LABELS, personFacts, questionOf } from './question.ts';
 import { itemNamed, resolveUri } from './snapshot.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -238,6 +238,7 @@ function questionFrom(call: Call, denial: Denial | null, now: number): Question 
     tool: item.facts,
     scopes: caller.scopes,
     approved: false,
+    ...(facts.labels ?? NO_LABELS),
     arguments: args,
     signIn: caller,
     alone: caller.alone,

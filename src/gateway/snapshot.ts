@@ -38,6 +38,7 @@ import type { PolicySet } from '../policy/compile.ts';
 import { compileGrant } from '../policy/grant-policies.ts';
 import { Grant, ScopeRecord } from '../policy/grants.ts';
 import { PolicyRecord } from '../policy/records.ts';
+import type { Labels } from '../policy/request.ts';
 import type { ToolFacts } from '../policy/schema.ts';
 import { scopeIndex } from '../policy/scopes.ts';
 import type { RecordName, StoredRecord } from '../store/state.ts';
@@ -77,6 +78,8 @@ export interface ToolEntry {
   readonly typed: readonly Parameter[] | null;
   /** The switch of its server that takes it away; null: none does. */
   readonly switchedOff: Exclude<keyof Switches, 'reachable'> | null;
+  /** What a trace is labelled with that gets something from it; null: nothing. */
+  readonly gives: Labels | null;
 }
 
 /** An approved resource template, ready to read URIs. */
@@ -274,7 +277,8 @@ function toolEntry(record: ToolRecord, revision: number, server: Server | undefi
   const key = itemKey(kind, name);
   const id = toolId(record.server, key);
   const base = { id, revision, server: record.server, kind, name, key, record, approved };
-  if (!approved || !server) return { ...base, facts: null, schema: null, check: null, typed: null, switchedOff: null };
+  if (!approved || !server)
+    return { ...base, facts: null, schema: null, check: null, typed: null, switchedOff: null, gives: null };
   const fit = fitOf(kind, approved.definition);
   return {
     ...base,
@@ -286,13 +290,25 @@ function toolEntry(record: ToolRecord, revision: number, server: Server | undefi
       scope: approved.scope,
       environment: server.environment,
       dataClasses: server.dataClasses,
+      ...(approved.outward && { outward: true }),
       ...(approved.parameters && { parameters: approved.parameters }),
     },
     schema: fit.ok ? fit.value.schema : null,
     check: fit.ok ? fit.value.check : null,
     typed: parameterTable(approved.parameters),
     switchedOff: switchedOff(approved, server),
+    gives: givenBy(approved, server),
   };
+}
+
+/** Private: classes above the threshold, and what production holds unless it is all public or the review says that none of it is read. */
+function givenBy({ untrustedOutput, productionData }: Approved, server: Server): Labels | null {
+  const untrusted = untrustedOutput === true;
+  const { dataClasses, environment } = server;
+  const above = dataClasses.some((one) => one === 'confidential' || one === 'regulated');
+  const everybodys = dataClasses.length > 0 && dataClasses.every((one) => one === 'public');
+  const ofProduction = productionData ?? (environment === 'production' && !everybodys);
+  return untrusted || above || ofProduction ? { untrusted, private: above || ofProduction } : null;
 }
 
 /** AZ-14. The facts stay: a URI under a template that is switched off must not fall to another template. */

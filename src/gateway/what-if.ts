@@ -9,6 +9,7 @@ import type { JsonObject } from '../lib/json.ts';
 import { err } from '../lib/result.ts';
 import type { Decision } from '../policy/decide.ts';
 import { decideCall } from '../policy/explain.ts';
+import type { Labels } from '../policy/request.ts';
 import { methodRule } from '../protocol/methods.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call, Facts } from './call.ts';
@@ -16,7 +17,7 @@ import type { Denial } from './denial.ts';
 import type { GuardPorts } from './guard.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { PIPELINE } from './pipeline.ts';
-import { questionOf } from './question.ts';
+import { NO_LABELS, questionOf } from './question.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface SupposedCall {
@@ -29,6 +30,8 @@ export interface SupposedCall {
   readonly arguments: JsonObject | null;
   /** An approval of exactly this call exists. It counts where the call would be held without it, and nowhere else. */
   readonly approved: boolean;
+  /** What the trace has received before; left out: nothing of the kind. */
+  readonly labels?: Labels;
 }
 
 export interface Judged {
@@ -51,7 +54,7 @@ const METHODS: Readonly<Record<ItemKind, string>> = {
 
 export async function judgeCall(view: Snapshot, supposed: SupposedCall, at: number): Promise<Judged> {
   const call = callOf(view, supposed);
-  const ports = portsOf(view, at);
+  const ports = portsOf(view, at, supposed.labels ?? NO_LABELS);
   const path: Array<{ guard: string; passed: boolean }> = [];
   for (const guard of ROWS) {
     if (guard === argumentsFit && !judgesArguments(supposed)) {
@@ -105,7 +108,7 @@ function callOf(view: Snapshot, { server, kind, name, caller, arguments: given }
 }
 
 /** What the server was seen to offer is what stands in the records, as on every node after a look. */
-function portsOf(view: Snapshot, at: number): GuardPorts {
+function portsOf(view: Snapshot, at: number, labels: Labels): GuardPorts {
   const seen = (server: string) => {
     const items = [...(view.servers.get(server)?.tools.values() ?? [])];
     return {
@@ -116,6 +119,7 @@ function portsOf(view: Snapshot, at: number): GuardPorts {
   return {
     clock: { now: () => at },
     catalogue: { seen },
+    traces: { peek: () => labels, load: () => Promise.resolve(labels) },
     newcomers: { admit: (_view: unknown, _caller: unknown, why: never) => err(why) },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1,

@@ -34,6 +34,10 @@ const judgement = {
     .exactOptional(),
   /** Left out: it does if its server is in production. */
   productionData: z.boolean().exactOptional(),
+  /** What it returns may be written by strangers: mail, tickets, web pages, issues of anybody (AZ-10). */
+  untrustedOutput: z.literal(true).exactOptional(),
+  /** What it is given can leave the organisation (AZ-10). */
+  outward: z.literal(true).exactOptional(),
   /** What it does cannot be undone: more than one person agrees to every call (AP-03). */
   irreversible: z.literal(true).exactOptional(),
   /** How many must agree to a held call. */

@@ -37,6 +37,14 @@ when { !resource.dataClasses.contains(Remit::DataClass::"regulated") }
 when { context.scopeHeld };`,
   },
   {
+    id: 'baseline.toxic-flow',
+    text: `@description("Who has received what strangers may have written, and data that is not for them, sends nothing out and destroys nothing without an approval of exactly this call.")
+forbid (principal, action == Remit::Action::"callTool", resource)
+when { context.untrusted && context.private }
+when { resource.outward || [Remit::Risk::"destructive", Remit::Risk::"execute"].contains(resource.risk) }
+unless { context.approved };`,
+  },
+  {
     id: 'baseline.regulated-environments',
     text: `@description("Regulated tools run in staging and production only, whoever asks.")
 forbid (principal, action == Remit::Action::"callTool", resource)

@@ -11,8 +11,8 @@ import { SECOND_FACTOR_ACR } from '../lib/second-factor.ts';
 import type { PolicySet } from './compile.ts';
 import type { Standing } from './prepare.ts';
 import { classOf, keptAnswers, listAnswer, perCallAnswer, preparedAt, standingOf, whoFor } from './prepare.ts';
-import type { Who } from './request.ts';
-import { roleBits } from './request.ts';
+import type { Labels, Who } from './request.ts';
+import { ALL_LABELS, labelBits, roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 import { holds } from './scopes.ts';
 import { NO_SIGN_IN, betterSignIns, signInAt } from './sign-in.ts';
@@ -26,7 +26,7 @@ export interface PersonFacts {
   readonly groups: readonly string[];
 }
 
-export interface Question {
+export interface Question extends Labels {
   readonly org: string;
   readonly person: PersonFacts;
   /** OAuth client id. */
@@ -99,11 +99,12 @@ export function decide(set: PolicySet, question: Question): Decision {
     if (roles === null) return ROLE_UNKNOWN;
     if (roles === 0) return ROLE_MISSING;
     const cls = classOf(preparedAt(set, at), tool);
-    const who = whoFor(cls, roles, person, agent);
+    const labels = labelBits(question);
+    const who = whoFor(cls, roles, person, agent, labels);
     const standing = standingOf(cls, who);
     const scopeHeld = holds(question.scopes, tool.scope, set.scopes);
     if (standing.perCall) return judge(standing, who, scopeHeld, tool, question);
-    const key = roles * 4 + (scopeHeld ? 2 : 0) + (question.approved ? 1 : 0);
+    const key = roles * 16 + labels * 4 + (scopeHeld ? 2 : 0) + (question.approved ? 1 : 0);
     let decision = standing.decisions.get(key) as Decision | undefined;
     if (!decision) {
       decision = Object.freeze(judge(standing, who, scopeHeld, tool, question));
@@ -117,7 +118,39 @@ export function decide(set: PolicySet, question: Question): Decision {
 }
 
 /**
- * Whether any combination of scope, sign-in and approval could let this person call the tool through this agent: the filter of lists.
+ * Whether the labels of a trace could make a difference to this question, whatever it says they are: only then does anybody need to know
+ * them for sure. What cannot be asked is denied anyway.
+ */
+export function labelsMatter(set: PolicySet, question: Question): boolean {
+  try {
+    const { person, agent, at } = question;
+    const tool = set.tools.get(question.tool.server)?.get(question.tool.name);
+    const roles = roleBits(person.roles);
+    if (!tool || roles === null || roles === 0) return false;
+    const cls = classOf(preparedAt(set, at), tool);
+    const who = whoFor(cls, roles, person, agent);
+    const standing = standingOf(cls, who);
+    if (standing.labelsMatter === null) return false;
+    let matters = standing.labelsMatter.get(roles);
+    if (matters === undefined) {
+      matters = standing.perCallByLabels || COMBINATIONS.some(([held, agreed]) => differs(standing, who, held, agreed));
+      standing.labelsMatter.set(roles, matters);
+    }
+    return matters;
+  } catch {
+    return true;
+  }
+}
+
+function differs(standing: Standing, who: Who, scopeHeld: boolean, approved: boolean): boolean {
+  const [none, ...others] = ALL_LABELS.map((labels) =>
+    JSON.stringify(keptAnswers(standing, { ...who, labels }, scopeHeld, approved)),
+  );
+  return others.some((other) => other !== none);
+}
+
+/**
+ * Whether any combination of scope, sign-in, approval and labels could let this person call the tool through this agent: the filter of lists.
  * Where policies read the call it is an upper bound: a listed tool may be refused for its arguments, a hidden one can never be called.
  */
 export function visible(
@@ -131,12 +164,16 @@ export function visible(
     if (!facts || roles === null || roles === 0) return false;
     const cls = classOf(preparedAt(set, who.at), facts);
     const seen = whoFor(cls, roles, who.person, who.agent);
-    const { shown } = standingOf(cls, seen);
+    const { shown, labelsMatter: byLabels } = standingOf(cls, seen);
     let answer = shown.get(roles);
     if (answer === undefined) {
-      answer = COMBINATIONS.some(([scopeHeld, approved]) => {
-        const { permits, forbids, errors } = listAnswer(cls, seen, scopeHeld, approved);
-        return errors.length === 0 && forbids.length === 0 && permits.length > 0;
+      // A list is the same whatever its reader has received: what is held for it is there.
+      answer = (byLabels ? ALL_LABELS : UNLABELLED).some((labels) => {
+        const labelled = { ...seen, labels };
+        return COMBINATIONS.some(([scopeHeld, approved]) => {
+          const { permits, forbids, errors } = listAnswer(cls, labelled, scopeHeld, approved);
+          return errors.length === 0 && forbids.length === 0 && permits.length > 0;
+        });
       });
       shown.set(roles, answer);
     }
@@ -146,6 +183,7 @@ export function visible(
   }
 }
 
+const UNLABELLED = [0] as const;
 const COMBINATIONS = [
   [true, true],
   [true, false],

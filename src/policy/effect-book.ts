@@ -19,6 +19,9 @@ export interface EffectRow {
   /** That situation: the token holds the item's scope; the call is approved. */
   readonly scopeHeld: boolean;
   readonly approved: boolean;
+  /** What the trace has received before; left out: nothing of the kind. */
+  readonly untrusted?: true;
+  readonly private?: true;
 }
 
 export interface EffectTriple extends EffectRow {
@@ -125,8 +128,8 @@ function has(ids: readonly string[], id: string): boolean {
 }
 
 const sizeOf = ({ people, agents, items }: Block): number => people * agents.length * items.length;
-const rowKey = ({ kind, from, to, scopeHeld, approved }: EffectRow): string =>
-  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved]);
+const rowKey = ({ kind, from, to, scopeHeld, approved, untrusted, private: reserved }: EffectRow): string =>
+  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved, untrusted === true, reserved === true]);
 
 function effectFrom(of: Digest, blocks: readonly Block[]): Effect {
   const digests = new Map<readonly string[], Digest>();

@@ -14,8 +14,8 @@ import { effectBook } from './effect-book.ts';
 import type { Effect, EffectKind, EffectRow } from './effect-book.ts';
 import { classOf, listAnswer, preparedAt, whoFor } from './prepare.ts';
 import type { ToolClass } from './prepare.ts';
-import { withoutCallContext } from './reads.ts';
-import { roleBits } from './request.ts';
+import { readsLabels, withoutCallContext } from './reads.ts';
+import { ALL_LABELS, roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 
 export interface EffectPerson extends PersonFacts {
@@ -57,12 +57,17 @@ interface Bucket {
 /** What only a call knows and no standard question stands for. */
 const OPEN = ['arguments', 'scopes', 'at', 'actors', '*'];
 
-const COMBINATIONS = [
-  [true, false],
-  [false, false],
-  [true, true],
-  [false, true],
-] as const;
+/** Scope held, approved, labels of the trace. */
+type Situation = readonly [boolean, boolean, number];
+const SITUATIONS: readonly Situation[] = ALL_LABELS.flatMap((labels): Situation[] => [
+  [true, false, labels],
+  [false, false, labels],
+  [true, true, labels],
+  [false, true, labels],
+]);
+/** Those of a trace without labels come first, and are all there are where no policy reads them. */
+const situationsOf = (sets: readonly PolicySet[]): readonly Situation[] =>
+  sets.some(({ policies }) => policies.some(({ reads }) => readsLabels(reads))) ? SITUATIONS : SITUATIONS.slice(0, 4);
 
 /** Both sets over the same tools, `before` being in force. `at`: ms since the epoch. */
 export function effectOf(before: PolicySet, after: PolicySet, world: EffectWorld, at: number): Effect {
@@ -84,6 +89,7 @@ export function* effectSteps(
   const book = effectBook(digestOf([before.digest, after.digest]));
   if (changed.length === 0) return book.close();
   const touched = probeOf(before, changed);
+  const situations = situationsOf([before, after]);
   const sides = [before, after].map((set) => ({ set, calls: probeOf(set, set.policies.filter(readsCall)) }));
   const { buckets, byId, byGroup } = yield* bucketsOf(world);
 
@@ -109,10 +115,10 @@ export function* effectSteps(
       return row;
     };
     const rowFor = (who: Asker): EffectRow | null => {
-      const matching = matches(touched, who, example, at);
+      const matching = matches(touched, who, example, at, situations);
       if (matching.length === 0) return null;
-      const [now, then] = sides.map(({ set, calls }) => tableOf(set, calls, who, example, at));
-      return compare(now!, then!, matching.some(readsCall));
+      const [now, then] = sides.map(({ set, calls }) => tableOf(set, calls, who, example, at, situations));
+      return compare(now!, then!, matching.some(readsCall), situations);
     };
     const reach = new Map<string, readonly ToolFacts[]>();
     const reached = (agent: EffectAgent): readonly ToolFacts[] => {
@@ -168,15 +174,21 @@ interface Asker {
 }
 
 /** The policies of a probe that could concern this. What errs could concern anything. */
-function matches(probe: PolicySet, { person, agent }: Asker, tool: ToolFacts, at: number): CompiledPolicy[] {
+function matches(
+  probe: PolicySet,
+  { person, agent }: Asker,
+  tool: ToolFacts,
+  at: number,
+  situations: readonly Situation[],
+): CompiledPolicy[] {
   const roles = roleBits(person.roles);
   if (roles === null || roles === 0) return [];
   const cls = classOf(preparedAt(probe, at), tool);
   if (cls.lists.empty) return [];
   const who = whoFor(cls, roles, person, agent);
   const ids = new Set<string>();
-  for (const [scopeHeld, approved] of COMBINATIONS) {
-    const { permits, errors } = listAnswer(cls, who, scopeHeld, approved);
+  for (const [scopeHeld, approved, labels] of situations) {
+    const { permits, errors } = listAnswer(cls, { ...who, labels }, scopeHeld, approved);
     if (errors.length > 0) return [...probe.policies];
     for (const id of permits) ids.add(id);
   }
@@ -185,22 +197,39 @@ function matches(probe: PolicySet, { person, agent }: Asker, tool: ToolFacts, at
 
 interface Table {
   readonly possible: boolean;
-  /** One word per combination. */
+  /** One word per situation. */
   readonly words: readonly string[];
   /** Some policy that reads the call may concern this. */
   readonly byCall: boolean;
 }
 
-function tableOf(set: PolicySet, calls: PolicySet, who: Asker, tool: ToolFacts, at: number): Table {
+function tableOf(
+  set: PolicySet,
+  calls: PolicySet,
+  who: Asker,
+  tool: ToolFacts,
+  at: number,
+  situations: readonly Situation[],
+): Table {
   const { person, alone, agent } = who;
-  const byCall = calls.policies.length === 0 ? [] : matches(calls, who, tool, at);
+  const byCall = calls.policies.length === 0 ? [] : matches(calls, who, tool, at, situations);
   const possible = visible(set, { person, agent, at }, tool);
-  if (!possible) return { possible, words: COMBINATIONS.map(() => 'deny'), byCall: false };
+  if (!possible) return { possible, words: situations.map(() => 'deny'), byCall: false };
   const open = byCall.some(({ reads }) => OPEN.some((name) => reads.context.has(name)));
-  const words = COMBINATIONS.map(([scopeHeld, approved]) => {
+  const words = situations.map(([scopeHeld, approved, labels]) => {
     if (open) return 'depends_on_call';
     const scopes = new Set(scopeHeld ? [tool.scope] : []);
-    const call = { scopes, approved, arguments: {}, signIn: UNSAID, alone: alone !== null, actors: [], at };
+    const received = { untrusted: (labels & 2) !== 0, private: (labels & 1) !== 0 };
+    const call = {
+      scopes,
+      approved,
+      ...received,
+      arguments: {},
+      signIn: UNSAID,
+      alone: alone !== null,
+      actors: [],
+      at,
+    };
     return wordOf(decide(set, { org: '', person, agent, tool, ...call }));
   });
   return { possible, words, byCall: byCall.length > 0 };
@@ -218,16 +247,25 @@ function wordOf({ verdict, stepUp }: Decision): string {
   );
 }
 
-function compare(now: Table, then: Table, changeReadsCall: boolean): EffectRow | null {
+function compare(
+  now: Table,
+  then: Table,
+  changeReadsCall: boolean,
+  situations: readonly Situation[],
+): EffectRow | null {
   const kind = kindOf(now, then, changeReadsCall);
   if (kind === null) return null;
-  // The first in which they differ: with the scope and no approval, then without the scope, then approved.
+  // The first in which they differ: with the scope and no approval, then without the scope, then approved; then of labelled traces.
   const at = Math.max(
     now.words.findIndex((word, index) => word !== then.words[index]),
     0,
   );
-  const [scopeHeld, approved] = COMBINATIONS[at]!;
-  return { kind, from: now.words[at]!, to: then.words[at]!, scopeHeld, approved };
+  const [scopeHeld, approved, labels] = situations[at]!;
+  const received = {
+    ...((labels & 2) !== 0 && { untrusted: true as const }),
+    ...((labels & 1) !== 0 && { private: true as const }),
+  };
+  return { kind, from: now.words[at]!, to: then.words[at]!, scopeHeld, approved, ...received };
 }
 
 function kindOf(now: Table, then: Table, changeReadsCall: boolean): EffectKind | null {

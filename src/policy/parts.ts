@@ -8,6 +8,7 @@ import { sha256Hex } from '../lib/bytes.ts';
 import type { CompiledPolicy } from './compile.ts';
 import type { Answer, Slice } from './engine.ts';
 import { evaluate, sliceOf } from './engine.ts';
+import { readsLabels } from './reads.ts';
 import type { Who } from './request.ts';
 import { requestFor } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -22,6 +23,8 @@ export interface Part {
   /** Upper bound of all of them, for lists. */
   readonly lists: Slice;
   readonly names: Names;
+  /** Its answers depend on the labels of the trace. */
+  readonly byLabels: boolean;
   readonly answers: Map<string, Map<number, Answer>>;
   readonly listAnswers: Map<string, Map<number, Answer>>;
 }
@@ -74,6 +77,7 @@ export function visibleIn(policies: readonly CompiledPolicy[], { server, name, .
     facts.risk,
     facts.environment,
     facts.dataClasses.toSorted().join(),
+    facts.outward ? 'outward' : '',
     namesServers ? server : '',
     namesTools ? name : '',
   ].join('\n');
@@ -98,6 +102,7 @@ function newPart(key: string, policies: readonly CompiledPolicy[], example: Tool
       ),
     ),
     names: namesOf(policies.map(({ reads }) => reads)),
+    byLabels: policies.some(({ reads }) => readsLabels(reads)),
     answers: new Map(),
     listAnswers: new Map(),
   };
@@ -119,14 +124,17 @@ export function nameIn(
 }
 const NONE: readonly string[] = [];
 
+const situationOf = ({ byLabels }: Part, { roles, labels }: Who, scopeHeld: boolean, approved: boolean): number =>
+  roles * 16 + (byLabels ? labels * 4 : 0) + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
+
 export function keptAnswerOf(part: Part, name: string, who: Who, scopeHeld: boolean, approved: boolean): Answer {
-  return keep(part.answers, name, who.roles * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0), () =>
+  return keep(part.answers, name, situationOf(part, who, scopeHeld, approved), () =>
     evaluate(part.kept, requestFor(part.example, seenBy(part, who), scopeHeld, approved)),
   );
 }
 
 export function listAnswerOf(part: Part, name: string, who: Who, scopeHeld: boolean, approved: boolean): Answer {
-  return keep(part.listAnswers, name, who.roles * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0), () =>
+  return keep(part.listAnswers, name, situationOf(part, who, scopeHeld, approved), () =>
     evaluate(part.lists, requestFor(part.example, seenBy(part, who), scopeHeld, approved)),
   );
 }

@@ -22,6 +22,7 @@ export const TestTool = z.strictObject({
   scope: z.string().min(1).max(128),
   environment: z.enum(POLICY_ENVIRONMENTS).default('production'),
   dataClasses: z.array(z.enum(POLICY_DATA_CLASSES)).min(1).default(['internal']),
+  outward: z.boolean().default(false),
 });
 
 const Who = z.strictObject({
@@ -45,6 +46,9 @@ export const TestCase = z.strictObject({
   /** Of the token; left out: the scope of the tool. */
   scopes: z.array(z.string()).max(500).optional(),
   approved: z.boolean().default(false),
+  /** What the trace has received before. */
+  untrusted: z.boolean().default(false),
+  private: z.boolean().default(false),
   signIn: z
     .strictObject({
       /** Seconds ago; null: the token does not say. */
@@ -130,6 +134,8 @@ function runCase(
     tool,
     scopes: new Set(one.scopes ?? [tool.scope]),
     approved: one.approved,
+    untrusted: one.untrusted,
+    private: one.private,
     arguments: one.arguments,
     signIn: { authTime: age === null ? null : Math.floor(at / 1_000) - age, amr, acr },
     alone: who.alone,

@@ -1,8 +1,8 @@
 /**
  * What is worked out once per policy set instead of once per call. Items that no policy can tell apart form one class, people and
  * agents that no policy names are one person and one agent, so the number of kept answers is small and fixed by the policies and the
- * directory, never by who calls: role combinations x named people x memberships of named groups x named agents x scope held x approved,
- * per class. A change of somebody's groups needs no word here: they are then asked about under another name.
+ * directory, never by who calls: role combinations x named people x memberships of named groups x named agents x scope held x approved
+ * x labels of the trace, per class. A change of somebody's groups needs no word here: they are then asked about under another name.
  */
 import type { JsonObject } from '../lib/json.ts';
 import { exposeArguments } from './arguments.ts';
@@ -11,7 +11,7 @@ import type { Answer, Slice } from './engine.ts';
 import { evaluate, sliceOf } from './engine.ts';
 import type { Names, Part, Parts } from './parts.ts';
 import { keptAnswerOf, listAnswerOf, nameIn, namesOf, newParts, partOf, visibleIn } from './parts.ts';
-import { principalOf } from './reads.ts';
+import { principalOf, readsLabels } from './reads.ts';
 import type { Who } from './request.ts';
 import { requestFor } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -73,6 +73,10 @@ export interface Standing {
   /** Whole decisions, kept by decide.ts when nothing is per call. */
   readonly decisions: Map<number, unknown>;
   readonly shown: Map<number, boolean>;
+  /** Some policy that reads the call reads the labels of its trace, too. */
+  readonly perCallByLabels: boolean;
+  /** Whether those labels can make a difference, by roles; null: never, nothing reads them. */
+  readonly labelsMatter: Map<number, boolean> | null;
 }
 
 /** Prepared sets are kept for the interval before and the one now: clocks of calls are not in step. */
@@ -197,10 +201,11 @@ export function whoFor(
   roles: number,
   { id: person, groups: theirs }: { readonly id: string; readonly groups: readonly string[] },
   agent: string,
+  labels = 0,
 ): Who {
   const groups = cls.groups.size === 0 ? NO_GROUPS : namedGroups(cls.groups, theirs);
   const named = nameIn(cls, person, groups, agent);
-  return { roles, named, groups, person, agent };
+  return { roles, named, groups, person, agent, labels };
 }
 
 const NO_GROUPS: readonly string[] = [];
@@ -241,6 +246,8 @@ export function standingOf(cls: ToolClass, who: Who): Standing {
     signIn: signIn.length > 0 ? new Map(signIn) : null,
     decisions: new Map(),
     shown: new Map(),
+    perCallByLabels: perCall.some(({ reads }) => readsLabels(reads)),
+    labelsMatter: parts.some(({ byLabels }) => byLabels) ? new Map() : null,
   };
   cls.standings.set(who.named, standing);
   return standing;

@@ -24,8 +24,12 @@ export interface Reads {
   readonly resource: ReadonlySet<string>;
 }
 
-/** Two bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
-const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', 'agent']);
+/** Four bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
+const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', 'untrusted', 'private', 'agent']);
+
+/** Whether it may say something else of a trace that is labelled (decision 0012). */
+export const readsLabels = ({ context }: Reads): boolean =>
+  context.has('untrusted') || context.has('private') || context.has('*');
 
 interface Found {
   readonly entities: TypeAndId[];

@@ -16,7 +16,21 @@ export interface Who {
   readonly groups: readonly string[];
   readonly person: string;
   readonly agent: string;
+  /** What the trace has received: `labelBits`. */
+  readonly labels: number;
 }
+
+/** The labels of a trace (decision 0012). */
+export interface Labels {
+  /** It received what strangers may have written. */
+  readonly untrusted: boolean;
+  /** It received data above the threshold. */
+  readonly private: boolean;
+}
+
+export const labelBits = (labels: Labels): number => (labels.untrusted ? 2 : 0) + (labels.private ? 1 : 0);
+/** None, both, one of them: in this order where something is asked of all. */
+export const ALL_LABELS = [0, 3, 2, 1] as const;
 
 const ROLE_BITS: ReadonlyMap<string, number> = new Map(POLICY_ROLES.map((role, index) => [role, 1 << index]));
 
@@ -46,7 +60,7 @@ const SIGN_IN = { ...NO_SIGN_IN, factors: [...NO_SIGN_IN.factors] };
 
 /** The part of a request that a kept answer may depend on; everything that only a call knows stands at neutral values. */
 export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approved: boolean): Request {
-  const { server, name, kind, risk, environment, dataClasses } = tool;
+  const { server, name, kind, risk, environment, dataClasses, outward = false } = tool;
   const principal = entity('Person', who.person);
   const resource = entity('Tool', `${server}/${name}`);
   return {
@@ -56,6 +70,8 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
       agent: reference('Agent', who.agent),
       scopeHeld,
       approved,
+      untrusted: (who.labels & 2) !== 0,
+      private: (who.labels & 1) !== 0,
       scopes: [],
       at: 0,
       signIn: SIGN_IN,
@@ -81,6 +97,7 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
           risk: reference('Risk', risk),
           environment: reference('Environment', environment),
           dataClasses: dataClasses.map((dataClass) => reference('DataClass', dataClass)),
+          outward,
         },
         parents: [entity('Server', server)],
       },

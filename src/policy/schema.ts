@@ -37,6 +37,8 @@ export interface ToolFacts {
   readonly scope: string;
   readonly environment: Environment;
   readonly dataClasses: readonly DataClass[];
+  /** What it is given can leave the organisation. Left out: it cannot. */
+  readonly outward?: boolean;
   /** What the reviewer said some arguments are, by JSON Pointer (AZ-03). */
   readonly parameters?: Parameters;
 }
@@ -58,7 +60,7 @@ export const CEDAR_SCHEMA = `namespace Remit {
   entity Person in [Role, Group];
   entity Agent;
   entity Server;
-  entity Tool in [Server] = { kind: Kind, risk: Risk, environment: Environment, dataClasses: Set<DataClass> };
+  entity Tool in [Server] = { kind: Kind, risk: Risk, environment: Environment, dataClasses: Set<DataClass>, outward: Bool };
 
   entity Strings tags String;
   entity Numbers tags Long;
@@ -75,6 +77,8 @@ export const CEDAR_SCHEMA = `namespace Remit {
       scopeHeld: Bool,
       scopes: Set<String>,
       approved: Bool,
+      untrusted: Bool,
+      private: Bool,
       at: Long,
       signIn: SignIn,
       alone: Bool,

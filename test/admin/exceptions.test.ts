@@ -101,6 +101,8 @@ const may = (id: string, roles: readonly string[]): string =>
     tool: { server: 'docs', name: 'read_file' },
     scopes: new Set(['docs:read']),
     approved: false,
+    untrusted: false,
+    private: false,
     arguments: {},
     signIn: { authTime: null, amr: [], acr: null },
     alone: false,

@@ -22,6 +22,8 @@ export interface Asked {
   readonly item: string;
   readonly scopes: readonly string[];
   readonly approved: boolean;
+  readonly untrusted: boolean;
+  readonly private: boolean;
   readonly arguments: Readonly<Record<string, string | number>>;
   readonly signedInAgo: number | null;
   readonly amr: readonly string[];
@@ -37,6 +39,8 @@ const rarely = <T>(usual: T | fc.Arbitrary<T>, ...others: T[]): fc.Arbitrary<T> 
 const isArbitrary = <T>(value: T | fc.Arbitrary<T>): value is fc.Arbitrary<T> =>
   typeof value === 'object' && value !== null && 'chain' in value;
 
+const labelsOf = ({ untrusted, private: reserved }: Asked) => ({ untrusted, private: reserved });
+
 const SCOPES = ['notes:read', 'notes:write', 'notes:delete'];
 const asked: fc.Arbitrary<Asked> = fc.record({
   subject: rarely<string>(fc.constantFrom('dana', 'omar', 'omar'), 'olga', 'gone', 'rita'),
@@ -49,6 +53,8 @@ const asked: fc.Arbitrary<Asked> = fc.record({
   ),
   scopes: fc.oneof({ weight: 3, arbitrary: fc.constant(SCOPES) }, { weight: 1, arbitrary: fc.subarray(SCOPES) }),
   approved: fc.constantFrom(false, false, false, true),
+  untrusted: fc.constantFrom(false, false, true),
+  private: fc.constantFrom(false, false, true),
   arguments: fc.constantFrom({ text: 'a' }, { text: 'a' }, { text: '/tmp/x', count: 3 }, { text: 7 }, {}),
   signedInAgo: fc.constantFrom(null, 60, 5_000),
   amr: fc.constantFrom([], ['pwd'], ['pwd', 'otp']),
@@ -142,6 +148,7 @@ export const supposedOf = (ask: Asked): SupposedCall => ({
   caller: callerOf(ask),
   arguments: ask.arguments,
   approved: ask.approved,
+  labels: labelsOf(ask),
 });
 
 const TABLE = pipelineOf(PIPELINE);
@@ -197,6 +204,7 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
     approvals: { holdFor: () => Promise.resolve(held) },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1_000,
+    traces: { peek: () => labelsOf(ask), load: () => Promise.resolve(labelsOf(ask)) },
     laneOf: () => null,
   } as unknown as GuardPorts;
   const denial = await TABLE.admit(call, 'call', ports);

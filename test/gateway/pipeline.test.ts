@@ -24,6 +24,7 @@ describe('the table', () => {
         'item-is-theirs',
         'arguments-fit',
         'same-arguments',
+        'trace-is-known',
         'caller-may',
         'within-limits',
         'item-is-unchanged',
@@ -33,6 +34,7 @@ describe('the table', () => {
         ...inSession,
         'item-is-theirs',
         'arguments-fit',
+        'trace-is-known',
         'caller-may',
         'within-limits',
         'item-is-unchanged',
@@ -42,6 +44,7 @@ describe('the table', () => {
         ...inSession,
         'item-is-theirs',
         'arguments-fit',
+        'trace-is-known',
         'caller-may',
         'within-limits',
         'item-is-unchanged',
@@ -55,7 +58,7 @@ describe('the table', () => {
       hello: [...known, 'within-limits'],
       ping: inSession,
       note: inSession,
-      kept: ['caller-stands', 'server-is-enabled', 'item-is-theirs'],
+      kept: ['caller-stands', 'server-is-enabled', 'item-is-theirs', 'labelled-first'],
       edge: ['token-is-ours'],
     });
   });
@@ -68,6 +71,7 @@ describe('the table', () => {
       'server-is-enabled',
       'item-is-theirs',
       'arguments-fit',
+      'trace-is-known',
       'caller-may',
     ]);
     for (const row of again) expect(row.columns.has('call')).toBe(true);

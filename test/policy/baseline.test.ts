@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { BASELINE } from '../../src/policy/baseline.ts';
-import { decide, visible } from '../../src/policy/decide.ts';
+import { decide, labelsMatter, visible } from '../../src/policy/decide.ts';
 import type { Decision } from '../../src/policy/decide.ts';
 import { lintPolicy } from '../../src/policy/lint.ts';
 import type { Risk, ToolFacts } from '../../src/policy/schema.ts';
@@ -63,11 +63,16 @@ interface Facts {
   tool: ToolFacts;
   scopeHeld: boolean;
   approved: boolean;
+  untrusted: boolean;
+  private: boolean;
 }
 
 /** The baseline as somebody would write it in an afternoon. */
-function naiveAllows({ roles, tool: { risk, environment, dataClasses }, scopeHeld, approved }: Facts): boolean {
+function naiveAllows({ roles, tool: { outward, ...tool }, scopeHeld, approved, ...trace }: Facts): boolean {
+  const { risk, environment, dataClasses } = tool;
   if (!scopeHeld) return false;
+  const harmful = outward === true || risk === 'destructive' || risk === 'execute';
+  if (harmful && trace.untrusted && trace.private && !approved) return false;
   const regulatedData = dataClasses.includes('regulated');
   if (risk === 'regulated' && environment !== 'staging' && environment !== 'production') return false;
   if (roles.includes('operator')) return risk === 'read' || risk === 'write' || approved;
@@ -92,9 +97,12 @@ const facts = fc.record({
     scope: fc.constant('x:y'),
     environment: fc.constantFrom(...POLICY_ENVIRONMENTS),
     dataClasses: fc.subarray([...POLICY_DATA_CLASSES], { minLength: 1 }),
+    outward: fc.boolean(),
   }),
   scopeHeld: fc.boolean(),
   approved: fc.boolean(),
+  untrusted: fc.boolean(),
+  private: fc.boolean(),
 });
 
 test('AZ-01: compiled policies and a naive model agree on every question, and lists agree with calls', () => {
@@ -108,7 +116,7 @@ test('AZ-01: compiled policies and a naive model agree on every question, and li
         const named = { server: one.tool.server, name: `${one.tool.name}${i}` };
         const person = someone('p', one.roles);
         const scopes = new Set(one.scopeHeld ? ['x:y', 'other'] : ['other']);
-        const decision = decide(set, question({ person, tool: named, scopes, approved: one.approved }));
+        const decision = decide(set, question({ ...one, person, tool: named, scopes }));
         expect(decision.errors).toEqual([]);
         expect(decision.verdict).toBe(naiveVerdict(one));
         const best = naiveAllows({ ...one, scopeHeld: true, approved: true });
@@ -117,6 +125,44 @@ test('AZ-01: compiled policies and a naive model agree on every question, and li
     }),
     { numRuns: 60, seed: 20261121 },
   );
+});
+
+describe('AZ-10: role x label, with the scope', () => {
+  const post = tool({ name: 'post', risk: 'write', outward: true });
+  const set = setOf(BASELINE, [
+    post,
+    tool({ name: 'draft', risk: 'write' }),
+    tool({ name: 'wipe', risk: 'destructive' }),
+  ]);
+  const said = (name: string, untrusted: boolean, reserved: boolean, approved = false): string =>
+    decide(
+      set,
+      question({
+        person: someone('p', ['operator']),
+        tool: { server: 'files', name },
+        untrusted,
+        private: reserved,
+        approved,
+      }),
+    ).verdict;
+  test.each([
+    ['post', ['allow', 'allow', 'allow', 'hold'], 'allow'],
+    ['draft', ['allow', 'allow', 'allow', 'allow'], 'allow'],
+    ['wipe', ['hold', 'hold', 'hold', 'hold'], 'allow'],
+  ])('AZ-10: %s', (name, verdicts, approved) => {
+    expect([
+      said(name, false, false),
+      said(name, true, false),
+      said(name, false, true),
+      said(name, true, true),
+    ]).toEqual(verdicts);
+    expect(said(name, true, true, true)).toBe(approved);
+  });
+  test('AZ-10: whether labels matter is known before they are', () => {
+    const asks = (name: string) =>
+      labelsMatter(set, question({ person: someone('p', ['operator']), tool: { server: 'files', name } }));
+    expect([asks('post'), asks('draft'), asks('wipe')]).toEqual([true, false, true]);
+  });
 });
 
 test('AZ-01: a tool that does not exist and one that may not be called differ in nothing a caller could be told', () => {

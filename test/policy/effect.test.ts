@@ -27,20 +27,26 @@ function* seats(world: EffectWorld): Generator<Seat> {
       yield { person: { id: `agent/${agent.id}`, roles: agent.roles, groups: [] }, agent, alone: true };
 }
 
-type Call = Pick<Question, 'scopes' | 'approved' | 'arguments' | 'signIn' | 'actors' | 'at'>;
+type Call = Pick<Question, 'scopes' | 'approved' | 'untrusted' | 'private' | 'arguments' | 'signIn' | 'actors' | 'at'>;
 
 const asked = (set: PolicySet, { person, agent, alone }: Seat, item: ToolFacts, call: Call) =>
   decide(set, { org: 'default', person, agent: agent.client, tool: item, alone, ...call });
 
 const TABLE: readonly Call[] = [true, false].flatMap((held) =>
-  [true, false].map((approved) => ({
-    scopes: new Set(held ? ITEMS.map(({ scope }) => scope) : []),
-    approved,
-    arguments: {},
-    signIn: { authTime: null, amr: [], acr: null },
-    actors: [],
-    at: AT,
-  })),
+  [true, false].flatMap((approved) =>
+    [true, false].flatMap((untrusted) =>
+      [true, false].map((reserved) => ({
+        scopes: new Set(held ? ITEMS.map(({ scope }) => scope) : []),
+        approved,
+        untrusted,
+        private: reserved,
+        arguments: {},
+        signIn: { authTime: null, amr: [], acr: null },
+        actors: [],
+        at: AT,
+      })),
+    ),
+  ),
 );
 
 const name = ({ person, agent, item }: Pick<EffectTriple, 'person' | 'agent' | 'item'>): string =>

@@ -34,6 +34,8 @@ export const question = (over: Partial<Question> = {}): Question => ({
   tool: tool(),
   scopes: new Set(['files:read']),
   approved: false,
+  untrusted: false,
+  private: false,
   arguments: {},
   signIn: { authTime: null, amr: [], acr: null },
   alone: false,

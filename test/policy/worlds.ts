@@ -31,12 +31,16 @@ const KEPT = [
   'context.agent == Remit::Agent::"client-1"',
   'resource.dataClasses.contains(Remit::DataClass::"regulated")',
   'context.approved',
+  'context.untrusted && context.private',
+  'context.untrusted && resource.outward',
+  'context.private && !context.approved',
 ];
 const PER_CALL = [
   'context.arguments.strings.hasTag("/path") && context.arguments.strings.getTag("/path") like "/tmp/*"',
   'context.signIn.age <= 900',
   'context.signIn.secondFactor && context.scopeHeld',
   'context.alone',
+  'context.alone && context.untrusted',
   'context.scopes.contains("extra")',
   'context.actors.contains("client-2")',
 ];
@@ -65,7 +69,7 @@ export const ITEMS: readonly ToolFacts[] = [
   tool({ name: 'read' }),
   tool({ name: 'delete', risk: 'destructive', scope: 'files:delete' }),
   tool({ name: 'prompt hello', kind: 'prompt', environment: 'development' }),
-  tool({ server: 'mail', name: 'send', risk: 'write', scope: 'mail:send', dataClasses: ['regulated'] }),
+  tool({ server: 'mail', name: 'send', risk: 'write', scope: 'mail:send', dataClasses: ['regulated'], outward: true }),
   tool({ server: 'mail', name: 'list', scope: 'mail:read' }),
 ];
 
@@ -104,12 +108,16 @@ export const agents: fc.Arbitrary<EffectAgent[]> = fc
 
 /** Whatever a call may bring. */
 export const calls: fc.Arbitrary<
-  Pick<Question, 'scopes' | 'approved' | 'arguments' | 'signIn' | 'actors'> & { readonly at: number }
+  Pick<Question, 'scopes' | 'approved' | 'untrusted' | 'private' | 'arguments' | 'signIn' | 'actors'> & {
+    readonly at: number;
+  }
 > = fc.record({
   scopes: fc
     .subarray(['files:read', 'files:delete', 'mail:send', 'mail:read', 'extra'])
     .map((scopes): ReadonlySet<string> => new Set(scopes)),
   approved: fc.boolean(),
+  untrusted: fc.boolean(),
+  private: fc.boolean(),
   arguments: fc.constantFrom({}, { path: '/tmp/a' }, { path: '/etc/a' }, { path: 7 }),
   signIn: fc.record({
     authTime: fc.constantFrom(null, AT / 1_000 - 100, AT / 1_000 - 5_000),

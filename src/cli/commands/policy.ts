@@ -276,6 +276,8 @@ export function policyCommands(program: Command): void {
     .option('--amr <method...>', 'methods of the sign-in, such as pwd otp (RFC 8176)')
     .option('--acr <value>', 'authentication context of the sign-in')
     .option('--approved', 'as if an approval of exactly this call existed', false)
+    .option('--untrusted', 'as if the trace had received output that strangers may have written', false)
+    .option('--private', 'as if the trace had received private data', false)
     .action(
       async (
         person: string,
@@ -288,6 +290,8 @@ export function policyCommands(program: Command): void {
           amr?: string[];
           acr?: string;
           approved: boolean;
+          untrusted: boolean;
+          private: boolean;
         },
       ) => {
         const [server, tool] = splitTool(name);
@@ -296,6 +300,8 @@ export function policyCommands(program: Command): void {
           server,
           tool,
           approved: options.approved,
+          untrusted: options.untrusted,
+          private: options.private,
           ...(options.agent === undefined ? {} : { agent: options.agent }),
           ...(options.scope === undefined ? {} : { scopes: options.scope }),
           ...(options.arguments === undefined ? {} : { arguments: jsonObject(options.arguments) }),

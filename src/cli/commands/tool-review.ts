@@ -73,6 +73,8 @@ export function reviewCommands(tool: Command): void {
     )
     .option('--approvals <number>', 'how many must agree to a held call')
     .option('--irreversible', 'what it does cannot be undone; takes --approvals 2 or more')
+    .option('--untrusted-output', 'what it returns may be written by strangers: mail, tickets, issues, web pages')
+    .option('--outward', 'what it is given can leave the organisation: mail, posts, public comments, uploads')
     .option('--production-data', 'it touches production data')
     .option('--no-production-data', 'it does not, whatever its server is')
     .action(async (name: string, options: ProposeOptions) => {
@@ -141,6 +143,8 @@ interface JudgementOptions {
   readonly parameter?: readonly string[];
   readonly approvals?: string;
   readonly irreversible?: true;
+  readonly untrustedOutput?: true;
+  readonly outward?: true;
   readonly productionData?: boolean;
 }
 interface ApproveOptions extends RemoteOptions, JudgementOptions {
@@ -162,6 +166,7 @@ const tasksOption = (): Option =>
 /** What was said, as the API takes it; what was not said is left out. */
 function judgementOf(options: JudgementOptions): Readonly<Record<string, unknown>> {
   const { risk, scope, justification, tasks, parameter = [], approvals, irreversible, productionData } = options;
+  const { untrustedOutput, outward } = options;
   const parameters = parameter.map((text) => {
     const at = text.lastIndexOf('=');
     const [pointer, type] = [text.slice(0, at), text.slice(at + 1)];
@@ -183,6 +188,8 @@ function judgementOf(options: JudgementOptions): Readonly<Record<string, unknown
     ...(parameters.length > 0 && { parameters: Object.fromEntries(parameters) }),
     ...(approvals !== undefined && { approvals: Number(approvals) }),
     ...(irreversible && { irreversible }),
+    ...(untrustedOutput && { untrustedOutput }),
+    ...(outward && { outward }),
     ...(productionData !== undefined && { productionData }),
   };
 }

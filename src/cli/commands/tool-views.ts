@@ -30,6 +30,8 @@ export interface Rules {
   readonly irreversible?: true;
   readonly productionData?: boolean;
   readonly tasks?: string;
+  readonly untrustedOutput?: true;
+  readonly outward?: true;
 }
 export interface DiffLine {
   readonly path: string;
@@ -103,13 +105,15 @@ export const itemsOf = (options: RemoteOptions, server: string, kind: string | u
 export const findingCodes = ({ findings }: Pick<ToolRow, 'findings'>): string =>
   [...new Set(findings.map(({ code, severity }) => `${severity}:${code}`))].join(' ');
 
-export function rulesOf({ parameters = {}, approvals, irreversible, productionData, tasks }: Rules): string {
+export function rulesOf({ parameters = {}, approvals, irreversible, productionData, tasks, ...flow }: Rules): string {
   const said = [
     ...Object.entries(parameters).map(([pointer, type]) => `${pointer} is a ${type}`),
     ...(approvals === undefined ? [] : [`${approvals} must agree to a held call`]),
     ...(irreversible === undefined ? [] : ['cannot be undone']),
     ...(productionData === undefined ? [] : [`${productionData ? 'touches' : 'does not touch'} production data`]),
     ...(tasks === undefined ? [] : [`as a task: ${tasks}`]),
+    ...(flow.untrustedOutput ? ['what it returns may be written by strangers'] : []),
+    ...(flow.outward ? ['what it is given can leave the organisation'] : []),
   ];
   return said.join('; ') || 'none';
 }

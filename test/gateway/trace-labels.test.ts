@@ -1,0 +1,178 @@
+/** Labels of traces over the real embedded exchange: bounds, window, nodes, and a plain model of what they must be at least. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { sealedExchange } from '../../src/gateway/exchange-box.ts';
+import { MAX_SESSIONS, traceLabels } from '../../src/gateway/trace-labels.ts';
+import type { Trace, TraceLabels } from '../../src/gateway/trace-labels.ts';
+import { SESSION_MS } from '../../src/gateway/session-book.ts';
+import { manualClock } from '../../src/lib/clock.ts';
+import type { Exchange } from '../../src/store/exchange.ts';
+import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
+
+const WINDOW_MS = 60_000;
+const SLACK_MS = WINDOW_MS / 8;
+const KEYS = [new Uint8Array(32).fill(1)];
+const NONE = { untrusted: false, private: false };
+const UNTRUSTED = { untrusted: true, private: false };
+const PRIVATE = { untrusted: false, private: true };
+const BOTH = { untrusted: true, private: true };
+
+const folder = mkdtempSync(join(tmpdir(), 'remit-labels-'));
+const clock = manualClock(1_800_000_000_000);
+let below: Exchange;
+let appends = 0;
+let broken = false;
+let person = '';
+let people = 0;
+const node = (): TraceLabels => {
+  const exchange: Exchange = {
+    ...below,
+    append: (...given) => {
+      appends++;
+      return broken ? Promise.reject(new Error('gone')) : below.append(...given);
+    },
+    latest: (topic) => (broken ? Promise.reject(new Error('gone')) : below.latest(topic)),
+  };
+  return traceLabels(sealedExchange(exchange, KEYS), clock, WINDOW_MS);
+};
+const trace = (more: Partial<Trace> = {}): Trace => ({ person, agent: 'a', actors: [], session: null, ...more });
+
+beforeAll(async () => {
+  below = await openSqliteExchange(join(folder, 'exchange.db'), { clock });
+});
+afterAll(async () => {
+  await below.close();
+  rmSync(folder, { recursive: true });
+});
+beforeEach(() => {
+  person = `p${++people}`;
+  appends = 0;
+  broken = false;
+});
+
+test('AZ-10: a label is there once `mark` has resolved, on every node, and on one that starts later', async () => {
+  const [one, other] = [node(), node()];
+  await one.mark(trace(), UNTRUSTED);
+  expect(one.peek(trace())).toEqual(UNTRUSTED);
+  expect(await other.load(trace())).toEqual(UNTRUSTED);
+  await other.mark(trace(), PRIVATE);
+  expect(await one.load(trace())).toEqual(BOTH);
+  expect(await node().load(trace())).toEqual(BOTH);
+});
+
+test('AZ-10: it is the person with the agent, and nobody else', async () => {
+  const labels = node();
+  await labels.mark(trace({ session: 's' }), BOTH);
+  for (const other of [trace({ agent: 'b' }), trace({ person: 'somebody' }), trace({ agent: 'b', session: 's' })])
+    expect(await labels.load(other)).toEqual(NONE);
+  expect(await labels.load(trace({ session: 'another' }))).toEqual(BOTH);
+  expect(await labels.load(trace({ agent: 'b', actors: ['a'] }))).toEqual(BOTH);
+});
+
+test('AZ-10: who acts for an agent labels both', async () => {
+  const labels = node();
+  await labels.mark(trace({ agent: 'hand', actors: ['planner'] }), UNTRUSTED);
+  expect(await labels.load(trace({ agent: 'planner' }))).toEqual(UNTRUSTED);
+  expect(await labels.load(trace({ agent: 'hand' }))).toEqual(UNTRUSTED);
+});
+
+test('AZ-10: it lasts for the window after the last output, a little longer, and in its session as long as a session', async () => {
+  const labels = node();
+  await labels.mark(trace({ session: 's' }), BOTH);
+  clock.advance(WINDOW_MS);
+  expect(await labels.load(trace())).toEqual(BOTH);
+  clock.advance(SLACK_MS);
+  expect(await labels.load(trace())).toEqual(NONE);
+  expect(await node().load(trace({ session: 's' }))).toEqual(BOTH);
+  clock.advance(SESSION_MS - WINDOW_MS - SLACK_MS);
+  expect(await labels.load(trace({ session: 's' }))).toEqual(NONE);
+});
+
+test('AZ-10: labelled already, nothing is written and nothing waited for', async () => {
+  const labels = node();
+  expect(labels.mark(trace({ session: 's' }), BOTH)).not.toBeNull();
+  await labels.mark(trace({ session: 's' }), BOTH);
+  expect(appends).toBe(1);
+  clock.advance(SLACK_MS / 2);
+  expect(labels.mark(trace({ session: 's' }), UNTRUSTED)).toBeNull();
+  await Promise.all(Array.from({ length: 50 }, async () => labels.mark(trace({ agent: 'b' }), BOTH)));
+  expect(appends).toBe(2);
+  clock.advance(SLACK_MS);
+  await labels.mark(trace({ session: 's' }), UNTRUSTED);
+  expect(appends).toBe(3);
+});
+
+test('AZ-10: of many sessions the oldest is forgotten, and all they do is labelled for as long as that one could last', async () => {
+  const labels = node();
+  await labels.mark(trace({ session: 'first' }), BOTH);
+  for (let at = 0; at < MAX_SESSIONS; at++) await labels.mark(trace({ session: `s${at}` }), UNTRUSTED);
+  clock.advance(SESSION_MS - 1);
+  expect(await labels.load(trace({ session: 'first' }))).toEqual(BOTH);
+  expect(await labels.load(trace({ session: 'never seen' }))).toEqual(BOTH);
+  clock.advance(1);
+  expect(await labels.load(trace({ session: 'first' }))).toEqual(NONE);
+});
+
+describe('without the exchange', () => {
+  test('AZ-10: nobody is labelled, so nothing may leave, and who is not known to be labelled cannot be known not to be', async () => {
+    const labels = node();
+    broken = true;
+    await expect(labels.mark(trace(), UNTRUSTED)).rejects.toThrow('gone');
+    await expect(labels.load(trace())).rejects.toThrow('gone');
+    broken = false;
+    await labels.mark(trace(), UNTRUSTED);
+    expect(await labels.load(trace())).toEqual(UNTRUSTED);
+  });
+});
+
+test('AZ-10: two nodes in any order know at least what a model knows, and nothing of others', async () => {
+  const step = fc.oneof(
+    fc.record({
+      what: fc.constant('mark' as const),
+      at: fc.nat(1),
+      agent: fc.constantFrom('a', 'b'),
+      session: fc.constantFrom(null, 's', 't'),
+      given: fc.constantFrom(UNTRUSTED, PRIVATE, BOTH),
+    }),
+    fc.record({ what: fc.constant('wait' as const), ms: fc.constantFrom(1, WINDOW_MS / 2, WINDOW_MS, WINDOW_MS * 2) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
+      person = `p${++people}`;
+      const nodes = [node(), node()];
+      /** Per agent: what came when, in which session. */
+      const came: Array<{ agent: string; session: string | null; label: 'untrusted' | 'private'; at: number }> = [];
+      for (const one of steps) {
+        if (one.what === 'wait') clock.advance(one.ms);
+        else {
+          const { agent, session, given } = one;
+          await nodes[one.at]!.mark(trace({ agent, session }), given);
+          for (const label of ['untrusted', 'private'] as const)
+            if (given[label]) came.push({ agent, session, label, at: clock.now() });
+        }
+        for (const agent of ['a', 'b'])
+          for (const session of [null, 's', 't']) {
+            const now = clock.now();
+            const since = (label: 'untrusted' | 'private', ms: number): boolean =>
+              came.some(
+                (it) =>
+                  it.agent === agent &&
+                  it.label === label &&
+                  (now - it.at < ms || (it.session !== null && it.session === session)),
+              );
+            for (const asked of nodes) {
+              const known = await asked.load(trace({ agent, session }));
+              for (const label of ['untrusted', 'private'] as const) {
+                if (since(label, WINDOW_MS)) expect(known[label]).toBe(true);
+                if (!since(label, WINDOW_MS + SLACK_MS)) expect(known[label]).toBe(false);
+              }
+            }
+          }
+      }
+    }),
+    { numRuns: 25, seed: 20261122 },
+  );
+});
