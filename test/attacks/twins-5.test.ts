@@ -1,5 +1,5 @@
 /**
- * Vulnerable twins of NH-01, NH-02, NH-03, NH-06, NH-08, AZ-01, AZ-04, AZ-08, AZ-13, TD-04, TD-06 and TD-09: each attack first meets the product and
+ * Vulnerable twins of NH-01 to NH-04, NH-06, NH-08, AZ-01, AZ-04, AZ-08, AZ-13, TD-04, TD-06 and TD-09: each attack first meets the product and
  * then the same house with the control taken out, as gateways without it have it. The oracle is what the servers received.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -159,6 +159,32 @@ test('NH-03 twin: where a place that nobody governs is taken at its word, a valu
     expect(got(on, 'notes')).toEqual([VALUE]);
   });
   delete process.env['REMIT_TWIN_NH03'];
+});
+
+test('NH-04 twin: a record that is kept as it came has the secret in every file, every answer and what the server hears', async () => {
+  const secret = 'tok_4f9a81c2e7d35b60aa12';
+  await inRig({ admin: true }, async (on) => {
+    const url = (given: string): string => `${given}?access_token=${secret}`;
+    const { upstream, ...rest } = Server.parse(on.view.get('server', ORG, 'notes')!.body);
+    if (upstream.transport !== 'http') throw new Error('it is called over HTTP');
+    const leaky = { ...upstream, url: url(upstream.url) };
+    const { state: _state, switches: _switches, ...said } = rest;
+    const read = await on.admin('omar', 'GET', '/servers/notes');
+    const etag = { 'if-match': String(read.headers['etag']) };
+    const server = { ...said, upstream: leaky } as unknown as JsonObject;
+    const refused = await on.admin('omar', 'PUT', '/servers/notes', { reason: 'x', server }, etag);
+    expect([refused.status, refused.error ?? refused.text]).toEqual([422, expect.anything()]);
+    expect([refused.text, refused.text.includes('upstream.url')]).toEqual([refused.text, true]);
+    expect(refused.text).not.toContain(secret);
+    await on.call('notes', 'read_note', ARGS);
+    expect([on.disk().includes(secret), on.sink().calls().at(-1)?.path.includes(secret)]).toEqual([false, false]);
+
+    await on.setServer('notes', { upstream: leaky });
+    await on.look('notes');
+    await on.call('notes', 'read_note', ARGS);
+    expect((await on.admin('aiko', 'GET', '/servers/notes')).text).toContain(secret);
+    expect([on.disk().includes(secret), on.sink().calls().at(-1)?.path.includes(secret)]).toEqual([true, true]);
+  });
 });
 
 test('NH-08 twin: fingerprints that differ from credential to credential show nothing, and one secret is in two places', async () => {
