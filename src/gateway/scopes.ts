@@ -17,6 +17,8 @@ const IN_WORDS: Readonly<Record<RiskClass, string>> = {
 /** A challenge is a header, and a metadata document has its bound at the authorization server: an aggregate of many servers names the first. */
 const MAX_DEFAULTS = 50;
 const MAX_SCOPES = 2_000;
+/** An authorization server has a bound for each of them, and refuses the whole document for one that is longer. */
+const MAX_TEXT = 1_000;
 
 export interface ScopeDescriptions {
   /** Null: of every server that is enabled, for the aggregate. */
@@ -30,74 +32,73 @@ interface Described {
   readonly risk: RiskClass;
 }
 
-const highest = (risks: ReadonlySet<RiskClass>): RiskClass =>
-  RISK_CLASSES.findLast((risk) => risks.has(risk)) ?? 'regulated';
-const listed = (names: readonly string[]): string =>
-  `${names.slice(0, 6).join(', ')}${names.length > 6 ? ` and ${names.length - 6} more` : ''}`;
+/** What is known of one scope on one endpoint. */
+interface Entry {
+  /** Of the items that carry it. */
+  readonly own: Set<RiskClass>;
+  /** Of all that it opens, also through what its record includes. */
+  readonly risks: Set<RiskClass>;
+  readonly tools: string[];
+  /** Scopes of items here that its record includes. */
+  readonly includes: string[];
+}
 
 export function describeScopes(snapshot: () => Snapshot): ScopeDescriptions {
   let made: Snapshot | null = null;
-  let byServer = new Map<string, Map<string, { risks: Set<RiskClass>; tools: string[] }>>();
+  let byServer = new Map<string, { readonly defaults: readonly string[]; readonly all: readonly Described[] }>();
 
-  const of = (
-    server: string | null,
-  ): ReadonlyMap<string, { risks: ReadonlySet<RiskClass>; tools: readonly string[] }> => {
+  const of = (server: string | null) => {
     if (made !== snapshot()) {
       made = snapshot();
       byServer = new Map();
     }
-    let scopes = byServer.get(server ?? '');
-    if (!scopes) {
-      scopes = new Map();
-      for (const { facts } of itemsOf(made, server)) {
-        if (!facts) continue;
-        const entry = scopes.get(facts.scope) ?? { risks: new Set<RiskClass>(), tools: [] };
-        entry.risks.add(facts.risk);
-        entry.tools.push(facts.name);
-        scopes.set(facts.scope, entry);
-      }
-      byServer.set(server ?? '', scopes);
-    }
-    return scopes;
+    let known = byServer.get(server ?? '');
+    if (!known) byServer.set(server ?? '', (known = described(made, server)));
+    return known;
   };
+  return { defaults: (server) => of(server).defaults, all: (server) => of(server).all };
+}
 
-  /** Scopes that no item carries and that include some of these: known by their record alone. */
-  const umbrellas = (server: string | null): Described[] => {
-    const { scopes, policies } = snapshot();
-    const carried = of(server);
-    return [...scopes].flatMap(([scope, { title }]): Described[] => {
+function described(view: Snapshot, server: string | null) {
+  const scopes = new Map<string, Entry>();
+  const entryOf = (scope: string): Entry => {
+    let entry = scopes.get(scope);
+    if (!entry) scopes.set(scope, (entry = { own: new Set(), risks: new Set(), tools: [], includes: [] }));
+    return entry;
+  };
+  for (const { facts } of itemsOf(view, server)) {
+    if (!facts) continue;
+    const entry = entryOf(facts.scope);
+    entry.own.add(facts.risk);
+    entry.risks.add(facts.risk);
+    entry.tools.push(facts.name);
+  }
+  for (const [scope, { own }] of Array.from(scopes)) {
+    for (const wider of view.policies?.scopes.get(scope) ?? []) {
       // What a resource must not advertise stays usable by whoever was given it.
-      if (carried.has(scope) || scope === 'offline_access' || scope.includes('*')) return [];
-      const below = [...carried].filter(([one]) => policies?.scopes.get(one)?.has(scope));
-      if (below.length === 0) return [];
-      const risks = new Set(below.flatMap(([, entry]) => [...entry.risks]));
-      const names = below.map(([one]) => one).sort();
-      return [{ scope, description: `${title}: ${listed(names)}`, risk: highest(risks) }];
-    });
-  };
-
+      if (wider === 'offline_access' || wider.includes('*')) continue;
+      const entry = entryOf(wider);
+      entry.includes.push(scope);
+      for (const risk of own) entry.risks.add(risk);
+    }
+  }
+  const title = server === null ? 'your servers' : (view.servers.get(server)?.record.title ?? server);
+  const inOrder = [...scopes].sort(([a], [b]) => (a < b ? -1 : 1));
   return {
-    defaults: (server) =>
-      [...of(server)]
-        .filter(([, { risks }]) => [...risks].every((risk) => risk === 'read'))
-        .map(([scope]) => scope)
-        .sort()
-        .slice(0, MAX_DEFAULTS),
-    // Never among the first: what an umbrella includes may grow, and a first token is for what only reads.
-    all: (server) =>
-      [...of(server)]
-        .map(([scope, { risks, tools }]) => ({
-          scope,
-          description: sentence(
-            server === null ? 'your servers' : (snapshot().servers.get(server)?.record.title ?? server),
-            risks,
-            tools,
-          ),
-          risk: highest(risks),
-        }))
-        .concat(umbrellas(server))
-        .sort((a, b) => (a.scope < b.scope ? -1 : 1))
-        .slice(0, MAX_SCOPES),
+    // Never one that no item carries: what its record includes may grow, and a first token is for what only reads.
+    defaults: inOrder
+      .filter(([, { tools, risks }]) => tools.length > 0 && [...risks].every((risk) => risk === 'read'))
+      .map(([scope]) => scope)
+      .slice(0, MAX_DEFAULTS),
+    all: inOrder
+      .map(([scope, entry]) => ({
+        scope,
+        description: sentence(title, entry, view.scopes.get(scope)?.title ?? scope)
+          .slice(0, MAX_TEXT)
+          .toWellFormed(),
+        risk: RISK_CLASSES.findLast((risk) => entry.risks.has(risk)) ?? 'regulated',
+      }))
+      .slice(0, MAX_SCOPES),
   };
 }
 
@@ -107,7 +108,12 @@ function itemsOf(snapshot: Snapshot, server: string | null): Iterable<ToolEntry>
   return inService.flatMap(({ tools }) => [...tools.values()]);
 }
 
-function sentence(title: string, risks: ReadonlySet<RiskClass>, tools: readonly string[]): string {
-  const what = [...risks].map((risk) => IN_WORDS[risk]).join('; ');
-  return `${what} with ${title} (${listed(tools)})`;
+function sentence(title: string, { own, tools, includes }: Entry, ofRecord: string): string {
+  const below = listed(includes.toSorted());
+  if (tools.length === 0) return `${ofRecord}: ${below}`;
+  const what = [...own].map((risk) => IN_WORDS[risk]).join('; ');
+  return `${what} with ${title} (${listed(tools)})${includes.length === 0 ? '' : `, and all of ${below}`}`;
 }
+
+const listed = (names: readonly string[]): string =>
+  `${names.slice(0, 6).join(', ')}${names.length > 6 ? ` and ${names.length - 6} more` : ''}`;

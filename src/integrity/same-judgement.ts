@@ -5,7 +5,6 @@
  */
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
-import type { Json } from '../lib/json.ts';
 import type { Approved } from './records.ts';
 
 const DIGESTS = new WeakMap<Approved, Digest>();
@@ -17,7 +16,7 @@ function judged(approved: Approved): Digest {
   if (known) return known;
   // `digest` stands for the definition.
   const { definition: _d, justification: _j, by: _b, at: _a, proposedBy: _p, ...said } = approved;
-  const digest = digestOf(said as Json);
+  const digest = digestOf(said);
   DIGESTS.set(approved, digest);
   return digest;
 }

@@ -40,7 +40,7 @@ test.each(['/mcp/default/notes', '/mcp/default'])(
   async (path) => {
     const document = await metadata(path);
     const scopes = document['remit_scopes'] as JsonObject[];
-    const umbrellas = scopes.filter(({ description }) => String(description).startsWith('Title of'));
+    const umbrellas = scopes.filter(({ description }) => (description as string).startsWith('Title of'));
     expect(umbrellas).toEqual([
       {
         scope: 'everything',
@@ -70,6 +70,22 @@ test('a token with the umbrella alone reaches what it includes and nothing else'
   expect(rig.sink('notes').calls()).toHaveLength(before + 1);
   for (const scopes of [['elsewhere'], ['notes']]) await rig.call('notes', 'read_note', { text: 'x' }, { scopes });
   expect(rig.sink('notes').calls()).toHaveLength(before + 1);
+});
+
+test('a scope of a tool that only reads, and that includes more, is no first scope and does not look like one', async () => {
+  const including = (includes: string[]) =>
+    rig.commit([{ kind: 'scope', org: ORG, id: 'notes:read', body: { title: 'x', includes } }]);
+  await including(['notes:delete']);
+  const document = await metadata('/mcp/default/notes');
+  const scopes = document['remit_scopes'] as JsonObject[];
+  expect(scopes.find(({ scope }) => scope === 'notes:read')).toEqual({
+    scope: 'notes:read',
+    description: 'Read with The notes (read_note), and all of notes:delete',
+    risk: 'destructive',
+  });
+  expect(document['scopes_supported']).toEqual([]);
+  await including([]);
+  expect((await metadata('/mcp/default/notes'))['scopes_supported']).toEqual(['notes:read']);
 });
 
 test('what a record no longer includes is gone from discovery', async () => {
