@@ -108,13 +108,17 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
       requester: now.requestedBy,
     };
     const server = facts.snapshot().servers.get(now.what.server)?.record;
+    const behind = server ? peopleBehind(facts.snapshot(), server.owner) : [];
+    const overseers = now.breakGlass
+      ? [...new Set([...withRole(facts.snapshot(), 'security_reviewer'), ...behind])]
+      : [];
     if (now.state === 'requested')
       return {
         type: 'access.requested',
-        title: `Access to ${showHidden(now.what.server)} is asked for`,
+        title: `${now.breakGlass ? 'Emergency access' : 'Access'} to ${showHidden(now.what.server)} is asked for`,
         data,
         path: `/grants/${change.id}`,
-        concerns: server ? peopleBehind(facts.snapshot(), server.owner) : [],
+        concerns: now.breakGlass ? overseers : behind,
       };
     if (now.breakGlass && now.state === 'active')
       return {
@@ -122,12 +126,7 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
         title: `Emergency access to ${showHidden(now.what.server)} is open`,
         data: { ...data, confirmedBy: now.decidedBy, expiresAt: now.expiresAt },
         path: `/grants/${change.id}`,
-        concerns: [
-          ...new Set([
-            ...withRole(facts.snapshot(), 'security_reviewer'),
-            ...(server ? peopleBehind(facts.snapshot(), server.owner) : []),
-          ]),
-        ],
+        concerns: overseers,
       };
     const beneficiary =
       now.who.kind === 'group' ? `group/${now.who.id}` : now.who.kind === 'agent' ? `agent/${now.who.id}` : now.who.id;
