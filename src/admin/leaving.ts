@@ -22,8 +22,8 @@ export interface Ending {
   readonly before?: number;
 }
 
-/** Of one commit, which the store bounds: whoever has many calls held must be taken away all the same. */
-const MOST_HELD = 4_000;
+/** Of one commit, which the store bounds and others write to as well: whoever has many calls held must be taken away all the same. */
+const MOST_HELD = 900;
 
 /**
  * Ends the held calls, waiting or approved and unused, that `which` names; `MOST_HELD` of them, those that could run first. The others are

@@ -66,7 +66,7 @@ export const addLock = handler({
  * takes along then follows, and so do the held calls of which there were too many for one commit: under the lock nobody opens new ones.
  */
 const TRIES = 4;
-const FOLLOWING = 20;
+const FOLLOWING = 50;
 
 async function commitLock(ask: Ask<unknown, unknown>, id: string, lock: Lock) {
   const { ctx } = ask;

@@ -16,7 +16,7 @@ export interface Told extends Notice {
 const PAGE = 200;
 const SAVE_EVERY_MS = 2_000;
 /** Later than this nobody is helped by a message; the pages and lists have it all the same. */
-const STALE_MS = 24 * 3_600_000;
+export const STALE_MS = 24 * 3_600_000;
 
 export function noticesFor(deps: {
   readonly org: string;

@@ -8,7 +8,7 @@ import type { Snapshot } from '../../gateway/snapshot.ts';
 import type { Follower, StateStore } from '../../store/state.ts';
 import { deliver } from '../../upstream/event-delivery.ts';
 import type { Answer, DeliveryStatus, EventDelivery } from '../../upstream/event-delivery.ts';
-import { noticesFor } from './history.ts';
+import { noticesFor, STALE_MS } from './history.ts';
 import { sendMail } from './mail.ts';
 import type { SmtpSettings } from './mail.ts';
 import { noticesOf } from './notices.ts';
@@ -116,6 +116,8 @@ async function sendTo(
   deps: NotifierDeps,
   signal: AbortSignal,
 ): Promise<Answer> {
+  // One that is never taken must not hold up the others for ever.
+  if (deps.clock.now() - notice.at >= STALE_MS) return { kind: 'refused', code: 'too_old' };
   const url = `${deps.publicUrl}${notice.path}`;
   if (channel.kind === 'webhook') {
     const secret = () => deps.resolveSecret(channel.secret);

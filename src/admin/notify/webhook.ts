@@ -1,7 +1,8 @@
 /**
  * A notice as a signed webhook (Standard Webhooks 1.0): `webhook-id` is the notice's, so that a receiver knows what it has had; the signature
  * covers id, time and body. The address is dialled like every address that somebody else names. 2xx takes it; 410 ends it (the receiver says
- * that it is gone); everything else is for later.
+ * that it is gone), and so does what says that it takes no such body: a name that somebody chose must not hold up every later notice.
+ * Everything else is for later.
  */
 import { Webhook } from 'standardwebhooks';
 import type { Clock } from '../../lib/clock.ts';
@@ -43,11 +44,15 @@ export async function sendWebhook(
       signal,
     });
     if (status >= 200 && status < 300) return { kind: 'taken' };
-    return status === 410 ? { kind: 'refused', code: 'gone' } : { kind: 'later', code: `status_${status}` };
+    if (status === 410) return { kind: 'refused', code: 'gone' };
+    return { kind: BODY_REFUSED.has(status) ? 'refused' : 'later', code: `status_${status}` };
   } catch (fault) {
     return { kind: 'later', code: isFault(fault) ? fault.code : 'unexpected' };
   }
 }
+
+/** RFC 9110: the content is malformed, too large, of a wrong type or makes no sense. A secret that does not fit yet is 401 or 403. */
+const BODY_REFUSED: ReadonlySet<number> = new Set([400, 413, 415, 422]);
 
 /** @throws Fault `webhook_secret` */
 function signer(secret: string): Webhook {

@@ -20,19 +20,21 @@ const LOOPBACK = ['127.0.0.0/8'];
 interface Hook {
   readonly url: string;
   readonly got: Array<{ readonly id: string; readonly body: JsonObject }>;
-  readonly state: { status: number; tries: number };
+  readonly state: { status: number; tries: number; refuses: { readonly text: string; readonly status: number } | null };
   close(): Promise<void>;
 }
 
 /** Takes what a webhook says only with a signature that is right. */
 async function startHook(): Promise<Hook> {
   const got: Hook['got'] = [];
-  const state = { status: 204, tries: 0 };
+  const state: Hook['state'] = { status: 204, tries: 0, refuses: null };
   const server = createServer((request, response) => {
     let text = '';
     request.on('data', (chunk: Buffer) => (text += chunk.toString('utf8')));
     request.on('end', () => {
       state.tries++;
+      if (state.refuses && text.includes(state.refuses.text))
+        return void response.writeHead(state.refuses.status).end();
       if (state.status >= 300) return void response.writeHead(state.status).end();
       try {
         const body = new Webhook(SECRET).verify(text, request.headers as Record<string, string>) as JsonObject;
@@ -186,6 +188,39 @@ describe('a webhook', () => {
     await eventually(() => hook.got.length === 1);
     expect(hook.got[0]?.body['type']).toBe('lock.added');
     expect([...notifier.status().keys()]).toEqual(['locks']);
+  });
+
+  test.each([400, 413, 415, 422])(
+    'a notice whose body the receiver refuses (%d) holds up no later one',
+    async (status) => {
+      await commit('notification_target', 'oncall', webhook());
+      start();
+      await begun('oncall');
+      hook.state.refuses = { text: 'delete', status };
+      await commit('approval', 'apr_1', held());
+      await commit('lock', 'lock_1', { subject: { kind: 'user', value: 'dana' }, reason: 'x', by: 'ada', until: null });
+      await eventually(() => hook.got.length === 1);
+      expect(hook.got[0]?.body['type']).toBe('lock.added');
+      expect(warnings).toMatchObject([{ code: `status_${status}`, type: 'approval.waiting' }]);
+    },
+  );
+
+  test('a notice that is never taken holds the others up for a day, and no longer', async () => {
+    let passed = 0;
+    const clock = { ...ctx.clock, now: () => ctx.clock.now() + passed };
+    await commit('notification_target', 'oncall', webhook());
+    start({ clock });
+    await begun('oncall');
+    hook.state.refuses = { text: 'delete', status: 403 };
+    await commit('approval', 'apr_1', held());
+    await eventually(() => hook.state.tries >= 2);
+    passed = 24 * 3_600_000;
+    await eventually(() => warnings.some((one) => 'notice' in one));
+    expect(warnings.at(-1)).toMatchObject({ code: 'too_old', type: 'approval.waiting' });
+    passed = 0;
+    await commit('lock', 'lock_1', { subject: { kind: 'user', value: 'dana' }, reason: 'x', by: 'ada', until: null });
+    await eventually(() => hook.got.length === 1);
+    expect(hook.got[0]?.body['type']).toBe('lock.added');
   });
 
   test('a receiver that is gone (410) is not asked again for the same notice', async () => {
