@@ -6,6 +6,10 @@ import type { Readable } from 'node:stream';
 import type { Clock } from '../lib/clock.ts';
 
 const MAX_LINE = 2_000;
+/** So that a secret across the place where a line is cut is found whole. */
+const LONGEST_READ = 2 * MAX_LINE;
+/** Shorter parts of a secret say nothing, and are found by accident. */
+const SHORTEST_LINE = 8;
 const MINUTE_MS = 60_000;
 
 export interface StderrOptions {
@@ -18,13 +22,18 @@ export interface StderrOptions {
 
 /** The returned function tells the last line, for the message of a fault. */
 export function captureStderr(stream: Readable, options: StderrOptions): () => string | null {
+  // A key in PEM comes line by line.
+  const secrets = options.secrets.flatMap((secret) => [
+    secret,
+    ...secret.split(/[\r\n]+/).filter(({ length }) => length >= SHORTEST_LINE),
+  ]);
   let text = '';
   let last: string | null = null;
   let windowAt = options.clock.now();
   let left = options.bytesPerMinute;
 
   const emit = (line: string): void => {
-    const clean = cleaned(line.slice(0, MAX_LINE), options.secrets);
+    const clean = cleaned(line.slice(0, LONGEST_READ), secrets).slice(0, MAX_LINE);
     if (clean === '') return;
     last = clean;
     options.onLine(clean);
@@ -41,7 +50,7 @@ export function captureStderr(stream: Readable, options: StderrOptions): () => s
     text += chunk.toString('utf8');
     const lines = text.split('\n');
     // A line without end is cut, not kept.
-    text = (lines.pop() ?? '').slice(0, MAX_LINE);
+    text = (lines.pop() ?? '').slice(0, LONGEST_READ);
     for (const line of lines) emit(line);
     if (left <= 0) {
       text = '';

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../lib/clock.ts';
 import { channel, overwhelmed } from './channel.ts';
 import { UpstreamFault } from './connection.ts';
+import { credentialFinder, repeated } from './credentials.ts';
 import { lineSplitter } from './lines.ts';
 import { readFromServer } from './messages.ts';
 import { captureStderr } from './stderr.ts';
@@ -39,7 +40,8 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
     onLine: options.onStderr,
   });
 
-  const { exchange, notify, agree, onLoose, take, failAll } = channel({
+  const repeats = credentialFinder(options.secrets);
+  const { exchange, notify, agree, onLoose, take, fail, failAll } = channel({
     send: (message) => void process.stdin.write(`${JSON.stringify(message)}\n`),
     refusal: () =>
       end !== null
@@ -71,6 +73,11 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
   function takeLine(line: Buffer): void {
     const bytes = line.at(-1) === 0x0d ? line.subarray(0, -1) : line;
     const read = readFromServer(bytes, options.outputBytes);
+    // As over HTTP: what repeats a secret of ours goes to nobody (AN-12).
+    if (read.ok && repeats(bytes)) {
+      if (read.value.kind === 'reply' && typeof read.value.id === 'number') return fail(read.value.id, repeated());
+      return violation('a message repeats a secret of its environment');
+    }
     const problem = read.ok ? take(read.value) : read.error;
     if (problem !== null) violation(problem);
   }

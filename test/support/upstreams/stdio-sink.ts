@@ -4,6 +4,7 @@
  */
 import { appendFileSync } from 'node:fs';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 
 type Json = Record<string, unknown>;
 const { RECORD, ERA = 'legacy', BEHAVIOUR = '' } = process.env;
@@ -100,6 +101,12 @@ function call(id: unknown, params: Json): void {
       return answer('staying');
     case 'env':
       return answer(JSON.stringify(process.env));
+    case 'token-digest':
+      return answer(
+        createHash('sha256')
+          .update(process.env['TOKEN'] ?? '')
+          .digest('hex'),
+      );
     case 'argv':
       return answer(JSON.stringify(process.argv.slice(2)));
     default:
