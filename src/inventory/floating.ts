@@ -30,6 +30,12 @@ const FETCHERS: Readonly<Record<string, readonly string[]>> = {
 };
 const CONTAINERS: ReadonlySet<string> = new Set(['docker', 'podman', 'nerdctl']);
 const SHELLS: ReadonlySet<string> = new Set(['sh', 'bash', 'dash', 'zsh', 'ash', 'ksh', 'fish', 'busybox', 'env']);
+/** They run what follows. */
+const WRAPPERS: ReadonlySet<string> = new Set(
+  'timeout nice nohup setsid stdbuf ionice chrt taskset unshare time sudo doas tini dumb-init catatonit xvfb-run'.split(
+    ' ',
+  ),
+);
 /** `name@latest`, `name@^1`, `name@1.x`, `image:latest`, `pkg>=1`. */
 const TAG =
   /[^\s/@:]@(?:latest|next|beta|alpha|canary|nightly|main|master|head|edge|stable|\*|[~^<>=].*|\d+(?:\.\d+)?(?:\.[xX*])+|\d+)$/i;
@@ -79,20 +85,25 @@ function isExact(version: string): boolean {
 }
 
 const baseName = (argument: string): string =>
-  (argument.split('/').pop() ?? '').replace(/\.(?:exe|cmd|js|mjs|cjs)$/i, '');
+  (argument.split('/').pop() ?? '').replace(/(?:-cli)?\.(?:exe|cmd|js|mjs|cjs)$/i, '');
+
+const runsOthers = (word: string): boolean => SHELLS.has(baseName(word)) || WRAPPERS.has(baseName(word));
 
 /** The first word; what a shell or `env` runs; and, for what `node` runs, the words of a path that ends like one. */
 function mayBeProgram(command: readonly string[], index: number): boolean {
   if (index === 0) return true;
   const before = command.slice(0, index);
   const [first = ''] = before;
-  if (SHELLS.has(baseName(first))) return before.slice(1).every((word) => word.startsWith('-') || word.includes('='));
+  if (runsOthers(first))
+    return before
+      .slice(1)
+      .every((word) => word.startsWith('-') || word.includes('=') || /^[\d.]+[a-z]?$/i.test(word) || runsOthers(word));
   return index === 1 && baseName(first) === 'node' && Object.hasOwn(FETCHERS, baseName(command[1] ?? ''));
 }
 
 /** What follows `-c` of a shell. */
 const isScript = (command: readonly string[], index: number): boolean =>
-  SHELLS.has(baseName(command[0] ?? '')) && /^-\w*c\w*$/.test(command[index - 1] ?? '');
+  SHELLS.has(baseName(command[0] ?? '')) && /^-\w*[cS]\w*$/.test(command[index - 1] ?? '');
 
 const mentionsFetcher = (script: string): boolean =>
   script.split(/[\s;&|()`$"']+/).some((word, at, words) => {

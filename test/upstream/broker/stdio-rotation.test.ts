@@ -56,9 +56,9 @@ test('NH-03: a process is replaced with the new value while calls go on; none fa
 
   const given: string[] = [];
   const failed: string[] = [];
-  let over = false;
+  const load = { over: false };
   const hands = Array.from({ length: 3 }, async () => {
-    while (!over) {
+    while (!load.over) {
       const { result, text } = await rig.call('local', 'echo', { text: 'x' });
       const token = VALUES.find((value) => text.includes(hash('sha256', value)));
       if (result === undefined || result['isError'] === true || token === undefined) failed.push(text);
@@ -68,7 +68,7 @@ test('NH-03: a process is replaced with the new value while calls go on; none fa
   await until('calls with the first value', () => given.length > 10, 15_000);
   await rig.commit(await writes('second-value-0002', 'v2'));
   await until('calls with the second value', () => given.filter((one) => one.startsWith('second')).length > 10, 15_000);
-  over = true;
+  load.over = true;
   await Promise.all(hands);
   expect(failed).toEqual([]);
   expect(given.at(-1)).toBe('second-value-0002');
