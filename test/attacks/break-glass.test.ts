@@ -278,8 +278,11 @@ describe('an emergency', () => {
 
   test('AP-08: opening it tells security reviewers and the owner, the log and the process log', async () => {
     const id = await opened(rig);
-    const changes = (await rig.state.history('grant', ORG, id)).slice(-1);
+    const [asking, ...changes] = await rig.state.history('grant', ORG, id);
     const facts = { org: ORG, state: rig.state, snapshot: () => rig.gateway.snapshot() };
+    const [asked] = await noticesOf([asking!], facts);
+    expect(asked).toMatchObject({ type: 'access.requested', title: 'Emergency access to notes is asked for' });
+    expect([...asked!.concerns].toSorted()).toEqual(['owen', 'sara', 'sven', 'twice']);
     const [notice, ...more] = await noticesOf(changes, facts);
     expect(more).toEqual([]);
     expect(notice).toMatchObject({
