@@ -130,6 +130,8 @@ describe('AZ-09: a task is its owner’s alone', () => {
 
 describe('AZ-04: what a task holds leaves only while its tool stands', () => {
   const blind = tableWith({
+    // It labels whoever gets something from the item, so it needs to know which.
+    'labelled-first': null,
     'item-is-theirs': (call, facts) =>
       call.message.rule?.family === 'task'
         ? PASS
