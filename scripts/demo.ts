@@ -6,7 +6,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
@@ -73,6 +73,47 @@ function signInAs(
   };
 }
 
+interface Connected {
+  readonly client: Client;
+  /** Makes the call; if it took a further sign-in to get its scope, makes it again. */
+  readonly callTool: (call: Parameters<Client['callTool']>[0]) => ReturnType<Client['callTool']>;
+}
+
+async function connect(url: string, who: ReturnType<typeof signInAs>, issuer: string): Promise<Connected> {
+  const client = new Client({ name: 'remit-demo', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
+  const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider: who });
+  const finish = (): Promise<void> => transport.finishAuth(new URLSearchParams({ code: who.code!, iss: issuer }));
+  try {
+    await client.connect(transport);
+  } catch (error) {
+    if (!(error instanceof UnauthorizedError)) throw error;
+    await finish();
+    return connect(url, who, issuer);
+  }
+  return {
+    client,
+    async callTool(call) {
+      who.code = null;
+      try {
+        return await client.callTool(call);
+      } catch (error) {
+        if (who.code === null) throw error;
+        await finish();
+        return client.callTool(call);
+      }
+    },
+  };
+}
+
+/** What `find` finds, as soon as there is something. */
+async function until<T>(find: () => Promise<T | undefined>): Promise<T> {
+  for (const end = Date.now() + 20_000; Date.now() < end;) {
+    const found = await find();
+    if (found !== undefined) return found;
+  }
+  throw new Error('what was waited for did not come');
+}
+
 async function run(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
@@ -107,7 +148,28 @@ async function startUp(): Promise<{ child: ChildProcess; ready: Ready }> {
   return { child, ready };
 }
 
+/** `remit login` of somebody whose command line has this environment. */
+async function login(
+  person: { username: string; password: string },
+  env: NodeJS.ProcessEnv,
+): Promise<{ code: number; err: string }> {
+  let opened: Promise<unknown> | null = null;
+  return run(['login'], env, (stderr) => {
+    const address = /http\S+\/auth\S+/.exec(stderr)?.[0];
+    if (!address || opened) return;
+    opened = signInAndConsent({ authorizationUrl: address, ...person, decision: 'allow' }).then((redirect) =>
+      fetch(redirect),
+    );
+  });
+}
+
 async function story(ready: Ready): Promise<void> {
+  const commandLineOf = (username: string): NodeJS.ProcessEnv => ({
+    ...process.env,
+    XDG_CONFIG_HOME: join(folder, 'config', username),
+    REMIT_ADMIN_URL: ready.adminUrl,
+  });
+  const inFiles = (name: string): string => join(folder, 'remit-data', 'files', name);
   const passwordOf = (username: string): string =>
     ready.users.find((user) => user.username === username)?.password ?? '';
   const files = ready.servers.find(({ id }) => id === 'files')!.url;
@@ -151,19 +213,7 @@ async function story(ready: Ready): Promise<void> {
   chapter('3. Dana, a developer, signs in with an SDK client and reads');
   const jar = cookieJar();
   const dana = signInAs({ username: 'dana', password: passwordOf('dana') }, jar);
-  const connect = async (): Promise<{ client: Client; transport: StreamableHTTPClientTransport }> => {
-    const client = new Client({ name: 'remit-demo', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
-    const transport = new StreamableHTTPClientTransport(new URL(files), { authProvider: dana });
-    try {
-      await client.connect(transport);
-    } catch (error) {
-      if (!(error instanceof UnauthorizedError)) throw error;
-      await transport.finishAuth(new URLSearchParams({ code: dana.code!, iss: ready.issuer }));
-      return connect();
-    }
-    return { client, transport };
-  };
-  const { client, transport } = await connect();
+  const { client, callTool } = await connect(files, dana, ready.issuer);
   expect(
     'authorization code with PKCE and a resource indicator',
     dana.asked?.searchParams.get('resource') === files && dana.asked.searchParams.has('code_challenge'),
@@ -214,22 +264,14 @@ async function story(ready: Ready): Promise<void> {
     refused.status === 403 && stepUp.includes('error="insufficient_scope"') && stepUp.includes('scope="files:write"'),
     stepUp,
   );
-  dana.code = null;
   const write = { name: 'write_file', arguments: { path: '/files/note.txt', content: 'written by Dana\n' } };
-  let written = await client.callTool(write).catch((error: unknown) => error);
-  if (dana.code !== null) {
-    await transport.finishAuth(new URLSearchParams({ code: dana.code, iss: ready.issuer }));
-    written = await client.callTool(write);
-  }
+  const written = await callTool(write).catch((error: unknown) => error);
   expect(
     'the client steps up (she consents) and the same call is made',
     !(written instanceof Error) && (written as { isError?: boolean }).isError !== true,
     String(written),
   );
-  expect(
-    'the file is really there',
-    readFileSync(join(folder, 'remit-data', 'files', 'note.txt'), 'utf8') === 'written by Dana\n',
-  );
+  expect('the file is really there', readFileSync(inFiles('note.txt'), 'utf8') === 'written by Dana\n');
 
   chapter('5. A tool her role may not use');
   const hidden = await client
@@ -243,20 +285,56 @@ async function story(ready: Ready): Promise<void> {
     String(hidden),
   );
 
-  chapter('6. Ada, an administrator, locks Dana out in the middle of it');
-  const env = { ...process.env, XDG_CONFIG_HOME: join(folder, 'config'), REMIT_ADMIN_URL: ready.adminUrl };
-  let opened: Promise<unknown> | null = null;
-  const login = await run(['login'], env, (stderr) => {
-    const address = /http\S+\/auth\S+/.exec(stderr)?.[0];
-    if (!address || opened) return;
-    opened = signInAndConsent({
-      authorizationUrl: address,
-      username: 'ada',
-      password: passwordOf('ada'),
-      decision: 'allow',
-    }).then((redirect) => fetch(redirect));
+  chapter('6. Omar, an operator, moves a file; Petra, an approver, agrees to exactly that call');
+  const omar = signInAs({ username: 'omar', password: passwordOf('omar') }, cookieJar());
+  const atWork = await connect(files, omar, ready.issuer);
+  const petra = commandLineOf('petra');
+  const signedIn = await login({ username: 'petra', password: passwordOf('petra') }, petra);
+  expect('remit login: Petra signs in at the command line', signedIn.code === 0, signedIn.err);
+  const moving = { name: 'move_file', arguments: { source: '/files/note.txt', destination: '/files/moved.txt' } };
+  const moved = atWork.callTool(moving);
+  // It is awaited further down; until then a failure is for the steps in between to find.
+  moved.catch(() => undefined);
+  const waiting = await until(async () => {
+    const list = JSON.parse((await run(['approval', 'list', '--mine-to-decide', '--json'], petra)).out) as {
+      approvals: Array<{ id: string; call: string; tool: string; person: string }>;
+    };
+    return list.approvals[0];
   });
-  expect('remit login: she signs in through the same authorization server', login.code === 0, login.err);
+  expect(
+    'the call is held: nothing has moved',
+    waiting.tool === 'move_file' && !existsSync(inFiles('moved.txt')),
+    waiting,
+  );
+  const shown = await run(['approval', 'show', waiting.id], petra);
+  expect(
+    'remit approval show: Petra reads what will run',
+    shown.out.includes('"destination": "/files/moved.txt"'),
+    shown.out,
+  );
+  const wrong = `sha256:${'0'.repeat(64)}`;
+  const blind = await run(['approval', 'approve', waiting.id, '--call', wrong], petra);
+  expect(
+    'nobody agrees to something else than they read',
+    blind.code === 1 && !existsSync(inFiles('moved.txt')),
+    blind,
+  );
+  const agreed = await run(['approval', 'approve', waiting.id, '--call', waiting.call, '--note', 'tidying up'], petra);
+  expect('remit approval approve: Petra agrees, once', agreed.code === 0, agreed.err);
+  const done = await moved;
+  expect(
+    'the waiting call runs, and the file has moved',
+    done.isError !== true && existsSync(inFiles('moved.txt')),
+    done,
+  );
+  const over = JSON.parse((await run(['approval', 'show', waiting.id, '--json'], petra)).out) as { state: string };
+  expect('what was agreed to is used up', over.state === 'used', over);
+  await atWork.client.close().catch(() => undefined);
+
+  chapter('7. Ada, an administrator, locks Dana out in the middle of it');
+  const env = commandLineOf('ada');
+  const came = await login({ username: 'ada', password: passwordOf('ada') }, env);
+  expect('remit login: she signs in through the same authorization server', came.code === 0, came.err);
   const before = await client.callTool({ name: 'list_directory', arguments: { path: '/files' } });
   expect('Dana still works', before.isError !== true, before);
   const lock = await run(['lock', 'add', 'user', 'dana', '--reason', 'laptop reported stolen', '--json'], env);
@@ -268,7 +346,7 @@ async function story(ready: Ready): Promise<void> {
   say(String(after instanceof Error ? after.message : after));
   await client.close().catch(() => undefined);
 
-  chapter('7. An auditor checks the record, without us');
+  chapter('8. An auditor checks the record, without us');
   const evidence = join(folder, 'evidence');
   const exported = await run(['audit', 'export', evidence], env);
   expect('remit audit export', exported.code === 0, exported.err);
@@ -337,7 +415,7 @@ if (keep) {
 }
 const clean = child.exitCode === 0;
 if (!failed && !keep) {
-  chapter('8. Everything stops');
+  chapter('9. Everything stops');
   process.stdout.write(`  ${clean ? '✓' : '✗'} orderly, within its time\n`);
 }
 rmSync(folder, { recursive: true, force: true });
