@@ -166,8 +166,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   let snapshot = build(null, null);
 
   // Whoever asks: what stands in a record that nobody has agreed to is neither dialled nor started, and gets no secret.
+  const agreed = (server: ServerEntry | undefined): boolean => server?.record.state === 'enabled';
   const connect = (server: ServerEntry, lane?: Lane) =>
-    server.inService && snapshot.servers.get(server.id)?.inService === true
+    agreed(server) && agreed(snapshot.servers.get(server.id))
       ? pool.connection(server.id, server.record, lane)
       : Promise.reject(new UpstreamFault('upstream_closed', `${server.id} is not in service`, { dispatched: 'no' }));
   const onDrift: Parameters<typeof createCatalogue>[0]['onDrift'] = (drifts, revision, approvalsEnded) => {
