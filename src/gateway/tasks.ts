@@ -190,9 +190,10 @@ async function answerResult(
   deps: AnswerDeps,
   measure: CallMeasure,
 ): Promise<Reply> {
-  const { limits } = deps.ports;
+  // A place among streams, not among calls: a task may wait for people for an hour.
+  const { places } = deps.streams;
   const person = known(call, 'person').id;
-  if (!limits.enter(person)) return refuse(call, { reason: 'overloaded' }, deps, measure);
+  if (places.enter(person) !== 'taken') return refuse(call, { reason: 'overloaded' }, deps, measure);
   const resume = deps.inflight.pause(call.inflight);
   const questions = new AbortController();
   let task: KeptTask | null;
@@ -201,7 +202,7 @@ async function answerResult(
   } finally {
     questions.abort();
     resume();
-    limits.leave(person);
+    places.leave(person);
   }
   if (task === null) return refuse(call, { reason: 'task_unknown' }, deps, measure);
   if (!isOver(task)) {

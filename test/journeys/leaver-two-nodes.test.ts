@@ -53,6 +53,7 @@ beforeAll(async () => {
       freshness: { limitMs: name === 'c' ? 60_000 : LIMIT_MS },
       audit: { publishDir: join(folder, `published-${name}`) },
       limits: UNLIMITED,
+      approvals: { holdSeconds: 20, blockSeconds: 0 },
       log: { level: 'silent' },
     });
     const config = loadConfig(node.configFile, process.env);
@@ -153,4 +154,53 @@ test('ID-04, R3: a node that cannot follow refuses within the limit; its twin, w
   );
   await until('who stays is let in again', async () => passed(await stays.call('b')), 10_000);
   expect(times('lars', 'b').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
+});
+
+test('AP-09, R3: a call held on one node and agreed to on the other leaves within the limit, from the request that waits and from a task, once', async () => {
+  const person = { issuer: issuer.issuer, subject: 'petra', name: 'petra', state: 'active', roles: ['approver'] };
+  expect((await nodes.a.api('ada', 'POST', '/people', { reason: 'set up', person })).status).toBe(201);
+  const token = issuer.mint({ sub: 'omar', client_id: 'journey', aud: nodes.a.url, scope: SCOPES });
+  const tasks = { extensions: { 'io.modelcontextprotocol/tasks': {} } };
+  const drop = (id: string, capabilities = {}): Promise<Reply> =>
+    nodes.a.call(
+      'drop',
+      { id, text: 'a' },
+      { token, meta: { 'io.modelcontextprotocol/clientCapabilities': capabilities } },
+    );
+  const waiting = drop('held');
+  const task = await drop('tasked', tasks);
+  expect(task.body.result).toMatchObject({ resultType: 'task', status: 'working' });
+  for (const id of ['held', 'tasked']) {
+    let path = '';
+    let call: unknown;
+    await until(`${id} is known at the other node`, async () => {
+      const { body } = await nodes.b.api('petra', 'GET', '/approvals?state=mine-to-decide');
+      for (const one of (body['approvals'] ?? []) as Array<{ id: string }>) {
+        const read = await nodes.b.api('petra', 'GET', `/approvals/${one.id}`);
+        if ((read.body['arguments'] as { id: string }).id !== id) continue;
+        path = `/approvals/${one.id}`;
+        call = read.body['call'];
+      }
+      return path !== '';
+    });
+    expect(times(id, 'a')).toEqual([]);
+    const agreed = await nodes.b.api('petra', 'POST', `${path}/approve`, { call });
+    const acknowledged = performance.now();
+    expect(agreed.status, agreed.text).toBe(200);
+    await until(`${id} is made`, () => times(id, 'a').length > 0, 10_000);
+    expect(times(id, 'a').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
+  }
+  expect(passed(await waiting)).toBe(true);
+  // Both nodes at once with what was spent: held anew, and nothing leaves.
+  const mint = (by: Name): string =>
+    issuer.mint({ sub: 'omar', client_id: 'journey', aud: nodes[by].url, scope: SCOPES });
+  const storm = (['a', 'b', 'a', 'b'] as const).map((by) =>
+    nodes[by].call(
+      'drop',
+      { id: 'held', text: 'a' },
+      { token: mint(by), meta: { 'io.modelcontextprotocol/clientCapabilities': tasks } },
+    ),
+  );
+  for (const { body } of await Promise.all(storm)) expect(body.result).toMatchObject({ resultType: 'task' });
+  expect([times('held', 'a').length, times('tasked', 'a').length]).toEqual([1, 1]);
 });
