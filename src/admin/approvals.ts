@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { cancelApproval, decideApproval, type ApprovalProblem } from '../approvals/machine.ts';
+import { isReadable } from '../approvals/readable.ts';
 import { Approval, isOpen, openKey } from '../approvals/records.ts';
 import type { Actor } from '../audit/entry.ts';
 import type { Role } from '../directory/records.ts';
@@ -48,11 +49,17 @@ function viewOf(ctx: AdminContext, person: string, approval: Item<Approval>): He
   const decided = approval.decisions.some(({ by }) => by === person);
   return {
     ...facts,
-    arguments: asked || say !== 'no' || decided ? ctx.heldArguments.open(approval) : null,
+    arguments: asked || say !== 'no' || decided ? readable(ctx, approval) : null,
     over,
     you: { asked, mayDecide: say === 'may' && approval.state === 'pending' && over === null && !decided, decided },
     say,
   };
+}
+
+/** Null: nobody can open them any more, or nobody could read them. */
+function readable(ctx: AdminContext, approval: Approval): JsonObject | null {
+  const opened = ctx.heldArguments.open(approval);
+  return opened !== null && isReadable(opened) ? opened : null;
 }
 
 /** Null: there is none, or it is nothing that this person may see; both read the same. */
@@ -95,7 +102,7 @@ export async function decideHeld(
     stands: (person) => sayOf(snapshot, person, approval, now) === 'may',
   });
   if (!decided.ok) return err(problemOf(decided.error));
-  if (word.outcome === 'approved' && ctx.heldArguments.open(approval) === null)
+  if (word.outcome === 'approved' && readable(ctx, approval) === null)
     return err(
       conflict('approval_unreadable', 'Nobody can read what this call would send.', 'The caller has to ask again.'),
     );

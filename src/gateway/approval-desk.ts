@@ -7,6 +7,7 @@
  */
 import { callDigest } from '../approvals/call-digest.ts';
 import { cancelApproval, expireApproval, isAgreed, requestApproval, useApproval } from '../approvals/machine.ts';
+import { isReadable } from '../approvals/readable.ts';
 import type { Approval } from '../approvals/records.ts';
 import { isOpen, openKey } from '../approvals/records.ts';
 import type { ArgumentsBox } from '../approvals/sealed-arguments.ts';
@@ -63,9 +64,6 @@ export const APPROVAL_SETTINGS: ApprovalSettings = {
 /** Our key among what a client is asked; a server's keys never begin like it. */
 export const OUR_KEYS = 'gw.';
 export const APPROVAL_KEY = `${OUR_KEYS}approval`;
-
-/** More than this nobody reads. */
-const READABLE_BYTES = 262_144;
 
 export interface ApprovalDesk {
   /** The open or granted approval of exactly this call; opens a request when there is neither. */
@@ -163,8 +161,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
       const theirs = openOf(exact, now);
       if (theirs.length >= settings.openPerCaller)
         return { state: 'full', open: theirs.length, again: Math.min(...theirs.map(({ expiresAt }) => expiresAt)) };
-      if (Buffer.byteLength(JSON.stringify(exact.arguments)) > READABLE_BYTES)
-        return { state: 'over', id: null, how: 'too_large', again: null };
+      if (!isReadable(exact.arguments)) return { state: 'over', id: null, how: 'too_large', again: null };
       const id = newId('apr', clock);
       const caller = known(call, 'caller');
       const tool = known(call, 'tool');

@@ -47,7 +47,8 @@ export function piecesOf(text: string): Piece[] {
   for (let at = 0; at < letters.length;) {
     const letter = letters[at]!;
     let count = 1;
-    while (letters[at + count] === letter) count++;
+    // Only what may become a mark is counted: looking ahead from every letter of one long run would take its length squared.
+    if (mayMark(letter)) while (letters[at + count] === letter) count++;
     if (isMark(letters, at, count, combining)) {
       flush();
       combining = MOST_COMBINING;
@@ -65,6 +66,9 @@ export function piecesOf(text: string): Piece[] {
   flush();
   return pieces;
 }
+
+const mayMark = (letter: string): boolean =>
+  letter === ' ' || NO_INK.test(letter) || OVERLAY.test(letter) || COMBINING.test(letter);
 
 function isMark(letters: readonly string[], at: number, count: number, combining: number): boolean {
   const letter = letters[at]!;
