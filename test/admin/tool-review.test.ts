@@ -163,6 +163,18 @@ describe('AP-01: two people behind what can do more than read', () => {
     expect(code(refused)).toEqual([403, 'needs_second_person']);
   });
 
+  test.each(['untrustedOutput', 'outward'])(
+    'AZ-10: one reviewer says %s of what is only read, and does not take it back alone, not even after withdrawing it',
+    async (said) => {
+      expect((await post('sven', 'approve', review({ risk: 'read', [said]: true }))).status).toBe(200);
+      expect(record().approved).toMatchObject({ [said]: true });
+      expect((await post('sven', 'approve', review({ risk: 'read', [said]: true, scope: 'db:x' }))).status).toBe(200);
+      expect(code(await post('sven', 'approve', review({ risk: 'read' })))).toEqual([403, 'needs_second_person']);
+      await post('sven', 'withdraw', { reason: 'to begin anew' });
+      expect(code(await post('sven', 'approve', review({ risk: 'read' })))).toEqual([403, 'needs_second_person']);
+    },
+  );
+
   test('what is only read is approved by one reviewer', async () => {
     expect((await post('sven', 'approve', review({ risk: 'read', scope: 'db:read' }))).status).toBe(200);
     expect(record().approved).toMatchObject({ by: 'sven', risk: 'read' });
