@@ -24,6 +24,7 @@ export const notFound = (what: string, id: string): Problem => ({
   status: 404,
   code: 'not_found',
   message: `There is no ${what} ${JSON.stringify(id)}.`,
+  remedy: 'Look at the list: an id is written exactly as it stands there, and what you may not see is not in it.',
 });
 
 export const invalid = (field: string, message: string, remedy?: string): Problem => ({

@@ -20,7 +20,8 @@ async function run(argv: readonly string[]): Promise<number> {
   const json = argv.includes('--json');
   const program = buildProgram();
   forEach(program, (command) => {
-    command.exitOverride();
+    command.exitOverride().showHelpAfterError(`Try ${pathOf(command)} --help.`);
+    command.configureOutput({ outputError: (text, write) => write(explained(text, command)) });
     if (json) command.configureOutput({ writeErr: () => undefined });
   });
   try {
@@ -29,6 +30,17 @@ async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     return fail(error, json);
   }
+}
+
+/** What a missing option is for stands in its help; who forgot it should not have to look. */
+function explained(text: string, command: Command): string {
+  const flags = /^error: required option '([^']+)' not specified/.exec(text)?.[1];
+  const missing = command.options.find((option) => option.flags === flags);
+  return missing === undefined ? text : `${text.trimEnd()}: ${missing.description}\n`;
+}
+
+function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
 function fail(error: unknown, json: boolean): number {

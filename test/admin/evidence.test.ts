@@ -63,6 +63,14 @@ describe('reading the audit log', () => {
       actor: { person: 'aiko' },
       event: { what: 'audit.searched', kind: 'admin', person: 'omar', limit: 2 },
     });
+    const kindsWith = async (query: string): Promise<string[]> => {
+      const { body } = await plane.as('aiko', 'GET', `/audit/entries?limit=500${query}`);
+      return [...new Set((body['entries'] as Array<{ entry: { kind: string } }>).map(({ entry }) => entry.kind))];
+    };
+    expect(await kindsWith('')).toEqual(expect.arrayContaining(['admin', 'key']));
+    expect(await kindsWith('&without=key')).not.toContain('key');
+    expect(await kindsWith('&without=key')).toContain('admin');
+    expect(await kindsWith('&kind=key&without=key')).toEqual([]);
   });
 
   test('one entry, its receipt and the checkpoint are what an outsider can verify', async () => {

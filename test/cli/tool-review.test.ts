@@ -135,6 +135,9 @@ test(
     expect(shown.out).toMatch(new RegExp(`^revision: +${next?.[1]}$`, 'm'));
     expect(shown.out).toMatch(/^watched: +\S/m);
     const blind = await run('sven', 'credential', 'enable', 'github', '--reason', 'read it');
-    expect([blind.code, blind.err]).toEqual([2, expect.stringContaining('--revision')]);
+    expect([blind.code, blind.err]).toEqual([
+      2,
+      expect.stringMatching(/--revision.*the revision that you read[^]*Try remit credential enable --help/),
+    ]);
   },
 );

@@ -47,7 +47,9 @@ export function approvalCommands(program: Command): void {
       let after = '';
       do {
         const query = new URLSearchParams({ state, limit: '1000', ...(after !== '' && { after }) });
-        const { body } = await api.get<{ approvals: Approval[]; next: string | null }>(`/approvals?${query.toString()}`);
+        const { body } = await api.get<{ approvals: Approval[]; next: string | null }>(
+          `/approvals?${query.toString()}`,
+        );
         approvals.push(...body.approvals);
         after = body.next ?? '';
       } while (after !== '');
@@ -97,6 +99,9 @@ export function approvalCommands(program: Command): void {
           row.arguments === null
             ? '(only for who asked and who decides)'
             : visible(JSON.stringify(row.arguments, null, 2)),
+          ...((row.over ?? row.state) === 'pending'
+            ? [`Who may decide: remit approval approve ${visible(row.id)} --call ${row.call}, or deny`]
+            : []),
         ].join('\n'),
       );
     },

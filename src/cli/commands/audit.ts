@@ -49,6 +49,7 @@ interface Checkpoint {
 interface TailOptions extends RemoteOptions {
   readonly lines: number;
   readonly kind?: string;
+  readonly all: boolean;
   readonly call?: string;
   readonly ref?: string;
   readonly person?: string;
@@ -68,6 +69,7 @@ export function auditCommands(program: Command): void {
   )
     .option('-n, --lines <count>', 'how many', wholeNumber, 20)
     .option('--kind <kind>', 'intent, outcome, call, denial, admin, key, clock or gate')
+    .option('--all', 'also what the clock says every few seconds', false)
     .option('--call <id>', 'entries of one call')
     .option('--ref <id>', 'the reference somebody quotes')
     .option('--person <id>', 'directory id or subject')
@@ -80,6 +82,7 @@ export function auditCommands(program: Command): void {
         const value = options[key];
         if (value !== undefined) query.set(key, value);
       }
+      if (!options.all && options.kind === undefined) query.set('without', 'clock');
       if (options.since !== undefined) query.set('since', new Date(systemClock.now() - options.since).toISOString());
       const { body } = await apiOf(options).get<Found>(`/audit/entries?${query.toString()}`);
       show(options, body, (found) =>
@@ -88,7 +91,7 @@ export function auditCommands(program: Command): void {
             ['INDEX', 'TIME', 'KIND', 'WHO', 'WHAT', 'RESULT', 'REF'],
             found.entries.map(({ index, entry }) => [
               index,
-              entry.time,
+              moment(entry.time),
               entry.kind,
               entry.actor?.person ?? entry.actor?.subject,
               what(entry),
@@ -119,17 +122,15 @@ export function auditCommands(program: Command): void {
       show(options, body, ({ entries, ...chain }) =>
         [
           fields(
-            Object.entries(chain).map(
-              ([name, value]) =>
-                [
-                  name,
-                  typeof value === 'string' ? value : value === null ? '-' : oneLine(JSON.stringify(value)),
-                ] as const,
+            Object.entries(chain).flatMap(([name, value]) =>
+              Array.isArray(value) && value.length > 0
+                ? value.map((member) => [name, storyText(member)] as const)
+                : [[name, storyText(value)] as const],
             ),
           ),
           table(
             ['INDEX', 'KIND', 'TIME'],
-            entries.map(({ index, kind, time }) => [index, kind, time]),
+            entries.map(({ index, kind, time }) => [index, kind, moment(time)]),
             'No entries.',
           ),
         ].join('\n'),
@@ -157,7 +158,7 @@ export function auditCommands(program: Command): void {
       show(options, { index: Number(index), receipt, ...(entry === null ? {} : { entry }) }, () =>
         options.out === undefined
           ? receipt.trimEnd()
-          : `Written to ${options.out}. Check it: remit verify --receipt ${options.out} --entry FILE --vkey KEY`,
+          : `Written to ${options.out}. Check it: remit verify --receipt ${options.out} --entry ${options.entryOut ?? 'FILE'} --vkey KEY${options.entryOut === undefined ? ' (the entry: --entry-out)' : ''}`,
       );
     });
 
@@ -221,6 +222,20 @@ export function auditCommands(program: Command): void {
   });
 }
 
+/** Times of the log as every other table shows them. */
+const moment = (text: string): string => text.replace('T', ' ').replace('Z', '');
+
+/** A part of a story: what is not there is left out, what is nested is said in words and signs of its own. */
+function storyText(value: unknown): string {
+  if (value === null || value === undefined || (Array.isArray(value) && value.length === 0)) return '-';
+  if (typeof value !== 'object') return typeof value === 'string' ? value : JSON.stringify(value);
+  if (Array.isArray(value)) return value.map(storyText).join(', ');
+  return Object.entries(value)
+    .filter(([, member]) => member !== null && !(Array.isArray(member) && member.length === 0))
+    .map(([name, member]) => `${name} ${storyText(member)}`)
+    .join('; ');
+}
+
 const what = ({ call, event }: Entry): string =>
   call !== undefined
     ? `${call.server ?? '-'}/${call.tool ?? '-'}`
@@ -232,6 +247,8 @@ const result = ({ decision, outcome, event }: Entry): string => {
   if (outcome !== undefined) return outcome.status;
   if (decision !== undefined)
     return decision.reason === null ? decision.verdict : `${decision.verdict}: ${decision.reason}`;
+  if (event?.['what'] === 'request.refused' && typeof event['reason'] === 'string')
+    return `refused: ${event['reason']}`;
   return typeof event?.['revision'] === 'number' ? `revision ${event['revision']}` : '-';
 };
 

@@ -20,6 +20,13 @@ interface Status {
   readonly posture: object;
 }
 
+/** Members of a part, each on a line of its own, whatever the part is made of. */
+function lines(name: string, value: unknown): Array<readonly [string, string]> {
+  if (Array.isArray(value)) return value.flatMap((member) => lines(name, member));
+  if (value === null || typeof value !== 'object') return [[name, String(value)]];
+  return Object.entries(value).flatMap(([member, inner]) => lines(`${name}, ${member}`, inner));
+}
+
 export function statusCommand(program: Command): void {
   remote(program, 'status', 'Show how a gateway stands and which checks are relaxed', 'remit status').action(
     async (options: RemoteOptions) => {
@@ -31,8 +38,8 @@ export function statusCommand(program: Command): void {
             ['MCP', it.mcpUrl],
             ['ready', it.notReady.length === 0 ? 'yes' : `no: ${it.notReady.join(', ')}`],
             ['revision', `${it.revision} of ${it.head ?? 'unknown'}${it.fresh ? '' : ' (stale)'}`],
-            ['audit log', JSON.stringify(it.audit)],
-            ['posture', JSON.stringify(it.posture)],
+            ...lines('audit log', it.audit),
+            ...lines('posture', it.posture),
           ]),
           ...it.alarms.map((alarm) => red(`alarm: ${visible(alarm)}`)),
           ...it.breakGlass.map(({ person, name, at }) =>
