@@ -201,9 +201,7 @@ export function fanOut(deps: FanOutDeps): FanOut {
     const { server } = call.endpoint;
     const usable = [...call.snapshot.servers.values()].filter(
       ({ id, inService }) =>
-        (server === null || id === server) &&
-        inService &&
-        lockOn(call.snapshot, { server: id }, now) === null,
+        (server === null || id === server) && inService && lockOn(call.snapshot, { server: id }, now) === null,
     );
     // Its own signal: what one listener waits for may be what others wait for, too.
     const signal = AbortSignal.timeout(30_000);

@@ -69,7 +69,11 @@ function barred(snapshot: Snapshot, caller: Caller, person: PersonEntry | null, 
   const { locks, voids, sources } = snapshot;
   if (locks === null || locks.size > 0) {
     for (const agent of [caller.clientId, ...caller.actChain]) {
-      const lock = lockOn(snapshot, { organisation: null, person: person?.id ?? null, agent, token: caller.tokenId }, now);
+      const lock = lockOn(
+        snapshot,
+        { organisation: null, person: person?.id ?? null, agent, token: caller.tokenId },
+        now,
+      );
       if (lock) return { reason: 'locked', lock: lock.id, on: lock.subject.kind };
     }
   }

@@ -71,8 +71,9 @@ export const GrantMembers = z.strictObject({
     .exactOptional(),
 });
 export const Grant = GrantMembers.superRefine(({ approval, breakGlass, lastsMs, postMortem }, ctx) => {
-  const refuse = (member: string, message: string): void =>
-    void ctx.addIssue({ code: 'custom', path: [member], message });
+  const refuse = (member: string, message: string): void => {
+    ctx.addIssue({ code: 'custom', path: [member], message });
+  };
   if (breakGlass === undefined) {
     if (approval === 'waived') refuse('approval', 'is waived in an emergency only (breakGlass)');
     if (postMortem !== undefined) refuse('postMortem', 'is about an emergency only (breakGlass)');
@@ -80,7 +81,6 @@ export const Grant = GrantMembers.superRefine(({ approval, breakGlass, lastsMs, 
     refuse('lastsMs', 'an emergency lasts at most four hours from the yes');
 });
 export type Grant = z.infer<typeof Grant>;
-export type KnownGrant = Grant & { readonly id: string };
 
 /** Record kind `scope`, id = the scope: which other scopes somebody with it has, too (directly; they may include others in turn). */
 const ScopeName = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/, 'use RFC 6749 scope-token characters');

@@ -135,7 +135,14 @@ test('AP-08: an exception is out of force at its end with no further action, and
 test('AP-08 twin: the same permit without its end, written behind the API, goes on; the register shows that it has none', async () => {
   const endless = WIDE.replace(/@until\("[^"]*"\)\n/, '');
   const put = (text: string | null) =>
-    plane.seed([{ kind: 'policy', org: 'default', id: 'team.endless', body: text === null ? null : { description: 'x', text, state: 'active' } }]);
+    plane.seed([
+      {
+        kind: 'policy',
+        org: 'default',
+        id: 'team.endless',
+        body: text === null ? null : { description: 'x', text, state: 'active' },
+      },
+    ]);
   await put(endless);
   ahead = 3 * HOUR;
   expect(may('aiko', ['auditor'])).toBe('allow');

@@ -56,9 +56,9 @@ test('AE-01: of tasks that come at once with one approval, one is carried out, a
   // All three wait for the same agreement, and hear of it in the same moment.
   await Promise.all([begin(), begin(), begin()]);
   const { approvals } = (await rig.admin('petra', 'GET', '/approvals')).body as { approvals: JsonObject[] };
-  const [{ id, call } = {}] = approvals;
+  const [{ id, call } = {}] = approvals as Array<{ id?: string; call?: string }>;
   const { length: since } = await rig.entries();
-  expect((await rig.admin('petra', 'POST', `/approvals/${String(id)}/approve`, { call: call! })).status).toBe(200);
+  expect((await rig.admin('petra', 'POST', `/approvals/${id}/approve`, { call: call! })).status).toBe(200);
   await rig.until('nothing is under way', () => rig.gateway.inflight() === 0);
   expect(rig.sink('jobs').calls()).toHaveLength(before + 1);
   const story = (await rig.entries()).slice(since).filter(

@@ -151,9 +151,9 @@ test('NH-06: a lock does not fail because somebody edits what it falls on at the
 
 /** Forty hands call without a pause; how many calls the server got after `act` was acknowledged, and how many before. */
 async function underLoad(act: () => Promise<unknown>): Promise<readonly [before: number, after: number]> {
-  let loading = true;
+  const over = new AbortController();
   const hands = Array.from({ length: 40 }, async (_, hand) => {
-    for (let i = 0; loading; i++) await write(`hand ${hand} call ${i}`);
+    for (let i = 0; !over.signal.aborted; i++) await write(`hand ${hand} call ${i}`);
   });
   const calls = (): number => rig.sink().calls().length;
   await rig.until('the load runs', () => calls() > 100);
@@ -161,7 +161,7 @@ async function underLoad(act: () => Promise<unknown>): Promise<readonly [before:
   const acknowledged = calls();
   const end = Date.now() + 1_000;
   await rig.until('a second has gone by', () => Date.now() > end);
-  loading = false;
+  over.abort();
   await Promise.all(hands);
   return [acknowledged, calls() - acknowledged];
 }

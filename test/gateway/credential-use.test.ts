@@ -63,9 +63,9 @@ describe.each(['modern', 'legacy'] as const)('%s', (era) => {
       return { content: [{ type: 'text', text: 'read' }] };
     });
     const answers: Promise<{ readonly result: JsonObject | undefined; readonly text: string }>[] = [];
-    let over = false;
+    const over = new AbortController();
     const load = (async () => {
-      while (!over) {
+      while (!over.signal.aborted) {
         answers.push(read());
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -76,7 +76,7 @@ describe.each(['modern', 'legacy'] as const)('%s', (era) => {
       await rig.commit(await writes(value, `v${round}`));
       await until(`calls with ${value}`, () => sent().filter((one) => one === value).length > 20);
     }
-    over = true;
+    over.abort();
     await load;
     const settled = await Promise.all(answers);
     expect(settled.filter(({ result }) => result?.['content'] === undefined || result['isError'] === true)).toEqual([]);

@@ -221,9 +221,10 @@ test('a server is asked for, reviewed, granted, held, drifts, rotates, is locked
   // A new key under load: nobody notices but the server.
   let failed = 0;
   let sent = 0;
-  let loading = true;
+  const over = new AbortController();
   const hands = Array.from({ length: 4 }, async (_, hand) => {
-    while (loading) if (!went(await use('pay', { id: `load-${hand}-${sent++}`, amount: '0.01' }))) failed++;
+    while (!over.signal.aborted)
+      if (!went(await use('pay', { id: `load-${hand}-${sent++}`, amount: '0.01' }))) failed++;
   });
   await until('the load runs', () => sent > 20);
   await must('omar', 'POST', '/credentials/shop-key/versions', {
@@ -233,7 +234,7 @@ test('a server is asked for, reviewed, granted, held, drifts, rotates, is locked
   });
   const before = sent;
   await until('the load goes on', () => sent > before + 40);
-  loading = false;
+  over.abort();
   await Promise.all(hands);
   expect([
     failed,

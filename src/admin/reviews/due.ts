@@ -37,7 +37,7 @@ export function watchReviews(ctx: AdminContext): DueWatch {
     const now = ctx.clock.now();
     const waiting = itemsIn(ctx, id).filter(({ decision }) => decision === 'pending');
     for (let at = 0; at < waiting.length; at += CHUNK) {
-      const writes = waiting.slice(at, at + CHUNK).flatMap(({ id: _, revision: itemRevision, ...item }): Write[] => {
+      const writes = waiting.slice(at, at + CHUNK).flatMap(({ id: _id, revision: itemRevision, ...item }): Write[] => {
         const found = itemOf(ctx, 'grant', item.grant, Grant);
         const inForce = found?.state === 'active' && grantStanding(found, now) !== 'over';
         const decided = {
@@ -88,7 +88,7 @@ export function watchReviews(ctx: AdminContext): DueWatch {
         .catch((fault: unknown) => ctx.log.error({ err: fault }, 'access reviews could not be looked at'));
     return looking;
   };
-  const timer = setInterval(again, LOOK_EVERY_MS);
+  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
   timer.unref();
   return {
     look: again,

@@ -30,17 +30,17 @@ const SAVE_AFTER = 100_000;
 export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower' | 'audit' | 'log'>): EvidenceReader {
   const { org, state, follower, audit } = ctx;
   let read = -1;
-  let ended = false;
+  const closed = new AbortController();
 
   async function look(): Promise<void> {
     const size = await audit.ledger.size(audit.log.log);
     for (;;) {
       const cursor = follower.records.get(CURSOR, org, audit.log.log);
       const from = Math.max(read, Number(cursor?.body['next'] ?? 0));
-      if (from >= size || ended) return;
+      if (from >= size || closed.signal.aborted) return;
       const found = new Map<string, Use>();
       let next = from;
-      for (let page = 0; page < PAGES && next < size && !ended; page++) {
+      for (let page = 0; page < PAGES && next < size && !closed.signal.aborted; page++) {
         const entries = await pageOf(audit.ledger, audit.log.log, next, Math.min(PAGE, size - next));
         for (const [grant, use] of usesIn(entries.indexed, (id) => found.get(id) ?? known(id))) found.set(grant, use);
         next = entries.next;
@@ -74,18 +74,18 @@ export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower
 
   let looking: Promise<void> = Promise.resolve();
   const again = (): Promise<void> => {
-    if (!ended)
+    if (!closed.signal.aborted)
       looking = looking
         .then(look)
         .catch((fault: unknown) => ctx.log.error({ err: fault }, 'the last uses of grants could not be read'));
     return looking;
   };
-  const timer = setInterval(again, LOOK_EVERY_MS);
+  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
   timer.unref();
   return {
     look: again,
     async close() {
-      ended = true;
+      closed.abort();
       clearInterval(timer);
       await looking;
     },

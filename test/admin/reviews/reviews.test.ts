@@ -35,7 +35,7 @@ afterAll(async () => {
 /** As at the beginning: no review is open, nobody has used anything, both grants are in force. */
 beforeEach(async () => {
   clock.set(Date.now());
-  for (const { id, body } of [...ctx.follower.records.list('campaign', ctx.org)])
+  for (const { id, body } of Array.from(ctx.follower.records.list('campaign', ctx.org)))
     if (body['state'] === 'open') await put('campaign', id, { ...body, state: 'cancelled' });
   for (const { kind, id } of [
     ...ctx.follower.records.list('evidence', ctx.org),
@@ -95,7 +95,7 @@ async function use(grantId: string): Promise<number> {
   const { log } = ctx.audit;
   const { index } = await log.record(
     callEntry(log.stamp(), {
-      actor: { issuer: 'https://i.example', subject: 's', person: 'dana', client: 'c', chain: [], token: 't' } as never,
+      actor: { issuer: 'https://i.example', subject: 's', person: 'dana', client: 'c', chain: [], token: 't' },
       call: {
         id: 'call_1',
         era: 'modern',
