@@ -6,12 +6,16 @@
 import { z } from 'zod';
 import type { Person } from '../directory/records.ts';
 import { rolesFromClaims } from '../directory/roles.ts';
+import type { Principal } from '../gateway/principal.ts';
+import { personFacts } from '../gateway/question.ts';
 import type { PersonEntry, Snapshot } from '../gateway/snapshot.ts';
 import type { SupposedCall } from '../gateway/what-if.ts';
 import type { Caller } from '../identity/caller.ts';
 import { agentKey } from '../inventory/agents.ts';
 import type { KnownAgent } from '../inventory/agents.ts';
 import { err, ok } from '../lib/result.ts';
+import { visible } from '../policy/decide.ts';
+import type { PersonFacts } from '../policy/decide.ts';
 import { signInAt } from '../policy/sign-in.ts';
 import type { SignIn } from '../policy/sign-in.ts';
 import { explainCall } from './explain-call.ts';
@@ -96,6 +100,15 @@ export const explainAccess = handler({
       labels: { untrusted: body.untrusted, private: body.private },
     };
     const { principal, ...explained } = await explainCall(supposedView, supposed, at);
+    // Without arguments a grant with conditions fits nothing; that some could fit is worth saying before any other advice.
+    const asked = { person: personFactsOf(principal), agent: caller.clientId, at };
+    const dependsOnArguments =
+      body.arguments === undefined &&
+      explained.stoppedBefore === null &&
+      explained.reason === 'not_permitted' &&
+      asked.person !== null &&
+      view.policies !== null &&
+      visible(view.policies, { ...asked, person: asked.person }, { server: server.id, name: tool.key });
     const roles = autonomous
       ? autonomous.roles.map((role) => ({ role, from: 'agent' as const }))
       : rolesBySource(view, person!, caller);
@@ -116,7 +129,7 @@ export const explainAccess = handler({
       risk: tool.approved?.risk ?? null,
       scope: tool.approved?.scope ?? null,
     };
-    return ok({ body: { ...explained, ...facts } });
+    return ok({ body: { ...explained, dependsOnArguments, ...facts } });
   },
 });
 
@@ -175,3 +188,5 @@ function groupsOf(view: Snapshot, person: PersonEntry): ReadonlyArray<{ readonly
     return group ? [{ id, name: group.name }] : [];
   });
 }
+
+const personFactsOf = (principal: Principal | null): PersonFacts | null => principal && personFacts(principal.person);

@@ -12,7 +12,7 @@ import { accessToken, signInAgain, unreachable } from './sign-in.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-interface Answered<T> {
+export interface Answered<T> {
   readonly body: T;
   readonly etag: string | null;
 }

@@ -67,6 +67,35 @@ describe('explain', () => {
     });
   });
 
+  test('says that it depends on the arguments, where a grant has conditions and none were given', async () => {
+    await rig.setPerson('mira', ['member']);
+    await put('grant', 'grant_mira', {
+      who: { kind: 'person', id: 'mira' },
+      what: { server: 'notes', items: ['write_note'] },
+      conditions: [{ argument: '/text', is: 'one_of', values: ['hello'] }],
+      approval: 'by_risk',
+      justification: 'test',
+      expiresAt: null,
+      state: 'active',
+      requestedBy: 'omar',
+      requestedAt: 1,
+      decidedBy: 'sven',
+      decidedAt: 2,
+      note: null,
+    });
+    expect(await explain({ person: 'mira' })).toMatchObject({ verdict: 'deny', dependsOnArguments: true });
+    const [fits, not] = [{ text: 'hello' }, { text: 'other' }];
+    expect(await explain({ person: 'mira', arguments: fits })).toMatchObject({
+      verdict: 'allow',
+      dependsOnArguments: false,
+    });
+    expect(await explain({ person: 'mira', arguments: not })).toMatchObject({
+      verdict: 'deny',
+      dependsOnArguments: false,
+    });
+    expect(await explain({ person: 'nora' })).not.toMatchObject({ dependsOnArguments: true });
+  });
+
   test("shows the agent's ceiling, and that it stops before policy", async () => {
     expect(await explain({ person: 'omar', agent: 'reader' })).toMatchObject({
       verdict: 'deny',

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { GatewayDeps } from '../../src/gateway/gateway.ts';
 import { ExchangeFault } from '../../src/store/exchange.ts';
 import { openStream } from '../support/event-stream.ts';
+import type { EventStream } from '../support/event-stream.ts';
 import { JSON_HEADERS, LEGACY, startRig } from '../support/rig.ts';
 import type { Rig } from '../support/rig.ts';
 
@@ -71,13 +72,14 @@ test('RL-05: resuming is refused with 503', async () => {
   });
 });
 
-test('RL-05: a call that streams is answered all the same; it only cannot be resumed', async () => {
+/** A call whose server says one progress line, and then answers. */
+async function streamed(): Promise<{ readonly stream: EventStream; readonly session: string }> {
   rig.sink().onCall(({ notify, message }) => {
     const { _meta } = message['params'] as { _meta: { progressToken: unknown } };
     notify('notifications/progress', { ..._meta, progress: 1 });
     return { content: [{ type: 'text', text: 'answered' }] };
   });
-  const { stream, session } = await withSession(async (opened) => {
+  return withSession(async (opened) => {
     const answer = await openStream(url(), {
       method: 'POST',
       headers: { ...headersOf(opened), ...JSON_HEADERS },
@@ -91,6 +93,18 @@ test('RL-05: a call that streams is answered all the same; it only cannot be res
     await answer.end();
     return { stream: answer, session: opened };
   });
+}
+
+test('RL-05, AZ-10: what a call gives is not known to the others without the exchange, so nobody gets it', async () => {
+  const { stream } = await streamed();
+  expect(stream.status).toBe(503);
+  expect(stream.text()).not.toContain('answered');
+});
+
+test('RL-05: a call that streams and gives nothing private is answered all the same; it only cannot be resumed', async () => {
+  await rig.setServer('notes', { dataClasses: ['public'] });
+  await rig.look('notes');
+  const { stream, session } = await streamed();
   expect(stream.messages().at(-1)).toMatchObject({ id: 1, result: { content: [{ text: 'answered' }] } });
   const resumed = await openStream(url(), {
     method: 'GET',

@@ -37,6 +37,7 @@ interface Explanation {
   readonly verdict: string;
   readonly reason: string | null;
   readonly rules: readonly string[];
+  readonly dependsOnArguments: boolean;
   readonly requiredScopes?: readonly string[];
   readonly errors?: readonly string[];
   readonly nearest: ReadonlyArray<{ readonly change: string; readonly value: string; readonly verdict: string }>;
@@ -317,6 +318,7 @@ export function policyCommands(program: Command): void {
             ['reason', it.reason],
             ['policies', it.rules.join(', ') || 'none matched'],
             ['needs scope', it.requiredScopes?.join(' ')],
+            ['depends on', it.dependsOnArguments ? 'the arguments: say them with --arguments' : undefined],
             [
               'would help',
               it.nearest
