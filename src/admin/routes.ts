@@ -191,7 +191,7 @@ const ROWS: readonly Row[] = [
   ['POST',   '/servers/:server/retire',              'admin:write', SERVER_KEEPERS,   transitionServer('retired'),   'End a server for good'],
   ['POST',   '/servers/:server/switches',            'admin:write', RESPONDERS,       switchServer,     'Turn reachable, productionData or writes off, or back on (reviewers, with a recent sign-in)', 'routine'],
   ['POST',   '/servers/:server/owner',               'admin:write', ADMINS,           reassignServer,   'Name who answers for a server from now on; it stays as it is', 'routine'],
-  ['GET',    '/servers/:server/identity',            'admin:read',  STAFF,            serverIdentity,   'What a server is now: the key it shows, or the digest of what is installed'],
+  ['GET',    '/servers/:server/identity',            'admin:read',  POLICY_AUTHORS,   serverIdentity,   'What a server is now: the key it shows, or the digest of what is installed'],
   ['POST',   '/servers/:server/refresh',             'admin:write', RESPONDERS,       refreshServer,    'Fetch the definitions of a server now: tools, prompts, resources, templates, instructions', 'routine'],
   ['POST',   '/servers/:server/connect',             'admin:write', SERVER_KEEPERS,   connectServer,    'Begin to connect a server to the account that its calls use: where to go and agree'],
   ['POST',   '/servers/:server/connect/finish',      'admin:write', SERVER_KEEPERS,   finishConnecting, 'Hand in the address the browser was sent to afterwards'],
