@@ -113,12 +113,12 @@ test('TD-08: what is installed for a server is shown with the digest for its rec
       upstream: { transport: 'stdio', command: ['node', 'not-here'] },
     }),
   ]);
-  expect(await done('omar', 'server', 'identity', 'memory')).toMatchObject({
+  expect(await done('sven', 'server', 'identity', 'memory')).toMatchObject({
     package: '@modelcontextprotocol/server-memory',
     digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
     same: false,
   });
-  const gone = await run('omar', 'server', 'identity', 'gone');
+  const gone = await run('sven', 'server', 'identity', 'gone');
   expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('cannot be read now')]);
 });
 
