@@ -68,11 +68,9 @@ export function exposeArguments(
     }
   }
   return ok(
-    Object.entries(maps).map(([type, tags]) => ({
-      uid: { type: `Remit::${type}`, id: 'arguments' },
-      attrs: {},
-      parents: [],
-      tags,
-    })),
+    // An empty map is none: `hasTag` of an entity that is not there is false, and each one costs about as much as a policy.
+    Object.entries(maps)
+      .filter(([, tags]) => Object.keys(tags).length > 0)
+      .map(([type, tags]) => ({ uid: { type: `Remit::${type}`, id: 'arguments' }, attrs: {}, parents: [], tags })),
   );
 }

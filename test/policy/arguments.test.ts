@@ -48,7 +48,14 @@ describe('exposeArguments', () => {
     });
   });
   test('text that is not well-formed is in no map, rather than changed', () => {
-    expect(tags({ a: '\uD800', b: ['ok', '\uDC00'] })).toMatchObject({ Strings: { '/b/0': 'ok' }, Lists: {} });
+    expect(tags({ a: '\uD800', b: ['ok', '\uDC00'] })).toEqual({ Strings: { '/b/0': 'ok' } });
+  });
+  test('a map with nothing in it is not there, and asking it is no error', () => {
+    const text = `permit (principal, action == Remit::Action::"callTool", resource)
+      when { !context.arguments.numbers.hasTag("/n") && !context.arguments.lists.hasTag("/l") };`;
+    const set = setOf([{ id: 'absent', text }], [tool({})]);
+    expect(decide(set, question({ arguments: {} }))).toMatchObject({ verdict: 'allow', rules: ['absent'], errors: [] });
+    expect(decide(set, question({ arguments: { n: 1 } })).verdict).toBe('deny');
   });
   test('refuses too many leaves and too deep nesting', () => {
     const many = Object.fromEntries(Array.from({ length: 2001 }, (_, i) => [`k${i}`, 1]));
