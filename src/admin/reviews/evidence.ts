@@ -22,6 +22,7 @@ export interface EvidenceReader {
 const CURSOR = 'evidence_cursor';
 const LOOK_EVERY_MS = 30_000;
 const PAGE = 256;
+const PAUSE_MS = 20;
 /** Pages of one commit. */
 const PAGES = 40;
 /** Without news the cursor moves when this many entries would be read again. */
@@ -38,13 +39,19 @@ export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower
       const cursor = follower.records.get(CURSOR, org, audit.log.log);
       const from = Math.max(read, Number(cursor?.body['next'] ?? 0));
       if (from >= size || closed.signal.aborted) return;
+      // Without grants there is nothing to learn; what was called before the first one is no use of it.
+      if (follower.records.list('grant', org).next().done === true) {
+        read = size;
+        return;
+      }
       const found = new Map<string, Use>();
       let next = from;
       for (let page = 0; page < PAGES && next < size && !closed.signal.aborted; page++) {
         const entries = await pageOf(audit.ledger, audit.log.log, next, Math.min(PAGE, size - next));
         for (const [grant, use] of usesIn(entries.indexed, (id) => found.get(id) ?? known(id))) found.set(grant, use);
         next = entries.next;
-        await new Promise((resolve) => setImmediate(resolve));
+        // The ledger that is read is the one that calls wait for: it is not asked without a pause.
+        if (next < size) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
       }
       const writes = [...found].map(([id, use]): Write => ({ kind: 'evidence', org, id, body: { ...use } }));
       if (writes.length > 0 || next - Number(cursor?.body['next'] ?? 0) >= SAVE_AFTER) {
