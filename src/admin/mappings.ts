@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { Mapping } from '../directory/records.ts';
 import { err, ok } from '../lib/result.ts';
+import { SLUG } from '../lib/slug.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
 import { changesOwnClaims, ownStanding } from './own-standing.ts';
@@ -25,8 +26,6 @@ export const getMapping = handler({
   },
 });
 
-const MappingId = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-
 export const putMapping = handler({
   body: z.strictObject({
     reason: Reason,
@@ -41,7 +40,7 @@ export const putMapping = handler({
   run: async (ask) => {
     const { ctx, who, body, params } = ask;
     const id = params['mapping'] ?? '';
-    if (!MappingId.test(id))
+    if (!SLUG.test(id))
       return err(
         invalid(
           'mapping',

@@ -10,12 +10,12 @@ import { ownerStands } from '../directory/owners.ts';
 import { Agent, agentKey } from '../inventory/agents.ts';
 import { Credential } from '../inventory/credentials.ts';
 import { worksIn, type LifeKind } from '../inventory/lifecycle.ts';
-import { Server } from '../inventory/records.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Write } from '../store/state.ts';
 import { commitBy, type ChangeOfState } from './commit.ts';
 import type { AdminContext } from './context.ts';
 import { endingWrites } from './leaving.ts';
+import { lookEvery, type Looking } from './looking.ts';
 import { itemOf, itemsOf } from './records.ts';
 
 const KIND = 'ownerless';
@@ -48,67 +48,60 @@ interface Owned {
   suspend(reason: string): readonly Write[];
 }
 
-/** Everything that works and has an owner. An agent that acts for people has each of them to answer for it. */
+/**
+ * Everything that works and has an owner. An agent that acts for people has each of them to answer for it. Read from the picture that calls
+ * are decided by: a directory that is loaded moves people all the time, and nothing is parsed anew for each of them.
+ */
 function owned(ctx: AdminContext): readonly Owned[] {
   const { org } = ctx;
-  const suspended = (kind: LifeKind, id: string, body: JsonObject, revision: number, key?: string): Write => ({
+  const { servers, agents } = ctx.snapshot();
+  const suspended = (kind: LifeKind, id: string, body: object, revision: number, key?: string): Write => ({
     kind,
     org,
     id,
     ...(key !== undefined && { key }),
-    body: { ...body, state: 'suspended' },
+    body: { ...body, state: 'suspended' } as JsonObject,
     expectedRevision: revision,
   });
-  return [
-    ...itemsOf(ctx, 'server', Server).flatMap(({ id, revision, ...body }) =>
-      worksIn('server', body.state)
-        ? [
-            {
-              kind: 'server' as const,
-              id,
-              owner: body.owner,
-              suspend: () => [suspended('server', id, body, revision)],
-            },
-          ]
-        : [],
-    ),
-    ...itemsOf(ctx, 'credential', Credential).flatMap(({ id, revision, ...body }) =>
-      worksIn('credential', body.state)
-        ? [
-            {
-              kind: 'credential' as const,
-              id,
-              owner: body.owner,
-              suspend: () => [suspended('credential', id, body, revision)],
-            },
-          ]
-        : [],
-    ),
-    ...itemsOf(ctx, 'agent', Agent).flatMap(({ id, revision, ...body }) =>
-      worksIn('agent', body.state) && body.kind === 'autonomous'
-        ? [
-            {
-              kind: 'agent' as const,
-              id,
-              owner: body.owner ?? '',
-              suspend: (reason: string) => [
-                suspended('agent', id, body, revision, agentKey(body.issuer, body.clientId)),
-                ...endingWrites(ctx, [{ subject: { kind: 'client', value: body.clientId }, reason, by: BY }]),
-              ],
-            },
-          ]
-        : [],
-    ),
-  ];
+  const found: Owned[] = [];
+  for (const { id, revision, record } of servers.values())
+    if (worksIn('server', record.state))
+      found.push({
+        kind: 'server',
+        id,
+        owner: record.owner,
+        suspend: () => [suspended('server', id, record, revision)],
+      });
+  for (const { id, revision, ...body } of itemsOf(ctx, 'credential', Credential))
+    if (worksIn('credential', body.state))
+      found.push({
+        kind: 'credential',
+        id,
+        owner: body.owner,
+        suspend: () => [suspended('credential', id, body, revision)],
+      });
+  for (const agent of agents.values()) {
+    if (agent === null || agent.kind !== 'autonomous' || !worksIn('agent', agent.state)) continue;
+    const { id } = agent;
+    found.push({
+      kind: 'agent',
+      id,
+      owner: agent.owner ?? '',
+      suspend: (reason) => {
+        const item = itemOf(ctx, 'agent', id, Agent);
+        if (item === undefined) return [];
+        const { id: _id, revision, ...body } = item;
+        return [
+          suspended('agent', id, body, revision, agentKey(body.issuer, body.clientId)),
+          ...endingWrites(ctx, [{ subject: { kind: 'client', value: body.clientId }, reason, by: BY }]),
+        ];
+      },
+    });
+  }
+  return found;
 }
 
-export interface OwnerWatch {
-  /** Looks now. Resolves when what is due is done, or has failed and is in the process log. */
-  look(): Promise<void>;
-  close(): Promise<void>;
-}
-
-export function watchOwners(ctx: AdminContext): OwnerWatch {
+export function watchOwners(ctx: AdminContext): Looking {
   async function commit(change: ChangeOfState): Promise<void> {
     const ref = change.subject;
     const done = await commitBy(ctx, { name: BY, actor: null, ref }, change);
@@ -159,35 +152,17 @@ export function watchOwners(ctx: AdminContext): OwnerWatch {
     }
   }
 
-  let ended = false;
-  let looking: Promise<void> = Promise.resolve();
-  let waiting = false;
-  /** One look at a time; what changes meanwhile is seen by one more. */
-  function again(): Promise<void> {
-    if (waiting || ended) return looking;
-    waiting = true;
-    looking = looking
-      .then(() => {
-        waiting = false;
-        return look();
-      })
-      .catch((fault: unknown) => ctx.log.error({ err: fault }, 'owners could not be looked at'));
-    return looking;
-  }
-  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
-  timer.unref();
+  const looking = lookEvery(LOOK_EVERY_MS, look, 'owners could not be looked at', ctx.log);
   const stop = ctx.follower.onAdvance((changed) => {
     // After the step: the snapshot is the new one then.
-    if (changed.some(({ kind }) => MOVES.has(kind))) setImmediate(() => void again());
+    if (changed.some(({ kind }) => MOVES.has(kind))) setImmediate(() => void looking.look());
   });
-  void again();
+  void looking.look();
   return {
-    look: again,
+    look: looking.look,
     async close() {
-      ended = true;
-      clearInterval(timer);
       stop();
-      await looking;
+      await looking.close();
     },
   };
 }

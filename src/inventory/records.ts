@@ -3,10 +3,9 @@
  * A server is an identity: it has an owner, a purpose, an environment, data classes and a state; nothing is forwarded to one that is not `enabled`.
  */
 import { z } from 'zod';
+import { SLUG, SLUG_RULE } from '../lib/slug.ts';
 
-export const ServerId = z
-  .string()
-  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'use 1 to 63 lower-case letters, digits and inner hyphens');
+export const ServerId = z.string().regex(SLUG, SLUG_RULE);
 
 /**
  * A reference to a secret; the literal never stands in a record (NH-04). `credential:ID` is a governed credential, wherever its value lies;

@@ -10,6 +10,7 @@ import { Server } from '../../inventory/records.ts';
 import { checkServer } from '../../inventory/servers.ts';
 import { digestOf } from '../../lib/canonical-json.ts';
 import { isJsonObject, type JsonObject } from '../../lib/json.ts';
+import { SLUG } from '../../lib/slug.ts';
 import { Grant, ScopeRecord } from '../../policy/grants.ts';
 import { PolicyRecord } from '../../policy/records.ts';
 import type { Route } from '../route.ts';
@@ -51,7 +52,6 @@ export interface Kind {
   ) => ReadonlyArray<{ readonly field: string; readonly message: string; readonly code: string }>;
 }
 
-const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const RECORD_ID = /^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?$/;
 const SCOPE = /^[\x21\x23-\x5B\x5D-\x7E]{1,128}$/;
 const POLICY_ID = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,198}[A-Za-z0-9])?$/;

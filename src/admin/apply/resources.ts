@@ -3,6 +3,7 @@
  * table judges it (kinds.ts). Nothing here is believed: specs are read by the schema of that row.
  */
 import { z } from 'zod';
+import { SLUG, SLUG_RULE } from '../../lib/slug.ts';
 import type { Json } from '../../lib/json.ts';
 import { Reason, type BodyLimits } from '../route.ts';
 
@@ -17,9 +18,7 @@ export const Resource = z.strictObject({
 });
 export type Resource = z.infer<typeof Resource>;
 
-export const SetName = z
-  .string()
-  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'use 1 to 63 lower-case letters, digits and inner hyphens');
+export const SetName = z.string().regex(SLUG, SLUG_RULE);
 
 const planned = {
   resources: z.array(Resource).max(MAX_RESOURCES),

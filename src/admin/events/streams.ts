@@ -9,6 +9,7 @@ import type { ConnectionToken } from '../../directory/records.ts';
 import { sha256Hex } from '../../lib/bytes.ts';
 import { newId } from '../../lib/ids.ts';
 import { err, ok } from '../../lib/result.ts';
+import { SLUG } from '../../lib/slug.ts';
 import { commitChange, expected } from '../commit.ts';
 import type { AdminContext } from '../context.ts';
 import { conflict, invalid, notFound } from '../problem.ts';
@@ -19,7 +20,6 @@ import { handler, Reason } from '../route.ts';
 import { EVENTS_PATH } from './push.ts';
 import { sourcesStatus } from './silence.ts';
 
-const StreamId = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const MAX_TOKENS = 10;
 
 /** As it is put: whether it is pushed or polled; the tokens of a pushed stream have routes of their own. */
@@ -61,7 +61,7 @@ export const putStream = handler({
   run: async (ask) => {
     const { ctx, body, params } = ask;
     const id = params['stream'] ?? '';
-    if (!StreamId.test(id))
+    if (!SLUG.test(id))
       return err(
         invalid(
           'stream',

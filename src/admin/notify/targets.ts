@@ -2,13 +2,12 @@
 import { z } from 'zod';
 import { isNetwork } from '../../inventory/servers.ts';
 import { err, ok } from '../../lib/result.ts';
+import { SLUG } from '../../lib/slug.ts';
 import { commitChange, expected } from '../commit.ts';
 import { invalid, notFound } from '../problem.ts';
 import { itemOf, itemsOf } from '../records.ts';
 import { handler, Reason } from '../route.ts';
 import { NotificationTarget } from './records.ts';
-
-const TargetId = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export const listTargets = handler({
   run: async ({ ctx }) => {
@@ -32,7 +31,7 @@ export const putTarget = handler({
   run: async (ask) => {
     const { ctx, body, params } = ask;
     const id = params['target'] ?? '';
-    if (!TargetId.test(id))
+    if (!SLUG.test(id))
       return err(
         invalid(
           'target',

@@ -8,22 +8,17 @@ import { Grant } from '../../policy/grants.ts';
 import type { Write } from '../../store/state.ts';
 import { commitBy } from '../commit.ts';
 import type { AdminContext } from '../context.ts';
+import { lookEvery, type Looking } from '../looking.ts';
 import { itemOf, itemsOf, type Item } from '../records.ts';
 import { attestationWrite, evidenceOf, itemsIn, unusedSince } from './campaigns.ts';
 import { Campaign } from './records.ts';
-
-export interface DueWatch {
-  /** Looks now; resolves when what is due is done or has failed into the process log. */
-  look(): Promise<void>;
-  close(): Promise<void>;
-}
 
 const LOOK_EVERY_MS = 30_000;
 /** Items of one commit. */
 const CHUNK = 500;
 const BY = 'remit:reviews';
 
-export function watchReviews(ctx: AdminContext): DueWatch {
+export function watchReviews(ctx: AdminContext): Looking {
   const commit = async (what: string, subject: string, reason: string, writes: readonly Write[]): Promise<boolean> => {
     const done = await commitBy(ctx, { name: BY, actor: null, ref: subject }, { what, subject, reason, writes });
     // Somebody decided at the same moment, or another node was quicker: the next look sees it.
@@ -79,25 +74,7 @@ export function watchReviews(ctx: AdminContext): DueWatch {
     }
   }
 
-  let ended = false;
-  let looking: Promise<void> = Promise.resolve();
-  const again = (): Promise<void> => {
-    if (!ended)
-      looking = looking
-        .then(look)
-        .catch((fault: unknown) => ctx.log.error({ err: fault }, 'access reviews could not be looked at'));
-    return looking;
-  };
-  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
-  timer.unref();
-  return {
-    look: again,
-    async close() {
-      ended = true;
-      clearInterval(timer);
-      await looking;
-    },
-  };
+  return lookEvery(LOOK_EVERY_MS, look, 'access reviews could not be looked at', ctx.log);
 }
 
 function suspended(ctx: AdminContext, { id, revision, ...grant }: Item<Grant>, note: string): Write {

@@ -11,13 +11,8 @@ import type { Use } from '../../insight/last-use.ts';
 import { isFault } from '../../lib/fault.ts';
 import type { Write } from '../../store/state.ts';
 import type { AdminContext } from '../context.ts';
+import { lookEvery, type Looking } from '../looking.ts';
 import { Evidence } from './records.ts';
-
-export interface EvidenceReader {
-  /** Reads what is new now. Resolves when it stands in the records. */
-  look(): Promise<void>;
-  close(): Promise<void>;
-}
 
 const CURSOR = 'evidence_cursor';
 const LOOK_EVERY_MS = 30_000;
@@ -28,17 +23,16 @@ const PAGES = 40;
 /** Without news the cursor moves when this many entries would be read again. */
 const SAVE_AFTER = 100_000;
 
-export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower' | 'audit' | 'log'>): EvidenceReader {
+export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower' | 'audit' | 'log'>): Looking {
   const { org, state, follower, audit } = ctx;
   let read = -1;
-  const closed = new AbortController();
 
-  async function look(): Promise<void> {
+  async function look(closed: AbortSignal): Promise<void> {
     const size = await audit.ledger.size(audit.log.log);
     for (;;) {
       const cursor = follower.records.get(CURSOR, org, audit.log.log);
       const from = Math.max(read, Number(cursor?.body['next'] ?? 0));
-      if (from >= size || closed.signal.aborted) return;
+      if (from >= size || closed.aborted) return;
       // Without grants there is nothing to learn; what was called before the first one is no use of it.
       if (follower.records.list('grant', org).next().done === true) {
         read = size;
@@ -46,7 +40,7 @@ export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower
       }
       const found = new Map<string, Use>();
       let next = from;
-      for (let page = 0; page < PAGES && next < size && !closed.signal.aborted; page++) {
+      for (let page = 0; page < PAGES && next < size && !closed.aborted; page++) {
         const entries = await pageOf(audit.ledger, audit.log.log, next, Math.min(PAGE, size - next));
         for (const [grant, use] of usesIn(entries.indexed, (id) => found.get(id) ?? known(id))) found.set(grant, use);
         next = entries.next;
@@ -79,24 +73,7 @@ export function readEvidence(ctx: Pick<AdminContext, 'org' | 'state' | 'follower
   const known = (id: string): Use | undefined =>
     Evidence.safeParse(follower.records.get('evidence', org, id)?.body).data;
 
-  let looking: Promise<void> = Promise.resolve();
-  const again = (): Promise<void> => {
-    if (!closed.signal.aborted)
-      looking = looking
-        .then(look)
-        .catch((fault: unknown) => ctx.log.error({ err: fault }, 'the last uses of grants could not be read'));
-    return looking;
-  };
-  const timer = setInterval(() => void again(), LOOK_EVERY_MS);
-  timer.unref();
-  return {
-    look: again,
-    async close() {
-      closed.abort();
-      clearInterval(timer);
-      await looking;
-    },
-  };
+  return lookEvery(LOOK_EVERY_MS, look, 'the last uses of grants could not be read', ctx.log);
 }
 
 /** Only entries that can matter are parsed. */

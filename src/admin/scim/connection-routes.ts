@@ -8,6 +8,7 @@ import { ScimConnection } from '../../directory/records.ts';
 import { sha256Hex } from '../../lib/bytes.ts';
 import { newId } from '../../lib/ids.ts';
 import { err, ok } from '../../lib/result.ts';
+import { SLUG } from '../../lib/slug.ts';
 import { commitChange, expected } from '../commit.ts';
 import type { AdminContext } from '../context.ts';
 import { sourcesStatus } from '../events/silence.ts';
@@ -17,7 +18,6 @@ import { handler, Reason } from '../route.ts';
 import { TOKEN_PREFIX } from './connections.ts';
 import { SCIM_PATH } from './plugin.ts';
 
-const ConnectionId = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const MAX_TOKENS = 10;
 const DAY_MS = 86_400_000;
 /** How long the old tokens last when nobody says. */
@@ -58,7 +58,7 @@ export const putConnection = handler({
   run: async (ask) => {
     const { ctx, body, params } = ask;
     const id = params['connection'] ?? '';
-    if (!ConnectionId.test(id))
+    if (!SLUG.test(id))
       return err(
         invalid(
           'connection',

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { AdminContext } from '../../../src/admin/context.ts';
 import { unusedSince } from '../../../src/admin/reviews/campaigns.ts';
 import { watchReviews } from '../../../src/admin/reviews/due.ts';
-import type { DueWatch } from '../../../src/admin/reviews/due.ts';
+import type { Looking } from '../../../src/admin/looking.ts';
 import { readEvidence } from '../../../src/admin/reviews/evidence.ts';
 import { callEntry } from '../../../src/audit/entries.ts';
 import { digestOf } from '../../../src/lib/canonical-json.ts';
@@ -22,7 +22,7 @@ const DAY = 86_400_000;
 let plane: Plane;
 let ctx: AdminContext;
 let clock: ReturnType<typeof manualClock>;
-let watch: DueWatch;
+let watch: Looking;
 beforeAll(async () => {
   clock = manualClock(Date.now());
   plane = await startPlane({ wrap: (plain) => (ctx = { ...plain, clock }) });
