@@ -10,7 +10,6 @@ import { ownerStands } from '../directory/owners.ts';
 import { Agent, agentKey } from '../inventory/agents.ts';
 import { Credential } from '../inventory/credentials.ts';
 import { worksIn, type LifeKind } from '../inventory/lifecycle.ts';
-import type { JsonObject } from '../lib/json.ts';
 import type { Write } from '../store/state.ts';
 import { commitBy, type ChangeOfState } from './commit.ts';
 import type { AdminContext } from './context.ts';
@@ -60,7 +59,7 @@ function owned(ctx: AdminContext): readonly Owned[] {
     org,
     id,
     ...(key !== undefined && { key }),
-    body: { ...body, state: 'suspended' } as JsonObject,
+    body: { ...body, state: 'suspended' },
     expectedRevision: revision,
   });
   const found: Owned[] = [];
