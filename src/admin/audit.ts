@@ -11,7 +11,7 @@ import { notFound, type Problem } from './problem.ts';
 import { handler, queryNumber, type Ask } from './route.ts';
 import { statusOfLog } from './status.ts';
 
-const KINDS = ['intent', 'outcome', 'call', 'denial', 'admin', 'key', 'clock', 'gate'] as const;
+const KINDS = ['intent', 'outcome', 'call', 'denial', 'admin', 'key', 'clock', 'incident', 'gate'] as const;
 const Word = z.string().min(1).max(512);
 const count = (max: number, fallback: number) => queryNumber(1, max).default(fallback);
 const Position = queryNumber(0, Number.MAX_SAFE_INTEGER);

@@ -111,6 +111,15 @@ export function clockEntry(stamp: Stamp): AuditEntry {
   return entryOf('clock', stamp, {});
 }
 
+/** Something was contained. `event.what` says what, `event.server` where; codes and ids only, never a peer's text. */
+export function incidentEntry(
+  stamp: Stamp,
+  event: EventFacts & { readonly what: string },
+  facts: { readonly actor?: Actor | undefined; readonly call?: CallFacts | undefined } = {},
+): AuditEntry {
+  return entryOf('incident', stamp, { ...facts, event });
+}
+
 /** The gateway `opened`, `closed` or `recovered`. */
 export function gateEntry(
   stamp: Stamp,

@@ -13,6 +13,7 @@ export type EntryKind =
   | 'admin' // a change of governance state, with its revision
   | 'key' // a key came into use or retired
   | 'clock' // nothing happened, and we were here
+  | 'incident' // something was contained: a way out refused, a process ended, a planted or own secret seen; `event.what` names it
   | 'gate'; // the gateway opened, closed or recovered (names calls found without an outcome)
 
 export interface Actor {
@@ -74,7 +75,7 @@ export interface OutcomeFacts {
   /** Digest of the canonical result as it went to the caller; null when none did. */
   readonly result: Digest | null;
   readonly ms: number;
-  /** What looked at the result and what did not (AE-11). */
+  /** What looked at the result and what did not (AE-11), and what was found where: `found:CLASS@POINTER[FROM,TO]=ACTION` (CI-02). */
   readonly inspected: readonly string[];
   /** Messages that left for the client before the reply: how many, and the chained digest of their canonical texts. */
   readonly sent?: { readonly count: number; readonly digest: Digest };

@@ -31,6 +31,7 @@ import type { UnknownCall } from '../audit/recover.ts';
 import { startAuthServer } from '../authserver/server.ts';
 import type { RunningAuthServer } from '../authserver/server.ts';
 import { startGateway } from '../gateway/gateway.ts';
+import { incidentLog } from '../gateway/incidents.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { createTokenVerifier } from '../identity/access-token.ts';
 import type { Lock } from '../inventory/records.ts';
@@ -241,6 +242,14 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       clockSkewSeconds: config.tokens.clockToleranceSeconds,
     });
 
+    const incidents = incidentLog({
+      org,
+      clock,
+      audit,
+      state,
+      record: (id) => view.get('incident', org, id),
+      log: (level, fields, message) => log[level](fields, message),
+    });
     const backend = bubblewrapBackend({
       forbidden: [config.dataDir],
       ...(config.sandbox.uid !== undefined && { uidFor: () => config.sandbox.uid! }),
@@ -293,6 +302,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           exchange,
           view,
           audit,
+          incidents,
           verifier,
           pool,
           sessionKeys,

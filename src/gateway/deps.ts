@@ -11,6 +11,7 @@ import type { Elicited } from './elicited.ts';
 import type { SealedExchange } from './exchange-box.ts';
 import type { GreetingDeps } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
+import type { Incidents } from './incidents.ts';
 import type { InflightRegistry } from './inflight.ts';
 import type { NoiseCounter } from './noise.ts';
 import type { Parking } from './parking.ts';
@@ -30,6 +31,7 @@ export interface AnswerDeps extends GreetingDeps {
   readonly snapshot: () => Snapshot;
   readonly audit: AuditLog;
   readonly inflight: InflightRegistry;
+  readonly incidents: Incidents;
   readonly noise: NoiseCounter;
   readonly telemetry: Telemetry;
   readonly exchange: SealedExchange;

@@ -30,6 +30,8 @@ import { sealedExchange } from './exchange-box.ts';
 import { fanOut } from './fan-out.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
+import { incidentLog } from './incidents.ts';
+import type { Incidents } from './incidents.ts';
 import { inflightRegistry } from './inflight.ts';
 import { lockEffect } from './lock-effect.ts';
 import type { LockEffect } from './lock-effect.ts';
@@ -106,6 +108,8 @@ export interface GatewayDeps {
   readonly labelWindowMs?: number;
   /** Default: `APPROVAL_SETTINGS`. */
   readonly approvals?: Partial<ApprovalSettings>;
+  /** Where what was contained is told; left out: a log of this gateway's own. */
+  readonly incidents?: Incidents;
   /** Origin of the admin listener, where people see and decide held calls; null: nobody knows it yet. */
   readonly adminUrl: () => string | null;
   readonly log: (level: 'debug' | 'info' | 'warn' | 'error', fields: object, message: string) => void;
@@ -144,6 +148,9 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const sessions = sessionSealer(deps.sessionKeys, clock);
   const exchange = sealedExchange(deps.exchange, deps.sessionKeys);
   const limits = memoryLimits(deps.limits);
+  const incidents =
+    deps.incidents ??
+    incidentLog({ org, clock, audit, state: deps.state, record: (id) => view.get('incident', org, id), log });
   const { taskTimeoutMs = TASK_SETTINGS.timeLimitMs } = deps.limits;
   const tasks = taskBook(exchange, clock, log, { ...TASK_SETTINGS, timeLimitMs: taskTimeoutMs });
 
@@ -369,6 +376,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     snapshot: () => snapshot,
     audit,
     inflight,
+    incidents,
     noise,
     telemetry: createTelemetry({ inflight: () => inflight.size }),
     connect,

@@ -42,6 +42,24 @@ const judgement = {
   irreversible: z.literal(true).exactOptional(),
   /** How many must agree to a held call. */
   approvals: z.number().int().min(1).max(9).exactOptional(),
+  /** What one person with one agent may do with it (RL-02); at the budget it stops. */
+  budget: z
+    .strictObject({
+      calls: z.number().int().min(1).max(1_000_000),
+      perMinutes: z.number().int().min(1).max(44_640),
+      /** The sum of a number in the arguments, by JSON Pointer: a spend. */
+      sum: z
+        .strictObject({
+          argument: z.string().regex(/^(?:\/(?:[^~/]|~[01])*)+$/, 'must be a JSON Pointer'),
+          max: z.number().positive(),
+        })
+        .exactOptional(),
+      /** Of everybody together, instead of each. */
+      shared: z.literal(true).exactOptional(),
+    })
+    .exactOptional(),
+  /** Doing it twice does no harm: only then may a lost answer be asked for again (RL-05). */
+  idempotent: z.literal(true).exactOptional(),
 };
 
 export const Judgement = z.strictObject(judgement);

@@ -155,6 +155,33 @@ export const Mount = z.strictObject({
   mode: z.enum(['read', 'write']),
 });
 
+/**
+ * One way out of a sandbox (EX-04). With `methods` or `pathPrefix` what is said on it is read, also inside TLS; without them a tunnel to this
+ * host and port is open once its first bytes name the host.
+ */
+export const EgressRule = z.strictObject({
+  scheme: z.enum(['https', 'http']).default('https'),
+  host: z
+    .string()
+    .max(253)
+    .regex(
+      /^(?=.*[a-z])(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      'write one host name in lower case; no address, no wildcard, no port',
+    ),
+  /** Left out: 443 for https, 80 for http. */
+  port: z.number().int().min(1).max(65_535).exactOptional(),
+  methods: z
+    .array(z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']))
+    .min(1)
+    .exactOptional(),
+  pathPrefix: z
+    .string()
+    .max(1_000)
+    .regex(/^\/[^\s?#\\]*$/, 'must be a path that begins with /')
+    .exactOptional(),
+});
+export type EgressRule = z.infer<typeof EgressRule>;
+
 export const StdioUpstream = z.strictObject({
   transport: z.literal('stdio'),
   /** The argument vector. There is no shell; the first element is an absolute path or `node`. */
@@ -162,7 +189,18 @@ export const StdioUpstream = z.strictObject({
   era: z.enum(['auto', 'modern', 'legacy']).default('auto'),
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.union([z.string(), SecretRef])).default({}),
   mounts: z.array(Mount).default([]),
+  /** `host`: everything that the gateway's host can reach; started only where the configuration says `sandbox.unsafeHostNetwork`. */
   network: z.enum(['none', 'host']).default('none'),
+  /** Where it may connect to, by way of the gateway's proxy and no other; empty: nowhere. */
+  egress: z.array(EgressRule).max(64).default([]),
+  /** Networks outside the public internet that `egress` may resolve to, as CIDR. */
+  egressNetworks: z.array(z.string()).max(64).default([]),
+  /** The image it runs in, by digest; only where the isolation backend is a container engine. Left out: the one of the configuration. */
+  image: z
+    .string()
+    .max(500)
+    .regex(/^[a-z0-9][a-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}$/, 'write NAME@sha256: and 64 hexadecimal digits')
+    .exactOptional(),
   limits: z
     .strictObject({
       memoryMb: z.number().int().min(64).max(65536).default(512),
@@ -171,6 +209,8 @@ export const StdioUpstream = z.strictObject({
       /** Bytes on stdout for one message, and on stderr for one minute. */
       outputBytes: z.number().int().min(1024).default(4_194_304),
       openFiles: z.number().int().min(16).max(65536).default(256),
+      /** Of one processor, where the host has cgroups for it. */
+      cpuPercent: z.number().int().min(5).max(6400).default(100),
     })
     .prefault({}),
 });

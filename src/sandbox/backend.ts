@@ -1,6 +1,6 @@
 /**
  * Where a stdio server runs. A backend starts one process tree inside isolation and owns it to the last descendant.
- * Implemented by bubblewrap (`sandbox/bubblewrap.ts`); containers follow. Every backend passes `test/contracts/isolation.ts`.
+ * Implemented by bubblewrap (`sandbox/bubblewrap.ts`) and by container engines (`sandbox/container.ts`). Every backend passes `test/contracts/isolation.ts`.
  *
  * Promises while the process runs
  * - not root, no capabilities, no new privileges; read-only system; only the declared mounts; private /tmp, /proc and process tree;
@@ -19,18 +19,22 @@ export interface SandboxSpec {
   readonly env: Readonly<Record<string, string>>;
   readonly mounts: ReadonlyArray<{ readonly from: string; readonly to: string; readonly mode: 'read' | 'write' }>;
   readonly network: 'none' | 'host';
+  /** The image it runs in, by digest; a backend without images refuses it. */
+  readonly image?: string;
   readonly limits: {
     readonly memoryMb: number;
     readonly processes: number;
     readonly cpuSeconds: number;
     readonly openFiles: number;
+    /** Of one processor; held where the host has cgroups for it, and the posture says whether. */
+    readonly cpuPercent: number;
   };
 }
 
 export interface SandboxExit {
   readonly code: number | null;
   readonly signal: string | null;
-  /** Set when we ended it: `stopped`, `memory`, `output`, … */
+  /** Set when we ended it: `stopped`, `memory`, `processes`, `cpu`, `output`, … */
   readonly reason?: string;
 }
 
@@ -40,6 +44,8 @@ export interface SandboxedProcess {
   readonly stdout: Readable;
   readonly stderr: Readable;
   readonly exited: Promise<SandboxExit>;
+  /** What is in force for this one, read after it was started. */
+  readonly posture: Posture;
   /** Closes stdin, waits, SIGTERM, waits, SIGKILL; resolves when nothing of it is left. Idempotent. */
   stop(reason?: string): Promise<SandboxExit>;
 }
@@ -50,6 +56,9 @@ export interface Posture {
   readonly version: string;
   readonly hostUser: 'dropped' | 'same' | 'root';
   readonly memoryLimit: 'cgroup' | 'rlimit+watchdog' | 'rlimit' | 'none';
+  readonly processLimit: 'cgroup' | 'rlimit' | 'none';
+  readonly cpuLimit: 'cgroup' | 'rlimit' | 'none';
+  readonly systemCalls: 'filtered' | 'unfiltered';
   readonly notes: readonly string[];
 }
 

@@ -157,6 +157,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
       memoryBytes: spec.limits.memoryMb * 1_048_576,
       watchMs: options.watchMs ?? 500,
       graceMs: options.graceMs ?? 2_000,
+      posture: state.posture,
     });
   }
 

@@ -21,7 +21,7 @@ export interface LocalHttpServer {
 
 /** Resolves when it accepts connections on 127.0.0.1. @throws SandboxFault; nothing is left running then. */
 export async function startLocalHttp(backend: IsolationBackend, server: LocalHttpServer): Promise<SandboxedProcess> {
-  const limits = { memoryMb: 512, processes: 64, cpuSeconds: 86_400, openFiles: 1_024 };
+  const limits = { memoryMb: 512, processes: 64, cpuSeconds: 86_400, openFiles: 1_024, cpuPercent: 100 };
   const artifact = resolveCommand(['node', ...server.command], limits.memoryMb * 0.75);
   const preload = siblingModule(PRELOAD);
   const inside = `/remit/${preload.slice(preload.lastIndexOf('/') + 1)}`;

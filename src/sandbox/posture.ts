@@ -14,7 +14,7 @@ const look = (...argv: string[]): SandboxSpec => ({
   env: {},
   mounts: [],
   network: 'none',
-  limits: { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64 },
+  limits: { memoryMb: 256, processes: 16, cpuSeconds: 10, openFiles: 64, cpuPercent: 100 },
 });
 export const STATUS_SPEC = look('/usr/bin/cat', '/proc/self/status');
 export const NAMESPACE_SPEC = look('/usr/bin/readlink', ...NAMESPACES);
@@ -37,6 +37,9 @@ export function posture(version: string, root: boolean, ownUids: boolean): Postu
     version,
     hostUser: root ? 'dropped' : 'same',
     memoryLimit: 'rlimit+watchdog',
+    processLimit: 'rlimit',
+    cpuLimit: 'rlimit',
+    systemCalls: 'unfiltered',
     notes: [
       root
         ? ownUids

@@ -6,7 +6,7 @@ import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { SandboxExit, SandboxedProcess } from './backend.ts';
+import type { Posture, SandboxExit, SandboxedProcess } from './backend.ts';
 import { children, memoryBytes, startOf, tree } from './tree.ts';
 
 export interface Supervision {
@@ -15,6 +15,8 @@ export interface Supervision {
   readonly watchMs: number;
   /** How long a server may take to end by itself when its input closes, and again after SIGTERM, ms. */
   readonly graceMs: number;
+  /** What is in force for it. */
+  readonly posture: Posture;
 }
 
 /** `first` is the first process of the sandbox's PID namespace, by its number on the host. */
@@ -69,7 +71,15 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
   }
 
   let stopping: Promise<SandboxExit> | undefined;
-  return { pid: first, stdin, stdout, stderr, exited, stop: (reason = 'stopped') => (stopping ??= stop(reason)) };
+  return {
+    pid: first,
+    stdin,
+    stdout,
+    stderr,
+    exited,
+    posture: rules.posture,
+    stop: (reason = 'stopped') => (stopping ??= stop(reason)),
+  };
 }
 
 interface Ended {

@@ -29,6 +29,15 @@ export interface HttpTarget {
 /** HTTP+SSE of 2024-11-05. */
 export type SseTarget = Omit<HttpTarget, 'transport' | 'era'> & { readonly transport: 'sse'; readonly era: 'legacy' };
 
+/** One way out of a sandbox (EX-04). */
+export interface EgressRule {
+  readonly scheme: 'https' | 'http';
+  readonly host: string;
+  readonly port?: number;
+  readonly methods?: readonly string[];
+  readonly pathPrefix?: string;
+}
+
 export interface StdioTarget {
   readonly transport: 'stdio';
   readonly command: readonly string[];
@@ -36,6 +45,10 @@ export interface StdioTarget {
   readonly env: Readonly<Record<string, string | SecretReference>>;
   readonly mounts: ReadonlyArray<{ readonly from: string; readonly to: string; readonly mode: 'read' | 'write' }>;
   readonly network: 'none' | 'host';
+  readonly egress: readonly EgressRule[];
+  readonly egressNetworks: readonly string[];
+  /** By digest; only for a container engine. */
+  readonly image?: string;
   readonly limits: {
     readonly memoryMb: number;
     readonly processes: number;
@@ -43,6 +56,8 @@ export interface StdioTarget {
     /** Bytes on stdout for one message, and on stderr for one minute. */
     readonly outputBytes: number;
     readonly openFiles: number;
+    /** Of one processor. */
+    readonly cpuPercent: number;
   };
 }
 

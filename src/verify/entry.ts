@@ -111,6 +111,7 @@ const KINDS: Readonly<Record<string, readonly string[]>> = {
   admin: ['event'],
   key: ['event'],
   clock: [],
+  incident: ['event'],
   gate: ['event'],
 };
 export const ENTRY_KINDS = Object.keys(KINDS);

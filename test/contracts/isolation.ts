@@ -28,7 +28,7 @@ export interface IsolationSubject {
 }
 
 const PROBE = '/repo/test/sandbox/probe.ts';
-const LIMITS = { memoryMb: 512, processes: 40, cpuSeconds: 30, openFiles: 200 };
+const LIMITS = { memoryMb: 512, processes: 40, cpuSeconds: 30, openFiles: 200, cpuPercent: 100 };
 export const NODE = '/remit/node';
 
 export function isolationContract(name: string, subject: IsolationSubject): void {

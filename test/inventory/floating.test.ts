@@ -12,7 +12,9 @@ const stdio = (...command: string[]): Pick<Server, 'upstream'> => ({
     env: {},
     mounts: [],
     network: 'none',
-    limits: { memoryMb: 64, processes: 1, cpuSeconds: 1, outputBytes: 1024, openFiles: 16 },
+    egress: [],
+    egressNetworks: [],
+    limits: { memoryMb: 64, processes: 1, cpuSeconds: 1, outputBytes: 1024, openFiles: 16, cpuPercent: 100 },
   },
 });
 const source = (version: string, name?: string) => ({

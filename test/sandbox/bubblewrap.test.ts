@@ -13,7 +13,7 @@ import { type Ran, runInside } from './run-inside.ts';
 
 const ROOT = process.getuid?.() === 0;
 const NOBODY = 65_534;
-const LIMITS = { memoryMb: 256, processes: 20, cpuSeconds: 10, openFiles: 64 };
+const LIMITS = { memoryMb: 256, processes: 20, cpuSeconds: 10, openFiles: 64, cpuPercent: 100 };
 const spec = (more: Partial<SandboxSpec> = {}): SandboxSpec => ({
   name: 'test',
   argv: ['/usr/bin/true'],

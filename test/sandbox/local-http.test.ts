@@ -71,7 +71,7 @@ describe('the everything server', () => {
       env: { PORT: '39999' },
       mounts: [{ from: join(REPOSITORY, 'node_modules'), to: '/remit/node_modules', mode: 'read' }],
       network: 'none',
-      limits: { memoryMb: 512, processes: 64, cpuSeconds: 30, openFiles: 256 },
+      limits: { memoryMb: 512, processes: 64, cpuSeconds: 30, openFiles: 256, cpuPercent: 100 },
     });
     let out = '';
     process.stdout.on('data', (chunk: Buffer) => (out += chunk.toString('utf8')));

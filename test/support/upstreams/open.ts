@@ -52,7 +52,14 @@ export const sseServer = (url: string, upstream: Partial<SseTarget> = {}, timeou
   upstream: { transport: 'sse', url, era: 'legacy', allowedNetworks: ['127.0.0.1/32'], headers: [], ...upstream },
 });
 
-export const LIMITS = { memoryMb: 512, processes: 64, cpuSeconds: 60, outputBytes: 1_000_000, openFiles: 256 };
+export const LIMITS = {
+  memoryMb: 512,
+  processes: 64,
+  cpuSeconds: 60,
+  outputBytes: 1_000_000,
+  openFiles: 256,
+  cpuPercent: 100,
+};
 
 /** `program` is a file of this repository, or a whole command. */
 export const stdioServer = (
@@ -67,6 +74,8 @@ export const stdioServer = (
     era: 'auto',
     env: {},
     network: 'none',
+    egress: [],
+    egressNetworks: [],
     limits: LIMITS,
     ...upstream,
     mounts: [
