@@ -6,6 +6,7 @@ import type { ArgumentsBox } from '../approvals/sealed-arguments.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import type { Ledger } from '../audit/ledger.ts';
 import type { ClaimsReader, TokenVerifier } from '../identity/access-token.ts';
+import type { HoneytokenBox } from '../inventory/honeytokens.ts';
 import type { Lock } from '../inventory/records.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { JsonObject } from '../lib/json.ts';
@@ -52,6 +53,8 @@ export interface AdminContext {
   readonly stopped: (id: string, lock: Lock) => { readonly calls: number; readonly settled: Promise<LockSettled> };
   /** Opens what a held call would send. Same keys as the gateway's. */
   readonly heldArguments: Pick<ArgumentsBox, 'open'>;
+  /** Seals planted secrets. Same keys as the gateway's. */
+  readonly honeytokens: Pick<HoneytokenBox, 'seal'>;
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;

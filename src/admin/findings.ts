@@ -15,6 +15,7 @@ import type { AdminContext } from './context.ts';
 import { credentialFindings } from './credential-findings.ts';
 import { emergencyFindings } from './emergency-review.ts';
 import { endOfNotice, noticeOf } from './owner-watch.ts';
+import { incidentFindings } from './incidents.ts';
 import { itemsOf, type Item } from './records.ts';
 import { handler } from './route.ts';
 import { toolFindings } from './tool-findings.ts';
@@ -32,7 +33,16 @@ export interface Found {
 export const listFindings = handler({
   run: async ({ ctx }) => {
     const now = ctx.clock.now();
-    return ok({ body: { findings: [...findings(ctx), ...toolFindings(ctx, now), ...emergencyFindings(ctx, now)] } });
+    return ok({
+      body: {
+        findings: [
+          ...incidentFindings(ctx),
+          ...findings(ctx),
+          ...toolFindings(ctx, now),
+          ...emergencyFindings(ctx, now),
+        ],
+      },
+    });
   },
 });
 

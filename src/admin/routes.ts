@@ -50,6 +50,8 @@ import {
   resumeGrant,
   suspendGrant,
 } from './grants.ts';
+import { addHoneytoken, listHoneytokens, retireHoneytoken } from './honeytokens.ts';
+import { closeIncident, getIncident, listIncidents } from './incidents.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
 import { claimAdministration } from './claim.ts';
 import { addLock, liftLock, listLocks } from './locks.ts';
@@ -143,6 +145,12 @@ const ROWS: readonly Row[] = [
   ['GET',    '/metrics',                             'admin:read',  STAFF,            metrics,          'Prometheus metrics'],
 
   ['GET',    '/findings',                            'admin:read',  STAFF,            listFindings,     'Agents and servers that nobody answers for, old secrets, clients that wait'],
+  ['GET',    '/incidents',                           'admin:read',  STAFF,            listIncidents,    'List what was contained and waits for somebody to look at it'],
+  ['GET',    '/incidents/:incident',                 'admin:read',  STAFF,            getIncident,      'Read an incident'],
+  ['POST',   '/incidents/:incident/close',           'admin:write', POLICY_AUTHORS,   closeIncident,    'Close an incident with what was found; it opens again when the same is seen once more'],
+  ['GET',    '/honeytokens',                         'admin:read',  OVERSEERS,        listHoneytokens,  'List planted secrets and where they lie, never their values'],
+  ['POST',   '/honeytokens',                         'admin:write', POLICY_AUTHORS,   addHoneytoken,    'Plant a secret: its value is made and shown once, or given'],
+  ['POST',   '/honeytokens/:honeytoken/retire',      'admin:write', POLICY_AUTHORS,   retireHoneytoken, 'Look for a planted secret no longer'],
   ['GET',    '/exceptions',                          'admin:read',  STAFF,            listExceptions,   'What is wider than the rules of the house: who answers for it, why, until when'],
   ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere', 'routine'],
 

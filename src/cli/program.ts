@@ -12,6 +12,8 @@ import { eventCommands } from './commands/events.ts';
 import { findingCommands } from './commands/finding.ts';
 import { grantCommands } from './commands/grant.ts';
 import { groupCommands } from './commands/group.ts';
+import { honeytokenCommands } from './commands/honeytoken.ts';
+import { incidentCommands } from './commands/incident.ts';
 import { initCommand } from './commands/init.ts';
 import { lockCommands } from './commands/lock.ts';
 import { mappingCommands } from './commands/mapping.ts';
@@ -70,6 +72,8 @@ export function buildProgram(): Command {
   program.commandsGroup('Respond:');
   statusCommand(program);
   findingCommands(program);
+  incidentCommands(program);
+  honeytokenCommands(program);
   lockCommands(program);
   breakGlassCommands(program);
   tokenCommands(program);

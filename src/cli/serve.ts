@@ -32,6 +32,7 @@ import { startAuthServer } from '../authserver/server.ts';
 import type { RunningAuthServer } from '../authserver/server.ts';
 import { startGateway } from '../gateway/gateway.ts';
 import { incidentLog } from '../gateway/incidents.ts';
+import { honeytokenBox } from '../inventory/honeytokens.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import { createTokenVerifier } from '../identity/access-token.ts';
 import type { Lock } from '../inventory/records.ts';
@@ -418,6 +419,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         };
       },
       heldArguments: argumentsBox(sessionKeys, org),
+      honeytokens: honeytokenBox(sessionKeys, org),
       onApproval: () => undefined,
       catalogue: {
         async refresh(server) {

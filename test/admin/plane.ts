@@ -20,6 +20,7 @@ import { createTokenVerifier } from '../../src/identity/access-token.ts';
 import { definitionDigest } from '../../src/integrity/definition.ts';
 import { itemKey, toolId } from '../../src/integrity/records.ts';
 import type { ItemKind } from '../../src/integrity/records.ts';
+import { honeytokenBox } from '../../src/inventory/honeytokens.ts';
 import type { Lock } from '../../src/inventory/records.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -205,6 +206,7 @@ export async function startPlane(
       return { calls: 0, settled: Promise.resolve({ calls: 0, unfinished: 0, tokensRevoked: 0, tokensLeft: 0 }) };
     },
     heldArguments: argumentsBox([HELD_KEY], ORG),
+    honeytokens: honeytokenBox([HELD_KEY], ORG),
     onApproval: (id) => void decided.push(id),
     catalogue: {
       refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),

@@ -36,6 +36,7 @@ import { createTokenVerifier } from '../../src/identity/access-token.ts';
 import { ToolRecord, itemKey, toolId } from '../../src/integrity/records.ts';
 import type { RiskClass } from '../../src/integrity/records.ts';
 import { approve } from '../../src/integrity/review.ts';
+import { honeytokenBox } from '../../src/inventory/honeytokens.ts';
 import { Lock, Server } from '../../src/inventory/records.ts';
 import type { LockSubject } from '../../src/inventory/records.ts';
 import { systemClock } from '../../src/lib/clock.ts';
@@ -405,6 +406,7 @@ export async function startRig(options: RigOptions = {}) {
               };
             },
             heldArguments: argumentsBox(sessionKeys, ORG),
+            honeytokens: honeytokenBox(sessionKeys, ORG),
             onApproval: () => undefined,
             catalogue: {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),

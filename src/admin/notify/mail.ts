@@ -77,6 +77,7 @@ const SUBJECTS: Readonly<Record<Notice['type'], string>> = {
   'lock.added': 'A lock was set',
   'review.opened': 'An access review waits for you',
   'break_glass.opened': 'Emergency access was opened',
+  'incident.opened': 'An alarm was raised',
 };
 
 function textOf({ title, data, at }: Notice, url: string): string {

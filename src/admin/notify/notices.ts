@@ -6,6 +6,8 @@
 import { Approval } from '../../approvals/records.ts';
 import { ToolRecord } from '../../integrity/records.ts';
 import { Credential } from '../../inventory/credentials.ts';
+import { Honeytoken } from '../../inventory/honeytokens.ts';
+import { INCIDENTS, IncidentRecord } from '../../inventory/incidents.ts';
 import { Lock, Server } from '../../inventory/records.ts';
 import { showHidden } from '../../lib/hidden-text.ts';
 import { Grant } from '../../policy/grants.ts';
@@ -167,6 +169,27 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
     };
   },
 
+  incident: async (change, facts) => {
+    const now = IncidentRecord.safeParse(change.body).data;
+    if (!now || now.closed) return null;
+    const was = IncidentRecord.safeParse((await before(change, facts))?.body).data;
+    if (was && !was.closed) return null;
+    const { what, subject, openedAt } = now;
+    const owner = now.facts['owner'];
+    return {
+      type: 'incident.opened',
+      title: `${INCIDENT_WORDS[what] ?? what}: ${showHidden(subject)}`,
+      data: { incident: change.id, what, subject: showHidden(subject), severity: INCIDENTS[what], openedAt },
+      path: `/incidents/${change.id}`,
+      concerns: [
+        ...new Set([
+          ...withRole(facts.snapshot(), 'security_reviewer'),
+          ...(typeof owner === 'string' ? peopleBehind(facts.snapshot(), owner) : []),
+        ]),
+      ],
+    };
+  },
+
   lock: async (change, facts) => {
     const now = Lock.safeParse(change.body).data;
     if (!now || (await before(change, facts))) return null;
@@ -187,6 +210,12 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
       concerns: owner === undefined ? [] : peopleBehind(facts.snapshot(), owner),
     };
   },
+};
+
+const INCIDENT_WORDS: Readonly<Partial<Record<IncidentRecord['what'], string>>> = {
+  honeytoken: 'A planted secret was seen',
+  own_secret: 'A secret that Remit holds was seen where it does not belong',
+  artifact: 'What a server runs is not what was reviewed',
 };
 
 const DECIDED: ReadonlySet<string> = new Set(['approved', 'denied', 'expired', 'cancelled']);

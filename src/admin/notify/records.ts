@@ -17,6 +17,7 @@ export const NOTICE_TYPES = [
   'lock.added',
   'review.opened',
   'break_glass.opened',
+  'incident.opened',
 ] as const;
 export type NoticeType = (typeof NOTICE_TYPES)[number];
 

@@ -1,0 +1,71 @@
+/** Incidents and planted secrets through the API: who may, what is refused and with which words, and that a value never comes out again. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { honeytokenBox } from '../../src/inventory/honeytokens.ts';
+import type { JsonObject } from '../../src/lib/json.ts';
+import { HELD_KEY, startPlane, type Plane } from './plane.ts';
+
+let plane: Plane;
+beforeAll(async () => void (plane = await startPlane()));
+afterAll(() => plane.close());
+
+const planted = { id: 'crm', title: 'CRM', placed: 'row 7', owner: 'sven', reason: 'test' };
+
+test('CI-07: a planted value is made, shown once, and lies sealed to its record', async () => {
+  const made = await plane.as('sven', 'POST', '/honeytokens', planted);
+  expect(made).toMatchObject({ status: 201, body: { id: 'crm', value: expect.stringMatching(/^[A-Za-z0-9]{40}$/) } });
+  const value = made.body['value'] as string;
+
+  const list = await plane.as('aiko', 'GET', '/honeytokens');
+  expect(list.body).toMatchObject({ honeytokens: [{ id: 'crm', placed: 'row 7', owner: 'sven', state: 'planted' }] });
+  const { records } = await plane.state.load();
+  const record = records.find(({ kind }) => kind === 'honeytoken')!;
+  const history = await plane.as('aiko', 'GET', '/history/honeytoken/crm');
+  for (const text of [list.text, JSON.stringify(records), history.text]) expect(text).not.toContain(value);
+  const box = honeytokenBox([HELD_KEY], 'default');
+  const { sealed } = record.body as JsonObject;
+  expect([box.open(sealed as string, 'crm'), box.open(sealed as string, 'other')]).toEqual([value, null]);
+});
+
+test.each([
+  ['a short value', 'sven', { ...planted, id: 'short', value: 'short' }, 422, 'value'],
+  ['nobody to tell', 'sven', { ...planted, id: 'gone', owner: 'nobody-here' }, 422, 'owner'],
+  ['an id that is taken', 'sven', planted, 409, 'honeytoken_exists'],
+  ['an operator', 'omar', { ...planted, id: 'ops' }, 403, 'role'],
+])('is refused: %s', async (_what, who, body, status, word) => {
+  const refused = await plane.as(who as 'sven', 'POST', '/honeytokens', body);
+  expect(refused.status).toBe(status);
+  expect(refused.text).toContain(word);
+});
+
+test('a honeytoken is retired once, by whoever has seen it as it is', async () => {
+  const made = await plane.as('sven', 'POST', '/honeytokens', { ...planted, id: 'old', value: 'x'.repeat(30) });
+  expect(made.body['value']).toBeUndefined();
+  const retire = (match?: string) =>
+    plane.as('ada', 'POST', '/honeytokens/old/retire', { reason: 'gone' }, match ? { 'if-match': match } : {});
+  expect((await retire()).status).toBe(428);
+  expect((await retire('"1"')).status).toBe(412);
+  expect((await retire(`"${String(made.body['revision'])}"`)).status).toBe(200);
+  expect(await retire(`"${String(made.body['revision'])}"`)).toMatchObject({
+    status: 409,
+    body: { error: { code: 'honeytoken_retired' } },
+  });
+});
+
+test('an alarm is a finding until somebody closes it and says what they found', async () => {
+  const body = { what: 'honeytoken', subject: 'honeytoken/crm', facts: { server: 'mail' }, openedAt: 1 };
+  await plane.seed([plane.put('incident', 'honeytoken-1', body)]);
+  expect((await plane.as('omar', 'GET', '/findings')).text).toContain('incident_open');
+  const { headers } = await plane.as('omar', 'GET', '/incidents/honeytoken-1');
+  const match = { 'if-match': headers.get('etag') ?? '' };
+  const close = (who: 'omar' | 'sven', reason: string) =>
+    plane.as(who, 'POST', '/incidents/honeytoken-1/close', { reason }, match);
+  expect((await close('omar', 'fine')).status).toBe(403);
+  expect((await close('sven', '')).status).toBe(422);
+  expect((await close('sven', 'the red team')).status).toBe(200);
+  expect(await close('sven', 'again')).toMatchObject({ status: 409, body: { error: { code: 'incident_closed' } } });
+  expect((await plane.as('omar', 'GET', '/findings')).text).not.toContain('incident_open');
+  expect((await plane.as('omar', 'GET', '/incidents')).body).toEqual({ incidents: [] });
+  expect((await plane.as('omar', 'GET', '/incidents?state=all')).body).toMatchObject({
+    incidents: [{ id: 'honeytoken-1', severity: 'alarm', closed: { by: 'sven', reason: 'the red team' } }],
+  });
+});
