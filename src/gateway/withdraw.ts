@@ -74,7 +74,7 @@ function forgetPeople(
 }
 
 /** A new owner or a switch is no reason to end what runs: only what a switch takes away is cancelled, call by call. */
-const KEPT_UP: ReadonlySet<string> = new Set(['owner', 'switches', 'approvers', 'reviewBy', 'revocation']);
+const KEPT_UP: ReadonlySet<string> = new Set(['owner', 'switches', 'approvers', 'reviewBy', 'revocation', 'limits']);
 
 function sameService(before: Server, after: Server): boolean {
   const text = (server: Server): string =>

@@ -293,6 +293,15 @@ export const Server = z.strictObject({
   tokens: z.enum(['bearer', 'dpop']).default('bearer'),
   /** Serves clients of 2024-11-05 over HTTP+SSE as well. */
   clientsOverSse: z.boolean().default(false),
+  /** Instead of the configuration's limits for one server (RL-01, RL-04). */
+  limits: z
+    .strictObject({
+      /** Of everybody together. */
+      callsPerMinute: z.number().int().min(1).max(10_000_000).exactOptional(),
+      /** Calls in flight at it: what a slow server can take of a node's places. */
+      concurrent: z.number().int().min(1).max(100_000).exactOptional(),
+    })
+    .exactOptional(),
 });
 export type Server = z.infer<typeof Server>;
 export type HttpUpstream = z.infer<typeof HttpUpstream>;
