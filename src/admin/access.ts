@@ -57,6 +57,9 @@ export const explainAccess = handler({
     approved: z.boolean().default(false),
     untrusted: z.boolean().default(false).describe('The trace has received output that strangers may have written.'),
     private: z.boolean().default(false).describe('The trace has received private data.'),
+    confidential: z.boolean().default(false).describe('It has received confidential data; private, too.'),
+    regulated: z.boolean().default(false).describe('It has received regulated data; private, too.'),
+    secret: z.boolean().default(false).describe('What it has received held a secret; private, too.'),
   }),
   run: async ({ ctx, body }) => {
     const view = ctx.snapshot();
@@ -97,7 +100,7 @@ export const explainAccess = handler({
       caller,
       arguments: body.arguments ?? null,
       approved: body.approved,
-      labels: { untrusted: body.untrusted, private: body.private },
+      labels: body,
     };
     const { principal, ...explained } = await explainCall(supposedView, supposed, at);
     // Without arguments a grant with conditions fits nothing; that some could fit is worth saying before any other advice.

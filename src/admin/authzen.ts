@@ -49,6 +49,9 @@ const Context = z.object({
   /** What the trace has received: output of strangers, private data (decision 0012). */
   untrusted: z.boolean().optional(),
   private: z.boolean().optional(),
+  confidential: z.boolean().optional(),
+  regulated: z.boolean().optional(),
+  secret: z.boolean().optional(),
 });
 /** Unknown members are left alone: the specification wants them ignored. */
 const Evaluation = z.object({
@@ -132,7 +135,7 @@ async function decideOne(
       caller,
       arguments: context.arguments ?? null,
       approved: false,
-      labels: { untrusted: context.untrusted ?? false, private: context.private ?? false },
+      labels: context,
     },
     at,
   );

@@ -5,7 +5,7 @@
  */
 import { principalOf } from '../gateway/principal.ts';
 import type { Principal } from '../gateway/principal.ts';
-import { NO_LABELS, personFacts } from '../gateway/question.ts';
+import { personFacts } from '../gateway/question.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
 import { judgeCall } from '../gateway/what-if.ts';
 import type { Judged, SupposedCall } from '../gateway/what-if.ts';
@@ -13,6 +13,7 @@ import { withinCeiling } from '../inventory/agents.ts';
 import type { Decision } from '../policy/decide.ts';
 import { explain } from '../policy/explain.ts';
 import type { DecidingPolicy, NearestChange } from '../policy/explain.ts';
+import { labelBits, labelsOf } from '../policy/labels.ts';
 import type { Remedy } from './obstacles.ts';
 import { remediesFor, wordOf } from './obstacles.ts';
 
@@ -72,7 +73,7 @@ export async function explainCall(
     tool: item.facts,
     scopes: caller.scopes,
     approved: supposed.approved,
-    ...(supposed.labels ?? NO_LABELS),
+    ...labelsOf(labelBits(supposed.labels ?? {})),
     arguments: judged.facts.arguments ?? supposed.arguments ?? {},
     signIn: caller,
     alone: caller.alone,

@@ -12,6 +12,9 @@ interface Row {
   readonly approved: boolean;
   readonly untrusted?: true;
   readonly private?: true;
+  readonly confidential?: true;
+  readonly regulated?: true;
+  readonly secret?: true;
 }
 export interface EffectBody {
   readonly digest: string;
@@ -34,12 +37,15 @@ export interface EffectBody {
 
 const number = new Intl.NumberFormat('en-US');
 const named = (name: string | null, id: string): string => (name === null || name === id ? id : `${name} (${id})`);
-const situation = ({ scopeHeld, approved, untrusted, private: reserved }: Row): string =>
+const situation = ({ scopeHeld, approved, ...after }: Row): string =>
   [
     ...(scopeHeld ? [] : ['without the scope']),
     ...(approved ? ['approved'] : []),
-    ...(untrusted ? ['after untrusted output'] : []),
-    ...(reserved ? ['after private data'] : []),
+    ...(after.untrusted ? ['after untrusted output'] : []),
+    ...(after.private ? ['after private data'] : []),
+    ...(after.confidential ? ['after confidential data'] : []),
+    ...(after.regulated ? ['after regulated data'] : []),
+    ...(after.secret ? ['after a secret'] : []),
   ].join(', ');
 
 export function effectText(effect: EffectBody): string {

@@ -8,7 +8,7 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Decision } from '../policy/decide.ts';
-import type { Labels } from '../policy/request.ts';
+import type { Labels } from '../policy/labels.ts';
 import type { InboundMessage } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';

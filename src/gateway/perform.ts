@@ -238,8 +238,9 @@ async function mayAnswer(call: Call, deps: AnswerDeps): Promise<boolean> {
   const { policies } = call.snapshot;
   if (!policies) return false;
   const question = policyQuestionOf(call, call.facts.approval !== undefined, deps.ports.clock.now());
-  if (!labelsMatter(policies, question)) return true;
-  const labels = await deps.ports.traces.load(traceOf(call)).catch(() => null);
+  const wanted = labelsMatter(policies, question);
+  if (wanted === 0) return true;
+  const labels = await deps.ports.traces.load(traceOf(call), wanted).catch(() => null);
   return labels !== null && decide(policies, { ...question, ...labels }).verdict === 'allow';
 }
 

@@ -2,11 +2,10 @@
 import type { PersonFacts, Question } from '../policy/decide.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import type { Labels } from '../policy/request.ts';
+import { NO_LABELS } from '../policy/labels.ts';
 import type { PersonEntry } from './snapshot.ts';
 
 const NO_GROUPS: readonly string[] = [];
-export const NO_LABELS: Labels = Object.freeze({ untrusted: false, private: false });
 
 /** `person` with all roles that count and the groups that exist, as `principalOf` gives it. */
 export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
@@ -17,7 +16,7 @@ export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
 export function questionOf(call: Call, approved: boolean, at: number): Question {
   const caller = known(call, 'caller');
   // Before the labels are looked up it is asked whether they matter.
-  const { untrusted, private: reserved } = call.facts.labels ?? NO_LABELS;
+  const { untrusted, private: reserved, confidential, regulated, secret } = call.facts.labels ?? NO_LABELS;
   return {
     org: call.endpoint.org,
     person: personFacts(known(call, 'person')),
@@ -27,6 +26,9 @@ export function questionOf(call: Call, approved: boolean, at: number): Question 
     approved,
     untrusted,
     private: reserved,
+    confidential,
+    regulated,
+    secret,
     arguments: known(call, 'arguments'),
     signIn: caller,
     alone: caller.alone,

@@ -11,12 +11,13 @@ import { candidateOf } from '../policy/candidate.ts';
 import type { PolicySet } from '../policy/compile.ts';
 import { decide } from '../policy/decide.ts';
 import type { Question } from '../policy/decide.ts';
+import { NO_LABELS } from '../policy/labels.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { StoredRecord } from '../store/state.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
-import { NO_LABELS, personFacts, questionOf } from './question.ts';
+import { personFacts, questionOf } from './question.ts';
 import { itemNamed, resolveUri } from './snapshot.ts';
 import type { Snapshot } from './snapshot.ts';
 

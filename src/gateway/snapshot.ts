@@ -38,7 +38,8 @@ import type { PolicySet } from '../policy/compile.ts';
 import { compileGrant } from '../policy/grant-policies.ts';
 import { Grant, ScopeRecord } from '../policy/grants.ts';
 import { PolicyRecord } from '../policy/records.ts';
-import type { Labels } from '../policy/request.ts';
+import { labelBits, labelsOf } from '../policy/labels.ts';
+import type { Labels } from '../policy/labels.ts';
 import type { ToolFacts } from '../policy/schema.ts';
 import { scopeIndex } from '../policy/scopes.ts';
 import type { RecordName, StoredRecord } from '../store/state.ts';
@@ -305,10 +306,15 @@ function toolEntry(record: ToolRecord, revision: number, server: Server | undefi
 function givenBy({ untrustedOutput, productionData }: Approved, server: Server): Labels | null {
   const untrusted = untrustedOutput === true;
   const { dataClasses, environment } = server;
-  const above = dataClasses.some((one) => one === 'confidential' || one === 'regulated');
   const everybodys = dataClasses.length > 0 && dataClasses.every((one) => one === 'public');
   const ofProduction = productionData ?? (environment === 'production' && !everybodys);
-  return untrusted || above || ofProduction ? { untrusted, private: above || ofProduction } : null;
+  const bits = labelBits({
+    untrusted,
+    private: ofProduction,
+    confidential: dataClasses.includes('confidential'),
+    regulated: dataClasses.includes('regulated'),
+  });
+  return bits === 0 ? null : labelsOf(bits);
 }
 
 /** AZ-14. The facts stay: a URI under a template that is switched off must not fall to another template. */

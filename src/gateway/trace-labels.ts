@@ -11,21 +11,37 @@ import { z } from 'zod';
 import { sha256Hex } from '../lib/bytes.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
-import type { Labels } from '../policy/request.ts';
+import {
+  ALL_BITS,
+  CONFIDENTIAL,
+  PRIVATE,
+  REGULATED,
+  SECRET,
+  UNTRUSTED,
+  labelBits,
+  labelsOf,
+} from '../policy/labels.ts';
+import type { Label, Labels, SomeLabels } from '../policy/labels.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { SealedExchange, Topic } from './exchange-box.ts';
-import { NO_LABELS } from './question.ts';
 import { SESSION_MS } from './session-book.ts';
 
-/** Until when, ms since the epoch; 0: not at all. */
-const Ends = { untrusted: z.number(), private: z.number() };
+/** Until when, ms since the epoch; 0: not at all. The last three are left out of what an earlier release wrote. */
+const Ends = {
+  untrusted: z.number(),
+  private: z.number(),
+  confidential: z.number().default(0),
+  regulated: z.number().default(0),
+  secret: z.number().default(0),
+};
 const Kept = z.strictObject({
   ...Ends,
   /** The one labelled longest ago first. */
   sessions: z.array(z.strictObject({ id: z.string(), ...Ends })),
 });
 type Kept = z.infer<typeof Kept>;
+type Ends = Readonly<Record<Label, number>>;
 
 /** Whose trace a call belongs to. */
 export interface Trace {
@@ -41,21 +57,16 @@ export interface Trace {
 export interface TraceLabels {
   /** As far as this node knows. */
   peek(trace: Trace): Labels;
-  /** As all nodes know. @throws what the exchange throws. */
-  load(trace: Trace): Promise<Labels>;
+  /** As all nodes know, at least of the labels whose bits are `wanted`. @throws what the exchange throws. */
+  load(trace: Trace, wanted?: number): Promise<Labels>;
   /** Null: it was labelled so already. Resolves once every `load` sees it; rejects when that cannot be had: then nothing may leave. */
-  mark(trace: Trace, given: Labels): Promise<void> | null;
+  mark(trace: Trace, given: SomeLabels): Promise<void> | null;
 }
 
 export const MAX_SESSIONS = 256;
 const MAX_KNOWN = 10_000;
-const NOTHING: Kept = Object.freeze({ untrusted: 0, private: 0, sessions: [] });
-const BOTH: Labels = Object.freeze({ untrusted: true, private: true });
-const UNTRUSTED: Labels = Object.freeze({ untrusted: true, private: false });
-const PRIVATE: Labels = Object.freeze({ untrusted: false, private: true });
-
-const labelsFrom = (untrusted: boolean, reserved: boolean): Labels =>
-  untrusted ? (reserved ? BOTH : UNTRUSTED) : reserved ? PRIVATE : NO_LABELS;
+const NEVER: Ends = { untrusted: 0, private: 0, confidential: 0, regulated: 0, secret: 0 };
+const NOTHING: Kept = Object.freeze({ ...NEVER, sessions: [] });
 
 /** Of a call whose caller and person are established. */
 export function traceOf(call: Call): Trace {
@@ -68,10 +79,14 @@ export function traceOf(call: Call): Trace {
   };
 }
 
-/** Labels the trace of this call with what its item gives. Null: nothing to wait for. */
-export function labelled(call: Call, traces: TraceLabels): Promise<void> | null {
+/**
+ * Labels the trace of this call with what its item gives, before it is asked; and again with what detectors found in what it gave
+ * (`found`), before that leaves: they add labels and take none away. Null: nothing to wait for. Rejects: then nothing may leave.
+ */
+export function labelled(call: Call, traces: TraceLabels, found?: SomeLabels): Promise<void> | null {
   const { gives } = known(call, 'tool');
-  return gives === null ? null : traces.mark(traceOf(call), gives);
+  const bits = (gives === null ? 0 : labelBits(gives)) | (found === undefined ? 0 : labelBits(found));
+  return bits === 0 ? null : traces.mark(traceOf(call), labelsOf(bits));
 }
 
 /** INVARIANT: no id of a person holds a line break, so no two of them share a key. */
@@ -125,31 +140,25 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
     return mine;
   }
 
-  function seen({ person, agent, actors, session }: Trace): Labels {
+  function seen({ person, agent, actors, session }: Trace): number {
     const now = clock.now();
-    let found = labelsAt(local.get(keyOf(person, agent)), session, now);
-    for (const actor of actors) {
-      const theirs = labelsAt(local.get(keyOf(person, actor)), session, now);
-      found = labelsFrom(found.untrusted || theirs.untrusted, found.private || theirs.private);
-    }
+    let found = bitsAt(local.get(keyOf(person, agent)), session, now);
+    for (const actor of actors) found |= bitsAt(local.get(keyOf(person, actor)), session, now);
     return found;
   }
 
   return {
-    peek: seen,
-    async load(trace) {
+    peek: (trace) => labelsOf(seen(trace)),
+    async load(trace, wanted = ALL_BITS) {
       const mine = seen(trace);
-      if (mine.untrusted && mine.private) return mine;
+      if ((mine & wanted) === wanted) return labelsOf(mine);
       const { person, agent, actors, session } = trace;
       const all = await Promise.all([agent, ...actors].map((one) => read(keyOf(person, one))));
       const now = clock.now();
-      const labels = all.map(({ kept }) => labelsAt(kept, session, now));
-      return labelsFrom(
-        labels.some(({ untrusted }) => untrusted),
-        labels.some((one) => one.private),
-      );
+      return labelsOf(all.reduce((found, { kept }) => found | bitsAt(kept, session, now), 0));
     },
-    mark({ person, agent, actors, session }, given) {
+    mark({ person, agent, actors, session }, found) {
+      const given = labelsOf(labelBits(found));
       const first = markOne(keyOf(person, agent), session, given);
       if (actors.length === 0) return first;
       const all = [first, ...actors.map((actor) => markOne(keyOf(person, actor), session, given))];
@@ -159,44 +168,42 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
   };
 }
 
-const endOf = (ends: { readonly untrusted: number; readonly private: number }): number =>
-  Math.max(ends.untrusted, ends.private);
+const endOf = (ends: Ends): number =>
+  Math.max(ends.untrusted, ends.private, ends.confidential, ends.regulated, ends.secret);
 
-function labelsAt(kept: Kept | undefined, session: string | null, now: number): Labels {
-  if (kept === undefined) return NO_LABELS;
+/** Labels that last longer than `at`. */
+const lasting = (ends: Ends, at: number): number =>
+  (ends.untrusted > at ? UNTRUSTED : 0) |
+  (ends.private > at ? PRIVATE : 0) |
+  (ends.confidential > at ? CONFIDENTIAL : 0) |
+  (ends.regulated > at ? REGULATED : 0) |
+  (ends.secret > at ? SECRET : 0);
+
+function bitsAt(kept: Kept | undefined, session: string | null, now: number): number {
+  if (kept === undefined) return 0;
   const own = session === null ? undefined : kept.sessions.find(({ id }) => id === session);
-  return labelsFrom(
-    kept.untrusted > now || (own?.untrusted ?? 0) > now,
-    kept.private > now || (own?.private ?? 0) > now,
-  );
+  return lasting(kept, now) | (own === undefined ? 0 : lasting(own, now));
 }
 
 /** Whether writing it down anew would change nothing that must be so. */
 function covers(kept: Kept, session: string | null, given: Labels, now: number, windowMs: number): boolean {
-  const until = now + windowMs;
-  if ((given.untrusted && kept.untrusted < until) || (given.private && kept.private < until)) return false;
+  const wanted = labelBits(given);
+  // Until the end of the window or longer: `lasting` asks for longer.
+  if ((lasting(kept, now + windowMs - 1) & wanted) !== wanted) return false;
   if (session === null) return true;
   const own = kept.sessions.find(({ id }) => id === session);
-  return own !== undefined && (!given.untrusted || own.untrusted > now) && (!given.private || own.private > now);
+  return own !== undefined && (lasting(own, now) & wanted) === wanted;
 }
 
 function withLabels(kept: Kept, session: string | null, given: Labels, now: number, until: number): Kept {
-  let untrusted = given.untrusted ? Math.max(kept.untrusted, until) : kept.untrusted;
-  let reserved = given.private ? Math.max(kept.private, until) : kept.private;
-  if (session === null) return { untrusted, private: reserved, sessions: kept.sessions };
+  const ends = later(kept, given, until);
+  if (session === null) return { ...ends, sessions: kept.sessions };
   const sessions = kept.sessions.filter((one) => one.id !== session && endOf(one) > now);
   const before = kept.sessions.find(({ id }) => id === session);
-  sessions.push({
-    id: session,
-    // No session is older than SESSION_MS, so none outlives this.
-    untrusted: given.untrusted ? now + SESSION_MS : (before?.untrusted ?? 0),
-    private: given.private ? now + SESSION_MS : (before?.private ?? 0),
-  });
-  for (const gone of sessions.splice(0, Math.max(sessions.length - MAX_SESSIONS, 0))) {
-    untrusted = Math.max(untrusted, gone.untrusted);
-    reserved = Math.max(reserved, gone.private);
-  }
-  return { untrusted, private: reserved, sessions };
+  // No session is older than SESSION_MS, so none outlives this.
+  sessions.push({ id: session, ...later(before ?? NEVER, given, now + SESSION_MS) });
+  const gone = sessions.splice(0, Math.max(sessions.length - MAX_SESSIONS, 0));
+  return { ...gone.reduce(latest, ends), sessions };
 }
 
 /** What two have written at the same time. */
@@ -205,13 +212,25 @@ function union(one: Kept, other: Kept): Kept {
   const sessions = new Map(one.sessions.map((entry) => [entry.id, entry]));
   for (const entry of other.sessions) {
     const mine = sessions.get(entry.id);
-    sessions.set(entry.id, mine ? { ...entry, ...later(mine, entry) } : entry);
+    sessions.set(entry.id, mine ? { id: entry.id, ...latest(mine, entry) } : entry);
   }
-  return { ...later(one, other), sessions: [...sessions.values()] };
+  return { ...latest(one, other), sessions: [...sessions.values()] };
 }
 
-type Both = { readonly untrusted: number; readonly private: number };
-const later = (one: Both, other: Both): { untrusted: number; private: number } => ({
+const latest = (one: Ends, other: Ends): Record<Label, number> => ({
   untrusted: Math.max(one.untrusted, other.untrusted),
   private: Math.max(one.private, other.private),
+  confidential: Math.max(one.confidential, other.confidential),
+  regulated: Math.max(one.regulated, other.regulated),
+  secret: Math.max(one.secret, other.secret),
 });
+
+/** What is given lasts until `until` at least. */
+const later = (ends: Ends, given: Labels, until: number): Record<Label, number> =>
+  latest(ends, {
+    untrusted: given.untrusted ? until : 0,
+    private: given.private ? until : 0,
+    confidential: given.confidential ? until : 0,
+    regulated: given.regulated ? until : 0,
+    secret: given.secret ? until : 0,
+  });

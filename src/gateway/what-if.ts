@@ -9,7 +9,8 @@ import type { JsonObject } from '../lib/json.ts';
 import { err } from '../lib/result.ts';
 import type { Decision } from '../policy/decide.ts';
 import { decideCall } from '../policy/explain.ts';
-import type { Labels } from '../policy/request.ts';
+import { labelBits, labelsOf } from '../policy/labels.ts';
+import type { Labels, SomeLabels } from '../policy/labels.ts';
 import { methodRule } from '../protocol/methods.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call, Facts } from './call.ts';
@@ -17,7 +18,7 @@ import type { Denial } from './denial.ts';
 import type { GuardPorts } from './guard.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { PIPELINE } from './pipeline.ts';
-import { NO_LABELS, questionOf } from './question.ts';
+import { questionOf } from './question.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface SupposedCall {
@@ -31,7 +32,7 @@ export interface SupposedCall {
   /** An approval of exactly this call exists. It counts where the call would be held without it, and nowhere else. */
   readonly approved: boolean;
   /** What the trace has received before; left out: nothing of the kind. */
-  readonly labels?: Labels;
+  readonly labels?: SomeLabels;
 }
 
 export interface Judged {
@@ -54,7 +55,7 @@ const METHODS: Readonly<Record<ItemKind, string>> = {
 
 export async function judgeCall(view: Snapshot, supposed: SupposedCall, at: number): Promise<Judged> {
   const call = callOf(view, supposed);
-  const ports = portsOf(view, at, supposed.labels ?? NO_LABELS);
+  const ports = portsOf(view, at, labelsOf(labelBits(supposed.labels ?? {})));
   const path: Array<{ guard: string; passed: boolean }> = [];
   for (const guard of ROWS) {
     if (guard === argumentsFit && !judgesArguments(supposed)) {

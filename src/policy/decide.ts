@@ -9,10 +9,13 @@
 import type { JsonObject } from '../lib/json.ts';
 import { SECOND_FACTOR_ACR } from '../lib/second-factor.ts';
 import type { PolicySet } from './compile.ts';
+import type { Labels } from './labels.ts';
+import { ALL_BITS, combinationsOf, labelBits } from './labels.ts';
+import { situation } from './parts.ts';
 import type { Standing } from './prepare.ts';
 import { classOf, keptAnswers, listAnswer, perCallAnswer, preparedAt, standingOf, whoFor } from './prepare.ts';
-import type { Labels, Who } from './request.ts';
-import { ALL_LABELS, labelBits, roleBits } from './request.ts';
+import type { Who } from './request.ts';
+import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 import { holds } from './scopes.ts';
 import { NO_SIGN_IN, betterSignIns, signInAt } from './sign-in.ts';
@@ -104,7 +107,7 @@ export function decide(set: PolicySet, question: Question): Decision {
     const standing = standingOf(cls, who);
     const scopeHeld = holds(question.scopes, tool.scope, set.scopes);
     if (standing.perCall) return judge(standing, who, scopeHeld, tool, question);
-    const key = roles * 16 + labels * 4 + (scopeHeld ? 2 : 0) + (question.approved ? 1 : 0);
+    const key = situation(roles, labels & standing.labels, scopeHeld, question.approved);
     let decision = standing.decisions.get(key) as Decision | undefined;
     if (!decision) {
       decision = Object.freeze(judge(standing, who, scopeHeld, tool, question));
@@ -118,35 +121,44 @@ export function decide(set: PolicySet, question: Question): Decision {
 }
 
 /**
- * Whether the labels of a trace could make a difference to this question, whatever it says they are: only then does anybody need to know
- * them for sure. What cannot be asked is denied anyway.
+ * Labels of a trace that could make a difference to this question, as bits, whatever it says they are: only those does anybody need to know
+ * for sure. What cannot be asked is denied anyway.
  */
-export function labelsMatter(set: PolicySet, question: Question): boolean {
+export function labelsMatter(set: PolicySet, question: Question): number {
   try {
     const { person, agent, at } = question;
     const tool = set.tools.get(question.tool.server)?.get(question.tool.name);
     const roles = roleBits(person.roles);
-    if (!tool || roles === null || roles === 0) return false;
+    if (!tool || roles === null || roles === 0) return 0;
     const cls = classOf(preparedAt(set, at), tool);
     const who = whoFor(cls, roles, person, agent);
     const standing = standingOf(cls, who);
-    if (standing.labelsMatter === null) return false;
+    if (standing.labels === 0) return 0;
     let matters = standing.labelsMatter.get(roles);
     if (matters === undefined) {
-      matters = standing.perCallByLabels || COMBINATIONS.some(([held, agreed]) => differs(standing, who, held, agreed));
+      matters = standing.perCallLabels;
+      for (const [held, agreed] of COMBINATIONS) matters |= differing(standing, who, held, agreed);
       standing.labelsMatter.set(roles, matters);
     }
     return matters;
   } catch {
-    return true;
+    return ALL_BITS;
   }
 }
 
-function differs(standing: Standing, who: Who, scopeHeld: boolean, approved: boolean): boolean {
-  const [none, ...others] = ALL_LABELS.map((labels) =>
-    JSON.stringify(keptAnswers(standing, { ...who, labels }, scopeHeld, approved)),
-  );
-  return others.some((other) => other !== none);
+/** Labels by which the kept answers differ: one of two combinations has it, in all else they are the same. */
+function differing(standing: Standing, who: Who, scopeHeld: boolean, approved: boolean): number {
+  const answers = combinationsOf(standing.labels).map((labels) => ({
+    labels,
+    answer: JSON.stringify(keptAnswers(standing, { ...who, labels }, scopeHeld, approved)),
+  }));
+  let found = 0;
+  for (const one of answers)
+    for (const other of answers) {
+      const apart = one.labels ^ other.labels;
+      if ((apart & (apart - 1)) === 0 && one.answer !== other.answer) found |= apart;
+    }
+  return found;
 }
 
 /**
@@ -164,11 +176,11 @@ export function visible(
     if (!facts || roles === null || roles === 0) return false;
     const cls = classOf(preparedAt(set, who.at), facts);
     const seen = whoFor(cls, roles, who.person, who.agent);
-    const { shown, labelsMatter: byLabels } = standingOf(cls, seen);
+    const { shown, labels: read } = standingOf(cls, seen);
     let answer = shown.get(roles);
     if (answer === undefined) {
       // A list is the same whatever its reader has received: what is held for it is there.
-      answer = (byLabels ? ALL_LABELS : UNLABELLED).some((labels) => {
+      answer = combinationsOf(read).some((labels) => {
         const labelled = { ...seen, labels };
         return COMBINATIONS.some(([scopeHeld, approved]) => {
           const { permits, forbids, errors } = listAnswer(cls, labelled, scopeHeld, approved);
@@ -183,7 +195,6 @@ export function visible(
   }
 }
 
-const UNLABELLED = [0] as const;
 const COMBINATIONS = [
   [true, true],
   [true, false],

@@ -5,13 +5,16 @@
  */
 import type { Digest } from '../lib/canonical-json.ts';
 import { digestOf } from '../lib/canonical-json.ts';
+import type { Label } from './labels.ts';
+import { labelBits } from './labels.ts';
 import type { ToolFacts } from './schema.ts';
 
 /** `may_change`: possible before and after, and some calls may be decided otherwise. */
 export const EFFECT_KINDS = ['gained', 'lost', 'changed', 'may_change'] as const;
 export type EffectKind = (typeof EFFECT_KINDS)[number];
 
-export interface EffectRow {
+/** With what the trace has received before; left out: nothing of the kind. */
+export interface EffectRow extends Readonly<Partial<Record<Label, true>>> {
   readonly kind: EffectKind;
   /** Verdicts in the first situation in which they differ; `depends_on_call` where only the call can tell. */
   readonly from: string;
@@ -19,9 +22,6 @@ export interface EffectRow {
   /** That situation: the token holds the item's scope; the call is approved. */
   readonly scopeHeld: boolean;
   readonly approved: boolean;
-  /** What the trace has received before; left out: nothing of the kind. */
-  readonly untrusted?: true;
-  readonly private?: true;
 }
 
 export interface EffectTriple extends EffectRow {
@@ -128,8 +128,8 @@ function has(ids: readonly string[], id: string): boolean {
 }
 
 const sizeOf = ({ people, agents, items }: Block): number => people * agents.length * items.length;
-const rowKey = ({ kind, from, to, scopeHeld, approved, untrusted, private: reserved }: EffectRow): string =>
-  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved, untrusted === true, reserved === true]);
+const rowKey = ({ kind, from, to, scopeHeld, approved, ...received }: EffectRow): string =>
+  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved, labelBits(received)]);
 
 function effectFrom(of: Digest, blocks: readonly Block[]): Effect {
   const digests = new Map<readonly string[], Digest>();

@@ -12,10 +12,12 @@ import { decide, visible } from './decide.ts';
 import type { Decision, PersonFacts } from './decide.ts';
 import { effectBook } from './effect-book.ts';
 import type { Effect, EffectKind, EffectRow } from './effect-book.ts';
+import type { Label } from './labels.ts';
+import { BIT, LABELS, combinationsOf, labelsOf } from './labels.ts';
 import { classOf, listAnswer, preparedAt, whoFor } from './prepare.ts';
 import type { ToolClass } from './prepare.ts';
-import { readsLabels, withoutCallContext } from './reads.ts';
-import { ALL_LABELS, roleBits } from './request.ts';
+import { labelsRead, withoutCallContext } from './reads.ts';
+import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
 
 export interface EffectPerson extends PersonFacts {
@@ -59,15 +61,16 @@ const OPEN = ['arguments', 'scopes', 'at', 'actors', '*'];
 
 /** Scope held, approved, labels of the trace. */
 type Situation = readonly [boolean, boolean, number];
-const SITUATIONS: readonly Situation[] = ALL_LABELS.flatMap((labels): Situation[] => [
-  [true, false, labels],
-  [false, false, labels],
-  [true, true, labels],
-  [false, true, labels],
-]);
-/** Those of a trace without labels come first, and are all there are where no policy reads them. */
-const situationsOf = (sets: readonly PolicySet[]): readonly Situation[] =>
-  sets.some(({ policies }) => policies.some(({ reads }) => readsLabels(reads))) ? SITUATIONS : SITUATIONS.slice(0, 4);
+/** Those of a trace without labels come first; labels that no policy reads make none. */
+const situationsOf = (sets: readonly PolicySet[]): readonly Situation[] => {
+  const read = sets.flatMap(({ policies }) => policies).reduce((mask, { reads }) => mask | labelsRead(reads), 0);
+  return combinationsOf(read).flatMap((labels): Situation[] => [
+    [true, false, labels],
+    [false, false, labels],
+    [true, true, labels],
+    [false, true, labels],
+  ]);
+};
 
 /** Both sets over the same tools, `before` being in force. `at`: ms since the epoch. */
 export function effectOf(before: PolicySet, after: PolicySet, world: EffectWorld, at: number): Effect {
@@ -219,11 +222,10 @@ function tableOf(
   const words = situations.map(([scopeHeld, approved, labels]) => {
     if (open) return 'depends_on_call';
     const scopes = new Set(scopeHeld ? [tool.scope] : []);
-    const received = { untrusted: (labels & 2) !== 0, private: (labels & 1) !== 0 };
     const call = {
       scopes,
       approved,
-      ...received,
+      ...labelsOf(labels),
       arguments: {},
       signIn: UNSAID,
       alone: alone !== null,
@@ -261,10 +263,8 @@ function compare(
     0,
   );
   const [scopeHeld, approved, labels] = situations[at]!;
-  const received = {
-    ...((labels & 2) !== 0 && { untrusted: true as const }),
-    ...((labels & 1) !== 0 && { private: true as const }),
-  };
+  const received: Partial<Record<Label, true>> = {};
+  for (const label of LABELS) if ((labels & BIT[label]) !== 0) received[label] = true;
   return { kind, from: now.words[at]!, to: then.words[at]!, scopeHeld, approved, ...received };
 }
 

@@ -8,7 +8,7 @@ import { sha256Hex } from '../lib/bytes.ts';
 import type { CompiledPolicy } from './compile.ts';
 import type { Answer, Slice } from './engine.ts';
 import { evaluate, sliceOf } from './engine.ts';
-import { readsLabels } from './reads.ts';
+import { labelsRead } from './reads.ts';
 import type { Who } from './request.ts';
 import { requestFor } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -23,8 +23,8 @@ export interface Part {
   /** Upper bound of all of them, for lists. */
   readonly lists: Slice;
   readonly names: Names;
-  /** Its answers depend on the labels of the trace. */
-  readonly byLabels: boolean;
+  /** Labels of the trace that its answers depend on, as bits. */
+  readonly labels: number;
   readonly answers: Map<string, Map<number, Answer>>;
   readonly listAnswers: Map<string, Map<number, Answer>>;
 }
@@ -102,7 +102,7 @@ function newPart(key: string, policies: readonly CompiledPolicy[], example: Tool
       ),
     ),
     names: namesOf(policies.map(({ reads }) => reads)),
-    byLabels: policies.some(({ reads }) => readsLabels(reads)),
+    labels: policies.reduce((mask, { reads }) => mask | labelsRead(reads), 0),
     answers: new Map(),
     listAnswers: new Map(),
   };
@@ -124,8 +124,12 @@ export function nameIn(
 }
 const NONE: readonly string[] = [];
 
-const situationOf = ({ byLabels }: Part, { roles, labels }: Who, scopeHeld: boolean, approved: boolean): number =>
-  roles * 16 + (byLabels ? labels * 4 : 0) + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
+const situationOf = ({ labels: read }: Part, { roles, labels }: Who, scopeHeld: boolean, approved: boolean): number =>
+  situation(roles, labels & read, scopeHeld, approved);
+
+/** One number for what a kept answer stands for. */
+export const situation = (roles: number, labels: number, scopeHeld: boolean, approved: boolean): number =>
+  roles * 128 + labels * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
 
 export function keptAnswerOf(part: Part, name: string, who: Who, scopeHeld: boolean, approved: boolean): Answer {
   return keep(part.answers, name, situationOf(part, who, scopeHeld, approved), () =>

@@ -9,6 +9,7 @@ import { compilePolicies, withTools } from './compile.ts';
 import type { Question } from './decide.ts';
 import { explain } from './explain.ts';
 import type { DecidingPolicy, NearestChange } from './explain.ts';
+import { labelBits, labelsOf } from './labels.ts';
 import { POLICY_DATA_CLASSES, POLICY_ENVIRONMENTS, POLICY_KINDS, POLICY_RISKS, POLICY_ROLES } from './schema.ts';
 import type { ToolFacts } from './schema.ts';
 
@@ -46,9 +47,12 @@ export const TestCase = z.strictObject({
   /** Of the token; left out: the scope of the tool. */
   scopes: z.array(z.string()).max(500).optional(),
   approved: z.boolean().default(false),
-  /** What the trace has received before. */
+  /** What the trace has received before; the last three are private, too. */
   untrusted: z.boolean().default(false),
   private: z.boolean().default(false),
+  confidential: z.boolean().default(false),
+  regulated: z.boolean().default(false),
+  secret: z.boolean().default(false),
   signIn: z
     .strictObject({
       /** Seconds ago; null: the token does not say. */
@@ -134,8 +138,7 @@ function runCase(
     tool,
     scopes: new Set(one.scopes ?? [tool.scope]),
     approved: one.approved,
-    untrusted: one.untrusted,
-    private: one.private,
+    ...labelsOf(labelBits(one)),
     arguments: one.arguments,
     signIn: { authTime: age === null ? null : Math.floor(at / 1_000) - age, amr, acr },
     alone: who.alone,

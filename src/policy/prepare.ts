@@ -11,7 +11,7 @@ import type { Answer, Slice } from './engine.ts';
 import { evaluate, sliceOf } from './engine.ts';
 import type { Names, Part, Parts } from './parts.ts';
 import { keptAnswerOf, listAnswerOf, nameIn, namesOf, newParts, partOf, visibleIn } from './parts.ts';
-import { principalOf, readsLabels } from './reads.ts';
+import { labelsRead, principalOf } from './reads.ts';
 import type { Who } from './request.ts';
 import { requestFor } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -73,10 +73,11 @@ export interface Standing {
   /** Whole decisions, kept by decide.ts when nothing is per call. */
   readonly decisions: Map<number, unknown>;
   readonly shown: Map<number, boolean>;
-  /** Some policy that reads the call reads the labels of its trace, too. */
-  readonly perCallByLabels: boolean;
-  /** Whether those labels can make a difference, by roles; null: never, nothing reads them. */
-  readonly labelsMatter: Map<number, boolean> | null;
+  /** Labels of the trace that any of its policies read, as bits; and those of them that a policy reads which reads the call, too. */
+  readonly labels: number;
+  readonly perCallLabels: number;
+  /** Labels that can make a difference, by roles. */
+  readonly labelsMatter: Map<number, number>;
 }
 
 /** Prepared sets are kept for the interval before and the one now: clocks of calls are not in step. */
@@ -246,8 +247,9 @@ export function standingOf(cls: ToolClass, who: Who): Standing {
     signIn: signIn.length > 0 ? new Map(signIn) : null,
     decisions: new Map(),
     shown: new Map(),
-    perCallByLabels: perCall.some(({ reads }) => readsLabels(reads)),
-    labelsMatter: parts.some(({ byLabels }) => byLabels) ? new Map() : null,
+    labels: parts.reduce((mask, part) => mask | part.labels, 0),
+    perCallLabels: perCall.reduce((mask, { reads }) => mask | labelsRead(reads), 0),
+    labelsMatter: new Map(),
   };
   cls.standings.set(who.named, standing);
   return standing;

@@ -3,6 +3,7 @@
  * reads anything that only a call knows. Errs on the careful side: what is not recognised counts as read per call.
  */
 import type { Clause, EntityUidJson, Expr, PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
+import { ALL_BITS, BIT, LABELS } from './labels.ts';
 import { signInReads } from './sign-in.ts';
 import type { SignInReads } from './sign-in.ts';
 
@@ -24,12 +25,16 @@ export interface Reads {
   readonly resource: ReadonlySet<string>;
 }
 
-/** Four bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
-const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', 'untrusted', 'private', 'agent']);
+/** Bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
+const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', ...LABELS, 'agent']);
 
-/** Whether it may say something else of a trace that is labelled (decision 0012). */
-export const readsLabels = ({ context }: Reads): boolean =>
-  context.has('untrusted') || context.has('private') || context.has('*');
+/** Labels of the trace of which it may say something else (decision 0012), as bits. */
+export function labelsRead({ context }: Reads): number {
+  if (context.has('*')) return ALL_BITS;
+  let mask = 0;
+  for (const label of LABELS) if (context.has(label)) mask |= BIT[label];
+  return mask;
+}
 
 interface Found {
   readonly entities: TypeAndId[];

@@ -3,6 +3,7 @@
  * Only these entities travel into the engine: each costs about 25 us there, and no policy can see more.
  */
 import type { Request } from './engine.ts';
+import { labelsOf } from './labels.ts';
 import type { ToolFacts } from './schema.ts';
 import { POLICY_ROLES } from './schema.ts';
 import { NO_SIGN_IN } from './sign-in.ts';
@@ -19,18 +20,6 @@ export interface Who {
   /** What the trace has received: `labelBits`. */
   readonly labels: number;
 }
-
-/** The labels of a trace (decision 0012). */
-export interface Labels {
-  /** It received what strangers may have written. */
-  readonly untrusted: boolean;
-  /** It received data above the threshold. */
-  readonly private: boolean;
-}
-
-export const labelBits = (labels: Labels): number => (labels.untrusted ? 2 : 0) + (labels.private ? 1 : 0);
-/** None, both, one of them: in this order where something is asked of all. */
-export const ALL_LABELS = [0, 3, 2, 1] as const;
 
 const ROLE_BITS: ReadonlyMap<string, number> = new Map(POLICY_ROLES.map((role, index) => [role, 1 << index]));
 
@@ -70,8 +59,7 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
       agent: reference('Agent', who.agent),
       scopeHeld,
       approved,
-      untrusted: (who.labels & 2) !== 0,
-      private: (who.labels & 1) !== 0,
+      ...labelsOf(who.labels),
       scopes: [],
       at: 0,
       signIn: SIGN_IN,

@@ -3,11 +3,22 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
+import { z } from 'zod';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { sealedExchange } from '../../src/gateway/exchange-box.ts';
+import {
+  ALL_BITS,
+  LABELS,
+  NO_LABELS,
+  UNTRUSTED as UNTRUSTED_BIT,
+  combinationsOf,
+  labelsOf,
+} from '../../src/policy/labels.ts';
+import type { Label } from '../../src/policy/labels.ts';
 import { MAX_SESSIONS, traceLabels } from '../../src/gateway/trace-labels.ts';
 import type { Trace, TraceLabels } from '../../src/gateway/trace-labels.ts';
 import { SESSION_MS } from '../../src/gateway/session-book.ts';
+import { sha256Hex } from '../../src/lib/bytes.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { Exchange } from '../../src/store/exchange.ts';
 import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
@@ -15,10 +26,10 @@ import { openSqliteExchange } from '../../src/store/sqlite/exchange.ts';
 const WINDOW_MS = 60_000;
 const SLACK_MS = WINDOW_MS / 8;
 const KEYS = [new Uint8Array(32).fill(1)];
-const NONE = { untrusted: false, private: false };
-const UNTRUSTED = { untrusted: true, private: false };
-const PRIVATE = { untrusted: false, private: true };
-const BOTH = { untrusted: true, private: true };
+const NONE = NO_LABELS;
+const UNTRUSTED = { ...NONE, untrusted: true };
+const PRIVATE = { ...NONE, private: true };
+const BOTH = { ...NONE, untrusted: true, private: true };
 
 const folder = mkdtempSync(join(tmpdir(), 'remit-labels-'));
 const clock = manualClock(1_800_000_000_000);
@@ -135,7 +146,7 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
       at: fc.nat(1),
       agent: fc.constantFrom('a', 'b'),
       session: fc.constantFrom(null, 's', 't'),
-      given: fc.constantFrom(UNTRUSTED, PRIVATE, BOTH),
+      given: fc.constantFrom(...combinationsOf(ALL_BITS).slice(1).map(labelsOf)),
     }),
     fc.record({ what: fc.constant('wait' as const), ms: fc.constantFrom(1, WINDOW_MS / 2, WINDOW_MS, WINDOW_MS * 2) }),
   );
@@ -144,19 +155,18 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
       person = `p${++people}`;
       const nodes = [node(), node()];
       /** Per agent: what came when, in which session. */
-      const came: Array<{ agent: string; session: string | null; label: 'untrusted' | 'private'; at: number }> = [];
+      const came: Array<{ agent: string; session: string | null; label: Label; at: number }> = [];
       for (const one of steps) {
         if (one.what === 'wait') clock.advance(one.ms);
         else {
           const { agent, session, given } = one;
           await nodes[one.at]!.mark(trace({ agent, session }), given);
-          for (const label of ['untrusted', 'private'] as const)
-            if (given[label]) came.push({ agent, session, label, at: clock.now() });
+          for (const label of LABELS) if (given[label]) came.push({ agent, session, label, at: clock.now() });
         }
         for (const agent of ['a', 'b'])
           for (const session of [null, 's', 't']) {
             const now = clock.now();
-            const since = (label: 'untrusted' | 'private', ms: number): boolean =>
+            const since = (label: Label, ms: number): boolean =>
               came.some(
                 (it) =>
                   it.agent === agent &&
@@ -165,7 +175,7 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
               );
             for (const asked of nodes) {
               const known = await asked.load(trace({ agent, session }));
-              for (const label of ['untrusted', 'private'] as const) {
+              for (const label of LABELS) {
                 if (since(label, WINDOW_MS)) expect(known[label]).toBe(true);
                 if (!since(label, WINDOW_MS + SLACK_MS)) expect(known[label]).toBe(false);
               }
@@ -175,4 +185,33 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
     }),
     { numRuns: 25, seed: 20261122 },
   );
+});
+
+test('AZ-10: confidential, regulated and secret data are private data, too', async () => {
+  const [one, other] = [node(), node()];
+  for (const label of ['confidential', 'regulated', 'secret'] as const) {
+    person = `p${++people}`;
+    await one.mark(trace(), { [label]: true });
+    expect(await other.load(trace())).toEqual({ ...NONE, private: true, [label]: true });
+  }
+});
+
+test('AZ-10: what an earlier release wrote is read, and written on', async () => {
+  const until = clock.now() + WINDOW_MS;
+  const ends = { untrusted: until, private: 0 };
+  const topic = sealedExchange(below, KEYS).topicOf(`labels/${sha256Hex(`${person}\na`)}`, z.json());
+  await topic.append([{ ...ends, sessions: [{ id: 's', ...ends }] }], { expiresAt: until, replaces: true });
+  const labels = node();
+  expect(await labels.load(trace())).toEqual(UNTRUSTED);
+  await labels.mark(trace(), { secret: true });
+  expect(await node().load(trace())).toEqual({ ...BOTH, secret: true });
+});
+
+test('AZ-10: only what matters is asked for: what this node knows of it already is not read again', async () => {
+  const labels = node();
+  await labels.mark(trace(), UNTRUSTED);
+  await node().mark(trace(), { regulated: true });
+  broken = true;
+  expect(await labels.load(trace(), UNTRUSTED_BIT)).toEqual(UNTRUSTED);
+  await expect(labels.load(trace())).rejects.toThrow('gone');
 });

@@ -7,6 +7,8 @@ import type { Question } from '../../src/policy/decide.ts';
 import { effectOf } from '../../src/policy/effect.ts';
 import type { EffectAgent, EffectPerson, EffectWorld } from '../../src/policy/effect.ts';
 import type { EffectTriple } from '../../src/policy/effect-book.ts';
+import { NO_LABELS, combinationsOf, labelsOf, ALL_BITS } from '../../src/policy/labels.ts';
+import type { Labels } from '../../src/policy/labels.ts';
 import type { PolicySet } from '../../src/policy/compile.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
 import { setOf, tool } from './fixtures.ts';
@@ -27,25 +29,22 @@ function* seats(world: EffectWorld): Generator<Seat> {
       yield { person: { id: `agent/${agent.id}`, roles: agent.roles, groups: [] }, agent, alone: true };
 }
 
-type Call = Pick<Question, 'scopes' | 'approved' | 'untrusted' | 'private' | 'arguments' | 'signIn' | 'actors' | 'at'>;
+type Call = Pick<Question, 'scopes' | 'approved' | 'arguments' | 'signIn' | 'actors' | 'at'> & Partial<Labels>;
 
 const asked = (set: PolicySet, { person, agent, alone }: Seat, item: ToolFacts, call: Call) =>
-  decide(set, { org: 'default', person, agent: agent.client, tool: item, alone, ...call });
+  decide(set, { org: 'default', person, agent: agent.client, tool: item, alone, ...NO_LABELS, ...call });
 
 const TABLE: readonly Call[] = [true, false].flatMap((held) =>
   [true, false].flatMap((approved) =>
-    [true, false].flatMap((untrusted) =>
-      [true, false].map((reserved) => ({
-        scopes: new Set(held ? ITEMS.map(({ scope }) => scope) : []),
-        approved,
-        untrusted,
-        private: reserved,
-        arguments: {},
-        signIn: { authTime: null, amr: [], acr: null },
-        actors: [],
-        at: AT,
-      })),
-    ),
+    combinationsOf(ALL_BITS).map((bits) => ({
+      scopes: new Set(held ? ITEMS.map(({ scope }) => scope) : []),
+      approved,
+      ...labelsOf(bits),
+      arguments: {},
+      signIn: { authTime: null, amr: [], acr: null },
+      actors: [],
+      at: AT,
+    })),
   ),
 );
 

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import type { EffectAgent, EffectPerson } from '../../src/policy/effect.ts';
 import type { PolicySource } from '../../src/policy/compile.ts';
 import type { Question } from '../../src/policy/decide.ts';
+import type { Label } from '../../src/policy/labels.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
 import { tool } from './fixtures.ts';
 
@@ -33,6 +34,8 @@ const KEPT = [
   'context.approved',
   'context.untrusted && context.private',
   'context.untrusted && resource.outward',
+  'context.regulated && !context.secret',
+  'context.confidential && resource.outward',
   'context.private && !context.approved',
 ];
 const PER_CALL = [
@@ -108,7 +111,7 @@ export const agents: fc.Arbitrary<EffectAgent[]> = fc
 
 /** Whatever a call may bring. */
 export const calls: fc.Arbitrary<
-  Pick<Question, 'scopes' | 'approved' | 'untrusted' | 'private' | 'arguments' | 'signIn' | 'actors'> & {
+  Pick<Question, 'scopes' | 'approved' | 'arguments' | 'signIn' | 'actors' | Label> & {
     readonly at: number;
   }
 > = fc.record({
@@ -118,6 +121,9 @@ export const calls: fc.Arbitrary<
   approved: fc.boolean(),
   untrusted: fc.boolean(),
   private: fc.boolean(),
+  confidential: fc.boolean(),
+  regulated: fc.boolean(),
+  secret: fc.boolean(),
   arguments: fc.constantFrom({}, { path: '/tmp/a' }, { path: '/etc/a' }, { path: 7 }),
   signIn: fc.record({
     authTime: fc.constantFrom(null, AT / 1_000 - 100, AT / 1_000 - 5_000),

@@ -279,6 +279,9 @@ export function policyCommands(program: Command): void {
     .option('--approved', 'as if an approval of exactly this call existed', false)
     .option('--untrusted', 'as if the trace had received output that strangers may have written', false)
     .option('--private', 'as if the trace had received private data', false)
+    .option('--confidential', 'as if it had received confidential data', false)
+    .option('--regulated', 'as if it had received regulated data', false)
+    .option('--secret', 'as if what it received had held a secret', false)
     .action(
       async (
         person: string,
@@ -293,6 +296,9 @@ export function policyCommands(program: Command): void {
           approved: boolean;
           untrusted: boolean;
           private: boolean;
+          confidential: boolean;
+          regulated: boolean;
+          secret: boolean;
         },
       ) => {
         const [server, tool] = splitTool(name);
@@ -303,6 +309,9 @@ export function policyCommands(program: Command): void {
           approved: options.approved,
           untrusted: options.untrusted,
           private: options.private,
+          confidential: options.confidential,
+          regulated: options.regulated,
+          secret: options.secret,
           ...(options.agent === undefined ? {} : { agent: options.agent }),
           ...(options.scope === undefined ? {} : { scopes: options.scope }),
           ...(options.arguments === undefined ? {} : { arguments: jsonObject(options.arguments) }),

@@ -3,7 +3,7 @@
  * difference to the decision; else what this node knows is enough, and nothing is waited for.
  */
 import { labelsMatter } from '../../policy/decide.ts';
-import type { Labels } from '../../policy/request.ts';
+import type { Labels } from '../../policy/labels.ts';
 import { guard, learn } from '../guard.ts';
 import { questionOf } from '../question.ts';
 import { traceOf } from '../trace-labels.ts';
@@ -13,9 +13,8 @@ export const traceIsKnown = guard<Labels>({
   gather(call, { traces, clock }) {
     const trace = traceOf(call);
     const { policies } = call.snapshot;
-    return policies && labelsMatter(policies, questionOf(call, false, clock.now()))
-      ? traces.load(trace)
-      : traces.peek(trace);
+    const wanted = policies ? labelsMatter(policies, questionOf(call, false, clock.now())) : 0;
+    return wanted === 0 ? traces.peek(trace) : traces.load(trace, wanted);
   },
   decide: (_call, labels) => learn({ labels }),
 });

@@ -1,0 +1,73 @@
+/**
+ * The labels of a trace as policies see them (decisions 0012, 0013), each one bit. `private` is the union: who received confidential,
+ * regulated or secret data received private data. A label that no policy reads is no bit of any kept answer, so it costs nothing.
+ */
+export interface Labels {
+  /** It received what strangers may have written. */
+  readonly untrusted: boolean;
+  /** It received data above the threshold. */
+  readonly private: boolean;
+  readonly confidential: boolean;
+  readonly regulated: boolean;
+  /** What it received held a secret: a credential, a key, a token. */
+  readonly secret: boolean;
+}
+
+export const NO_LABELS: Labels = Object.freeze({
+  untrusted: false,
+  private: false,
+  confidential: false,
+  regulated: false,
+  secret: false,
+});
+
+export type Label = keyof Labels;
+/** What is left out is not there. */
+export type SomeLabels = { readonly [label in Label]?: boolean | undefined };
+/** In this order where they are told. */
+export const LABELS = ['untrusted', 'private', 'confidential', 'regulated', 'secret'] as const satisfies Label[];
+
+export const PRIVATE = 1;
+export const UNTRUSTED = 2;
+export const CONFIDENTIAL = 4;
+export const REGULATED = 8;
+export const SECRET = 16;
+export const ALL_BITS = 31;
+const ABOVE = CONFIDENTIAL | REGULATED | SECRET;
+
+export const BIT: Readonly<Record<Label, number>> = {
+  private: PRIVATE,
+  untrusted: UNTRUSTED,
+  confidential: CONFIDENTIAL,
+  regulated: REGULATED,
+  secret: SECRET,
+};
+
+export const labelBits = (labels: SomeLabels): number => {
+  const bits =
+    (labels.private ? PRIVATE : 0) |
+    (labels.untrusted ? UNTRUSTED : 0) |
+    (labels.confidential ? CONFIDENTIAL : 0) |
+    (labels.regulated ? REGULATED : 0) |
+    (labels.secret ? SECRET : 0);
+  return (bits & ABOVE) === 0 ? bits : bits | PRIVATE;
+};
+
+const BY_BITS: readonly Labels[] = Array.from({ length: ALL_BITS + 1 }, (_, bits) =>
+  Object.freeze({
+    untrusted: (bits & UNTRUSTED) !== 0,
+    private: (bits & PRIVATE) !== 0,
+    confidential: (bits & CONFIDENTIAL) !== 0,
+    regulated: (bits & REGULATED) !== 0,
+    secret: (bits & SECRET) !== 0,
+  }),
+);
+/** One object for each, made once. */
+export const labelsOf = (bits: number): Labels => BY_BITS[bits]!;
+
+const COMBINATIONS: ReadonlyArray<readonly number[]> = Array.from({ length: ALL_BITS + 1 }, (_, mask) => {
+  const possible = BY_BITS.map((labels) => labelBits(labels) & mask);
+  return [...new Set([0, ...possible.toSorted((a, b) => b - a)])];
+});
+/** What the labels in `mask` can be together: none first, then from the most to the least. */
+export const combinationsOf = (mask: number): readonly number[] => COMBINATIONS[mask]!;
