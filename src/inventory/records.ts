@@ -286,6 +286,19 @@ export const Server = z.strictObject({
   upstream: z.discriminatedUnion('transport', [HttpUpstream, SseUpstream, StdioUpstream]),
   /** What it may ask in the middle of a call. Empty: nothing, and it is told so. */
   asks: z.array(z.enum(ASKS)).default([]),
+  /** Hosts it may send people to (`elicitation.url`, CI-10): `name`, `name:port` or `*.name`. Left out: its own. */
+  visits: z
+    .array(
+      z
+        .string()
+        .max(260)
+        .regex(
+          /^(?:\*\.)?(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])(?::[1-9][0-9]{0,4})?$/,
+          'write a host name in lower case, with *. before it for all below it, or :PORT behind it',
+        ),
+    )
+    .max(32)
+    .exactOptional(),
   extensions: z.array(z.enum(EXTENSIONS)).default([]),
   /** `person`: nobody shares a connection, and so no process, session or state of the server, with anybody else. */
   connections: z.enum(['shared', 'person']).default('shared'),
