@@ -43,7 +43,7 @@ export interface Matcher {
 
 export interface Terms {
   readonly direction: Direction;
-  /** What is done about a class; the most exact rule wins. Null: it is not looked for. */
+  /** What is done about a class; the first rule that fits wins. Null: it is not looked for. `family.*` asks for a family as a whole. */
   actionFor(findingClass: string): Action | null;
   /** Hosts that may be loaded from by themselves (CI-06). */
   readonly linkHosts: ReadonlySet<string>;

@@ -1,10 +1,10 @@
 /**
- * One walk over plain JSON of a peer: counts its size, holds its depth, cleans every text and every name, and stops at the first
+ * One walk over plain JSON of a peer: counts its size, holds its depth, looks at every text and every name, and stops at the first
  * thing that may not be passed on. What needs no change stays the object it was. Which members have a meaning is not known here.
  */
-import { withoutHidden } from '../lib/hidden-text.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
-import { secretRanges } from '../lib/secret-shapes.ts';
+import { mediaKind, mismatches } from './media.ts';
+import type { Look, StopReason } from './look.ts';
 
 export interface WalkLimits {
   /** UTF-16 code units over all texts and names, plus one per value. */
@@ -18,22 +18,27 @@ export type WithholdReason =
   | 'result_too_deep'
   | 'result_too_many_blocks'
   | 'result_malformed'
-  | 'result_hidden_name';
+  | 'result_hidden_name'
+  | StopReason;
 
 export interface Walk {
-  readonly labels: Set<string>;
+  readonly look: Look;
+  /** `uninspected:<what>`; each once. */
+  readonly unread: string[];
   /** Why nothing of it may be passed on. What the walk returns after that means nothing. */
-  readonly stop: WithholdReason | null;
+  stop: WithholdReason | null;
   refuse(reason: WithholdReason): null;
+  /** Under `name`: where findings say they are. */
+  at<T>(name: string | number, inside: () => T): T;
   value(value: Json, depth: number): Json;
   members(object: JsonObject, depth: number): JsonObject;
-  /** Keeps the encoded bytes of one member as they are and cleans everything else. */
-  around(object: JsonObject, member: string, depth: number): JsonObject;
+  /** Keeps the encoded bytes of one member as they are, says so, and looks at everything else. */
+  around(object: JsonObject, member: string, kind: string, depth: number): JsonObject;
 }
 
 /** @param media whether pictures and sound are known by their shape wherever they stand, and passed on unread. */
-export function walkOver(limits: WalkLimits, media = false): Walk {
-  const labels = new Set<string>();
+export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
+  const path: Array<string | number> = [];
   let size = 0;
 
   const refuse = (reason: WithholdReason): null => {
@@ -44,13 +49,20 @@ export function walkOver(limits: WalkLimits, media = false): Walk {
     size += by;
     if (size > limits.size) refuse('result_too_large');
   };
+  const pointer = (): string => path.map(pointerPart).join('');
+  const at = <T>(name: string | number, inside: () => T): T => {
+    path.push(name);
+    const result = inside();
+    path.pop();
+    return result;
+  };
   const text = (given: string): string => {
     grow(given.length);
     if (walk.stop === null && !given.isWellFormed()) refuse('result_malformed');
     if (walk.stop !== null) return '';
-    const visible = withoutHidden(given);
-    if (visible !== given) labels.add('hidden_text');
-    return withoutSecrets(visible, labels);
+    const seen = look.text(given, pointer);
+    if (look.stop !== null) refuse(look.stop);
+    return seen;
   };
   const value = (given: Json, depth: number): Json => {
     if (walk.stop !== null) return null;
@@ -61,22 +73,31 @@ export function walkOver(limits: WalkLimits, media = false): Walk {
     if (walk.stop !== null) return null;
     if (Array.isArray(given)) return items(given, depth);
     const kind = media ? mediaKind(given as JsonObject) : null;
-    if (kind === null) return members(given as JsonObject, depth);
-    labels.add(`uninspected:${kind}`);
-    return around(given as JsonObject, 'data', depth);
+    return kind === null ? members(given as JsonObject, depth) : around(given as JsonObject, 'data', kind, depth);
   };
   const items = (given: readonly Json[], depth: number): readonly Json[] => {
-    const cleaned = given.map((item) => value(item, depth + 1));
-    return cleaned.some((item, i) => item !== given[i]) ? cleaned : given;
+    let changed: Json[] | null = null;
+    const last = path.push(0) - 1;
+    for (let i = 0; i < given.length && walk.stop === null; i++) {
+      path[last] = i;
+      const cleaned = value(given[i] as Json, depth + 1);
+      if (cleaned !== given[i]) (changed ??= [...given])[i] = cleaned;
+    }
+    path.pop();
+    return changed ?? given;
   };
   const members = (object: JsonObject, depth: number): JsonObject => {
     let changed: Map<string, Json> | null = null;
     for (const name of Object.keys(object)) {
+      const before = look.findings.length + look.more;
       // A name that would have to change cannot: it might then equal another one.
       if (text(name) !== name) refuse('result_hidden_name');
+      // What was found in a name is not repeated where findings say they are.
+      path.push(look.findings.length + look.more === before ? name : '*');
       const member = object[name] as Json;
       const cleaned = value(member, depth + 1);
       if (cleaned !== member) (changed ??= new Map<string, Json>()).set(name, cleaned);
+      path.pop();
     }
     if (changed === null) return object;
     const replaced: ReadonlyMap<string, Json> = changed;
@@ -84,37 +105,26 @@ export function walkOver(limits: WalkLimits, media = false): Walk {
       Object.entries(object).map(([name, member]) => [name, replaced.has(name) ? replaced.get(name)! : member]),
     );
   };
-  const around = (object: JsonObject, member: string, depth: number): JsonObject => {
+  const around = (object: JsonObject, member: string, kind: string, depth: number): JsonObject => {
     const { [member]: bytes, ...rest } = object;
     grow(typeof bytes === 'string' ? bytes.length : 0);
+    if (!walk.unread.includes(`uninspected:${kind}`)) walk.unread.push(`uninspected:${kind}`);
+    look.whole(`media.${kind}`, pointer);
+    if (mismatches(object, bytes)) look.whole('media.mismatch', pointer);
+    if (look.stop !== null) refuse(look.stop);
     return { ...members(rest, depth), [member]: bytes ?? null };
   };
   // Plain members: see outlet.ts for what an accessor in a literal costs that is made for every call.
-  const walk: { -readonly [K in keyof Walk]: Walk[K] } = { labels, stop: null, refuse, value, members, around };
+  const walk: Walk = { look, unread: [], stop: null, refuse, at, value, members, around };
   return walk;
 }
 
-export function withoutSecrets(text: string, labels: Set<string>): string {
-  const ranges = secretRanges(text);
-  if (ranges.length === 0) return text;
-  const parts: string[] = [];
-  let from = 0;
-  for (const { kind, start, end } of ranges) {
-    labels.add(`secret:${kind}`);
-    parts.push(text.slice(from, start), `[redacted:${kind}]`);
-    from = end;
-  }
-  parts.push(text.slice(from));
-  return parts.join('');
-}
-
-/** A linear check: text smuggled where nobody reads must at least not look like text. */
-const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
-export const isBase64 = (value: unknown): boolean =>
-  typeof value === 'string' && value.length % 4 === 0 && BASE64.test(value);
-
-function mediaKind(object: JsonObject): 'image' | 'audio' | null {
-  const { type, data, mimeType } = object;
-  if (type !== 'image' && type !== 'audio') return null;
-  return isBase64(data) && typeof mimeType === 'string' && mimeType.startsWith(`${type}/`) ? type : null;
-}
+/** Long or strange names are not repeated: a pointer goes into the log. */
+const pointerPart = (part: string | number): string =>
+  typeof part === 'number'
+    ? `/${part}`
+    : `/${part
+        .slice(0, 60)
+        .replaceAll(/[^ -~]/g, '?')
+        .replaceAll('~', '~0')
+        .replaceAll('/', '~1')}`;

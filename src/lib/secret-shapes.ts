@@ -64,10 +64,10 @@ const SHAPES: readonly Shape[] = [
   shape('url_password', ['@'], '://[^\\s/:@"\']{0,64}:([^\\s/:@"\']{3,128})@'),
 ];
 
+/** A text without any of them holds none of the shapes. */
+export const SECRET_NEEDLES: readonly string[] = [...new Set(SHAPES.flatMap(({ needles }) => needles))];
 /** All needles in one pass; most texts have none and end here. */
-const ANY_NEEDLE = new RegExp(
-  [...new Set(SHAPES.flatMap(({ needles }) => needles))].map((needle) => needle.replaceAll('.', '\\.')).join('|'),
-);
+const ANY_NEEDLE = new RegExp(SECRET_NEEDLES.map((needle) => needle.replaceAll('.', '\\.')).join('|'));
 
 /** Ranges in order, not overlapping. */
 export function secretRanges(text: string): SecretRange[] {

@@ -52,7 +52,7 @@ describe('CI-04: credentials of known shape do not leave', () => {
   });
   test('CI-04: a secret split by characters that nobody sees is found', () => {
     const [, secret = ''] = SECRETS[0] ?? [];
-    expect(inspectText(`${secret.slice(0, 8)}\u200B${secret.slice(8)}`)).toEqual({
+    expect(inspectText(`${secret.slice(0, 8)}\u200B${secret.slice(8)}`)).toMatchObject({
       text: '[redacted:aws_access_key]',
       labels: ['hidden_text', 'secret:aws_access_key'],
     });
@@ -66,7 +66,7 @@ describe('CI-04: credentials of known shape do not leave', () => {
     'the secret key: patience',
     'eyJ is base64 for {"',
   ])('passes %j', (value) => {
-    expect(inspectText(value)).toEqual({ text: value, labels: [] });
+    expect(inspectText(value)).toMatchObject({ text: value, labels: [] });
   });
 });
 
@@ -158,11 +158,11 @@ describe('CI-09: shape and limits', () => {
     ['audio', { type: 'audio', mimeType: 'audio/wav', data: 'AAA=' }],
     ['blob', { type: 'resource', resource: { uri: 'x:y', blob: 'AA==' } }],
   ])('CI-09: %s is passed on and marked as not looked into', (kind, block) => {
-    expect(inspectResult({ content: [block] })).toEqual({
+    expect(inspectResult({ content: [block] })).toMatchObject({
       verdict: 'pass',
       result: { content: [block] },
       labels: [`uninspected:${kind}`],
-      inspected: ['size', 'shape', 'hidden-text', 'secret-shapes', `uninspected:${kind}`],
+      inspected: ['size', 'shape', 'hidden@1', 'secrets@1', `uninspected:${kind}`],
     });
   });
   test('around the bytes of a picture everything is cleaned', () => {
@@ -240,11 +240,11 @@ describe('prompts, resources and everything else are looked at like results', ()
 
   test('pictures in a question are passed on and marked; what only says it is one is text', () => {
     const picture = { type: 'image', mimeType: 'image/png', data: 'AAAA', note: 'n' };
-    expect(inspectMembers({ messages: [{ content: picture }] })).toEqual({
+    expect(inspectMembers({ messages: [{ content: picture }] })).toMatchObject({
       verdict: 'pass',
       result: { messages: [{ content: picture }] },
       labels: ['uninspected:image'],
-      inspected: ['size', 'shape', 'hidden-text', 'secret-shapes', 'uninspected:image'],
+      inspected: ['size', 'shape', 'hidden@1', 'secrets@1', 'uninspected:image'],
     });
     expect(inspectMembers({ content: { ...picture, data: dirty } })).toMatchObject({
       result: { content: { ...picture, data: clean } },

@@ -1,0 +1,187 @@
+/**
+ * Every detector over every text of one value, on given terms: what was found where, what is done about it, and the text as it may go on.
+ * A detector that throws, or comes when the time is over, is named in `faults`; the terms say what that means (CI-11). Nothing is skipped silently.
+ */
+import { hiddenRuns } from '../lib/hidden-text.ts';
+import type { HiddenRun } from '../lib/hidden-text.ts';
+import type { Detector, Found } from './detectors/found.ts';
+import { NOTHING } from './detectors/found.ts';
+import { DETECTORS, HIDDEN, OWN, PLANTED, signsOf } from './detectors/all.ts';
+import type { Action, Finding, Terms } from './terms.ts';
+
+/** Findings of one value that are kept; the rest is counted, and decided about all the same. */
+const MAX_FINDINGS = 200;
+/** Shorter texts hold nothing that a detector looks for, except hidden characters. */
+const SHORTEST = 5;
+
+export type StopReason = 'result_forbidden' | 'inspection_failed';
+
+export interface Look {
+  readonly terms: Terms;
+  readonly findings: Finding[];
+  /** How many were found when the list was full. */
+  more: number;
+  /** `hidden_text`, `<family>:<kind>`; each once. */
+  readonly labels: string[];
+  /** Detectors that failed, or did not see all of it; each once. */
+  readonly faults: string[];
+  /** The strongest thing that has to be done. */
+  worst: Action | null;
+  stop: StopReason | null;
+  /** @param at gives the JSON Pointer; asked only if something is found. */
+  text(given: string, at: () => string): string;
+  /** Something about a value as a whole. */
+  whole(findingClass: string, at: () => string): void;
+}
+
+interface Edit {
+  start: number;
+  end: number;
+  instead: string;
+}
+
+const STRENGTH: Readonly<Record<Action, number>> = { label: 0, redact: 1, hold: 2, withhold: 3, block: 4 };
+
+/** @param now ms, rising. */
+export function lookOver(
+  terms: Terms,
+  detectors: readonly Detector[] = DETECTORS,
+  now: () => number = () => performance.now(),
+): Look {
+  const until = now() + terms.budgetMs;
+  const looksFor = activeOf(terms, detectors);
+  const looksForHidden = terms.actionFor('hidden.*') !== null;
+  let seen = 0;
+
+  const fault = (name: string): void => {
+    if (!look.faults.includes(name)) look.faults.push(name);
+    if (terms.onFault === 'refuse') look.stop ??= 'inspection_failed';
+  };
+  /** The clock is read every few thousand characters. */
+  const late = (length: number): boolean => {
+    seen += length + 16;
+    if (seen < 4_096) return false;
+    seen = 0;
+    return now() > until;
+  };
+  const record = (
+    findingClass: string,
+    label: string | null,
+    span: Finding['span'],
+    at: () => string,
+  ): Action | null => {
+    const action = terms.actionFor(findingClass);
+    if (action === null) return null;
+    if (label !== null && !look.labels.includes(label)) look.labels.push(label);
+    if (look.findings.length < MAX_FINDINGS) look.findings.push({ class: findingClass, at: at(), span, action });
+    else look.more++;
+    if (look.worst === null || STRENGTH[action] > STRENGTH[look.worst]) look.worst = action;
+    if (action === 'withhold') look.stop ??= 'result_forbidden';
+    return action;
+  };
+  const hiddenIn = (given: string): readonly HiddenRun[] => {
+    if (!looksForHidden) return NO_RUNS;
+    try {
+      return hiddenRuns(given);
+    } catch {
+      fault(HIDDEN);
+      return NO_RUNS;
+    }
+  };
+  const text = (given: string, at: () => string): string => {
+    const runs = hiddenIn(given);
+    if (given.length < SHORTEST && runs.length === 0) return given;
+    const edits: Edit[] = [];
+    for (const { kind, start, end } of runs) {
+      if (record(`hidden.${kind}`, 'hidden_text', [start, end], at) === 'redact')
+        edits.push({ start, end, instead: '' });
+    }
+    const visible = runs.length === 0 ? given : withoutRuns(given, runs);
+    let signs = -1;
+    for (const detector of looksFor) {
+      if (late(visible.length)) {
+        for (const unasked of looksFor) fault(unasked.name);
+        break;
+      }
+      if (detector.signs !== 0) {
+        if (signs === -1) signs = signsOf(visible);
+        if ((detector.signs & signs) === 0) continue;
+      }
+      let found: readonly Found[] = NOTHING;
+      try {
+        found = detector.find(visible, terms);
+      } catch {
+        fault(detector.name);
+      }
+      for (const one of found) {
+        const kind = one.class.slice(one.class.indexOf('.') + 1);
+        const start = runs.length === 0 ? one.start : given_(one.start, runs);
+        const end = runs.length === 0 ? one.end : given_(one.end - 1, runs) + 1;
+        const action = record(one.class, `${detector.family}:${kind}`, [start, end], at);
+        if (action === 'redact') edits.push({ start, end, instead: one.instead ?? `[redacted:${kind}]` });
+      }
+    }
+    return edits.length === 0 ? given : edited(given, edits);
+  };
+  const whole = (findingClass: string, at: () => string): void => void record(findingClass, null, null, at);
+  // Plain members: see outlet.ts for what an accessor in a literal costs that is made for every call.
+  const look: Look = { terms, findings: [], more: 0, labels: [], faults: [], worst: null, stop: null, text, whole };
+  return look;
+}
+
+const NO_RUNS: readonly HiddenRun[] = [];
+
+/** By terms, so that a call does not ask again what is looked for. */
+const ACTIVE = new WeakMap<Terms, readonly Detector[]>();
+export function activeOf(terms: Terms, detectors: readonly Detector[] = DETECTORS): readonly Detector[] {
+  const known = detectors === DETECTORS ? ACTIVE.get(terms) : undefined;
+  if (known) return known;
+  const active = detectors.filter(({ name, family }) => {
+    if (name === OWN) return terms.own !== null;
+    if (name === PLANTED) return terms.planted !== null;
+    return terms.actionFor(`${family}.*`) !== null;
+  });
+  if (detectors === DETECTORS) ACTIVE.set(terms, active);
+  return active;
+}
+
+function withoutRuns(given: string, runs: readonly HiddenRun[]): string {
+  const parts: string[] = [];
+  let from = 0;
+  for (const { start, end } of runs) {
+    parts.push(given.slice(from, start));
+    from = end;
+  }
+  parts.push(given.slice(from));
+  return parts.join('');
+}
+
+/** Where a character of the visible text stands in the given one. Few runs, few findings: a walk is enough up to a point. */
+function given_(visible: number, runs: readonly HiddenRun[]): number {
+  let at = visible;
+  for (const { start, end } of runs) {
+    if (start > at) break;
+    at += end - start;
+  }
+  return at;
+}
+
+/** What overlaps is one piece, under the name of its beginning; what would only vanish gives way to what has a name. */
+function edited(given: string, edits: Edit[]): string {
+  edits.sort((a, b) => a.start - b.start || b.end - a.end);
+  const parts: string[] = [];
+  let from = 0;
+  for (let i = 0; i < edits.length;) {
+    const { start } = edits[i]!;
+    let { end, instead } = edits[i]!;
+    for (i++; i < edits.length && edits[i]!.start < end; i++) {
+      const other = edits[i]!;
+      if (other.end > end) end = other.end;
+      if (instead === '') instead = other.instead;
+    }
+    parts.push(given.slice(from, start), instead);
+    from = end;
+  }
+  parts.push(given.slice(from));
+  return parts.join('');
+}
