@@ -79,5 +79,6 @@ export type SandboxFaultCode =
   | 'sandbox_mount'
   | 'sandbox_command'
   | 'sandbox_identity' // what is installed is not what was reviewed
+  | 'sandbox_network' // the network of the host, without leave; or egress rules that nothing holds
   | 'sandbox_start';
 export class SandboxFault extends Fault<SandboxFaultCode> {}
