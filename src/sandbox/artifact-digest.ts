@@ -9,7 +9,7 @@ import { lstatSync, readFileSync, readlinkSync, readdirSync, statSync } from 'no
 import { readFile } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { z } from 'zod';
-import { packageFolder, packageProgram } from './artifact.ts';
+import { packageFolder, packageOf, packageProgram } from './artifact.ts';
 import { SandboxFault, type SandboxSpec } from './backend.ts';
 
 const LIMITS = { files: 50_000, bytes: 1_073_741_824, packages: 2_000 } as const;
@@ -69,9 +69,33 @@ async function packageIdentity(specifier: string, from: string | undefined): Pro
   const { modules, file } = packageProgram(specifier, from);
   const folder = folderOf(file);
   const { name = null, version = null } = manifestOf(folder);
-  const parts = closureOf(folder).map((path): Part => ({ name: relative(modules, path).split(sep).join('/'), path }));
+  const parts = closureOf(folder, modules).map((path): Part => ({
+    name: relative(modules, path).split(sep).join('/'),
+    path,
+  }));
   const { digest, files } = await digestOfParts(parts);
   return { digest, files, package: name, version };
+}
+
+export interface InstalledPackage {
+  readonly name: string;
+  readonly version: string;
+}
+
+/**
+ * What is installed for a command that runs an npm package: that package first, then what it depends on, as their own files say (the digest
+ * covers those). Hashes nothing. Null: the command runs no package.
+ * @throws SandboxFault
+ */
+export function installedFor(command: readonly string[], from?: string): readonly InstalledPackage[] | null {
+  if (packageOf(command) === null) return null;
+  const { modules, file } = packageProgram(command[1] ?? '', from);
+  const own = folderOf(file);
+  const folders = [own, ...closureOf(own, modules).filter((folder) => folder !== own)];
+  return folders.map((folder) => {
+    const { name, version } = manifestOf(folder);
+    return { name: name ?? relative(modules, folder).split(sep).join('/'), version: version ?? '' };
+  });
 }
 
 /** The folder of the package that a file belongs to: the nearest one above with a name in its package.json, inside `node_modules`. */
@@ -84,8 +108,8 @@ function folderOf(file: string): string {
   }
 }
 
-/** The package and everything it finds when it asks for what it declares, transitively; sorted. */
-function closureOf(folder: string): readonly string[] {
+/** The package and everything it finds when it asks for what it declares, transitively; sorted. What is not mounted with it does not count. */
+function closureOf(folder: string, modules: string): readonly string[] {
   const found = new Set<string>();
   const open = [folder];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {
@@ -96,7 +120,7 @@ function closureOf(folder: string): readonly string[] {
     for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) {
       // What is not installed cannot run. If it is later, the digest is another one.
       const place = /^(?:@[\w.~-]+\/)?[\w.~-]+$/.test(name) ? packageFolder(name, next) : null;
-      if (place !== null) open.push(place);
+      if (place?.startsWith(modules + sep)) open.push(place);
     }
   }
   return [...found].toSorted();

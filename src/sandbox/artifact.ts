@@ -1,7 +1,8 @@
 /**
  * From a server's command to what runs inside: `['node', '<npm package>', …]` names a program by package, and is resolved
- * here to one absolute entry file in the gateway's own `node_modules`, which is then mounted read-only as a whole at
- * /remit/node_modules (a package's dependencies lie beside it, and all of it is public code). No download, no shell, no PATH.
+ * here to one absolute entry file in the artifact that was installed for exactly this version, else in the gateway's own `node_modules`;
+ * that `node_modules` is then mounted read-only as a whole at /remit/node_modules (a package's dependencies lie beside it, and all of it
+ * is public code). No download, no shell, no PATH.
  * Not checked here: whether anyone approved the command; the contents of the package are artifact-digest.ts.
  */
 import { readFileSync, realpathSync, statSync } from 'node:fs';
@@ -15,6 +16,12 @@ const MODULES_INSIDE = '/remit/node_modules';
 /** npm's rules for names, then `/bin` for the package's one program, or `/bin/NAME` when it has several. */
 const PACKAGE = /^((?:@[a-z0-9~-][a-z0-9._~-]*\/)?[a-z0-9~-][a-z0-9._~-]*)(?:\/bin(?:\/([A-Za-z0-9._-]+))?)?$/;
 const Manifest = z.object({ bin: z.union([z.string(), z.record(z.string(), z.string())]).optional() });
+
+/** The part of a record that names a package of a registry. */
+export interface NamedSource {
+  readonly package?: string;
+  readonly version?: string;
+}
 
 export interface Artifact {
   readonly argv: readonly string[];
@@ -48,6 +55,35 @@ export function resolveCommand(
   return { argv: [...node, inside, ...rest], mounts: [{ from: modules, to: MODULES_INSIDE, mode: 'read' }] };
 }
 
+/** The name of the npm package that a command runs; null: it runs none. */
+export function packageOf(command: readonly string[]): string | null {
+  const [program, entry = ''] = command;
+  return program === 'node' && !isAbsolute(entry) ? (PACKAGE.exec(entry)?.[1] ?? null) : null;
+}
+
+/** Where `remit artifact install` puts this one version. Both parts are checked by whoever writes there; see `artifactFrom`. */
+export const artifactFolder = (artifacts: string, name: string, version: string): string =>
+  join(artifacts, ...name.split('/'), version);
+
+const VERSION = /^[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}$/;
+
+/**
+ * The `from` for a server: the artifact of exactly the package and version in its record, if the command runs that package and it is
+ * installed; else undefined, which is Remit's own `node_modules`. Another version under the same name is never meant.
+ */
+export function artifactFrom(
+  artifacts: string | undefined,
+  command: readonly string[],
+  source: NamedSource | undefined,
+): string | undefined {
+  const name = packageOf(command);
+  if (artifacts === undefined || name === null || source?.package !== name) return undefined;
+  if (source.version === undefined || !VERSION.test(source.version)) return undefined;
+  const place = artifactFolder(artifacts, name, source.version);
+  const installed = statSync(join(place, 'node_modules', name, 'package.json'), { throwIfNoEntry: false })?.isFile();
+  return installed === true ? realpathSync(place) : undefined;
+}
+
 /** The program of an installed package, and the outermost `node_modules` it lies in. Both without symbolic links. */
 export function packageProgram(
   specifier: string,
@@ -57,7 +93,10 @@ export function packageProgram(
   if (name === undefined)
     throw refuse(`"${specifier}" is not the name of an npm package; write name, name/bin or name/bin/PROGRAM`);
   const folder = packageFolder(name, from);
-  if (folder === null) throw refuse(`the package ${name} is not installed with Remit; run: npm install ${name}`);
+  if (folder === null)
+    throw refuse(
+      `the package ${name} is not installed with Remit or as an artifact; run: remit artifact install ${name}@VERSION`,
+    );
 
   const { bin } = Manifest.parse(JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')));
   const programs = typeof bin === 'string' ? { [name.split('/').pop() ?? name]: bin } : (bin ?? {});
@@ -71,7 +110,11 @@ export function packageProgram(
 
   const file = real(join(folder, path));
   if (file === null) throw refuse(`the program of the package ${name} is missing; install it again`);
-  const modules = file.slice(0, file.indexOf(`${sep}node_modules${sep}`)) + `${sep}node_modules`;
+  // Of an artifact its own, wherever the folder of artifacts may lie; of Remit the outermost.
+  const own = join(from, 'node_modules');
+  const modules = file.startsWith(own + sep)
+    ? own
+    : file.slice(0, file.indexOf(`${sep}node_modules${sep}`)) + `${sep}node_modules`;
   // A linked package (npm link, a workspace) lies elsewhere, and elsewhere is not mounted.
   if (!file.startsWith(modules + sep))
     throw refuse(`the package ${name} is linked from outside node_modules; install it`);

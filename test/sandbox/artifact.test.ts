@@ -46,7 +46,10 @@ describe('resolveCommand', () => {
     [['npx', 'one'], '"npx" is neither "node" nor an absolute path inside the sandbox'],
     [['node'], 'after "node" comes an npm package or an absolute path'],
     [['node', '--eval', '1'], 'options of node are not accepted'],
-    [['node', 'missing'], 'the package missing is not installed with Remit; run: npm install missing'],
+    [
+      ['node', 'missing'],
+      'the package missing is not installed with Remit or as an artifact; run: remit artifact install missing@VERSION',
+    ],
     [['node', 'none'], 'the package none has no program'],
     [['node', '@scope/many'], 'the package @scope/many has the programs a, b; write @scope/many/bin/PROGRAM'],
     [['node', '@scope/many/bin/__proto__'], 'has the programs a, b'],
