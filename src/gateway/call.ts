@@ -13,7 +13,9 @@ import type { InboundMessage } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';
 import type { Lane } from '../upstream/target.ts';
+import type { Ticket } from './budgets.ts';
 import type { Inflight } from './inflight.ts';
+import type { Content } from './inspection.ts';
 import type { Outlet } from './outlet.ts';
 import type { PersonEntry, ServerEntry, Snapshot, ToolEntry } from './snapshot.ts';
 import type { Subject } from './subject.ts';
@@ -57,8 +59,14 @@ export interface Facts {
   /** What the trace of this call has received before. */
   labels: Labels;
   decision: Decision;
+  /** Classes of what was found in the arguments because of which a person has to agree; null: none. */
+  contentHold: readonly string[] | null;
+  /** What was found in its content so far. */
+  content: Content;
   /** The task that is looked at, as it was then. */
   task: KeptTask;
+  /** What it has taken of the tool's budget. */
+  budget: Ticket;
   /** The approval this call will use, and the digest of the exact call it is bound to. */
   approval: { readonly id: string; readonly call: Digest };
 }

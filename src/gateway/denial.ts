@@ -5,6 +5,7 @@
 import type { JsonObject } from '../lib/json.ts';
 import type { WireError } from '../protocol/errors.ts';
 import type { Over } from './approval-desk.ts';
+import type { Full } from './limits.ts';
 import type { NoPrincipal } from './principal.ts';
 
 export type Denial =
@@ -49,6 +50,10 @@ export type Denial =
   | { readonly reason: 'arguments_invalid'; readonly problems: readonly string[] }
   | { readonly reason: 'header_mismatch'; readonly error: WireError }
   | { readonly reason: 'schema_unusable' }
+  /** Something in what would be sent may not leave. `at`: a JSON Pointer into it; null: all of it. */
+  | { readonly reason: 'content_blocked'; readonly classes: readonly string[]; readonly at: string | null }
+  /** It could not be looked at by these detectors (CI-11). */
+  | { readonly reason: 'inspection_failed'; readonly detectors: readonly string[] }
   // the decision
   /** The policies would allow it to somebody who signed in lately, or with a second factor (RFC 9470). */
   | { readonly reason: 'step_up'; readonly maxAgeSeconds: number | null; readonly acrValues: readonly string[] }
@@ -79,7 +84,14 @@ export type Denial =
   | { readonly reason: 'approval_lost'; readonly approval: string }
   // room
   | { readonly reason: 'rate_limited'; readonly on: string; readonly retryAfterSeconds: number }
-  | { readonly reason: 'overloaded' }
+  /** `again`: when there is a new one, ms since the epoch. */
+  | { readonly reason: 'budget_spent'; readonly on: 'calls' | 'sum'; readonly again: number }
+  /** Exactly this call, so often in a row. */
+  | { readonly reason: 'loop_stopped'; readonly times: number; readonly pauseSeconds: number }
+  /** `on`: whose places are taken; left out: this node's, or those of one person. */
+  | { readonly reason: 'overloaded'; readonly on?: Full }
+  /** It failed too often and is left alone for a while (RL-04). */
+  | { readonly reason: 'server_unwell'; readonly server: string; readonly retryAfterSeconds: number }
   | { readonly reason: 'ledger_unavailable'; readonly fault: string }
   /** The call left, and what became of it cannot be made durable. */
   | { readonly reason: 'outcome_unrecorded'; readonly fault: string }
@@ -120,6 +132,10 @@ export function reasonCode(denial: Denial): string {
       return `guard_failed:${denial.guard}:${denial.fault}`;
     case 'rate_limited':
       return `rate_limited:${denial.on}`;
+    case 'budget_spent':
+      return `budget_spent:${denial.on}`;
+    case 'overloaded':
+      return denial.on === undefined ? 'overloaded' : `overloaded:${denial.on}`;
     case 'token_void':
       return `token_void:${denial.by}`;
     case 'agent_not_active':
@@ -134,6 +150,10 @@ export function reasonCode(denial: Denial): string {
       return `approval_over:${denial.how}`;
     case 'policy_denied':
       return `policy_denied:${denial.because}`;
+    case 'content_blocked':
+      return `content_blocked:${denial.classes.join(',').slice(0, 200)}`;
+    case 'inspection_failed':
+      return `inspection_failed:${denial.detectors.join(',').slice(0, 200)}`;
     case 'ledger_unavailable':
     case 'outcome_unrecorded':
     case 'tool_unconfirmed':

@@ -9,6 +9,7 @@ import type { AuditLog } from '../audit/audit-log.ts';
 import { adminEntry } from '../audit/entries.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
+import { honeytokenBox } from '../inventory/honeytokens.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { cursors } from '../protocol/cursors.ts';
 import { READ_LIMITS } from '../protocol/read-request.ts';
@@ -21,21 +22,25 @@ import type { Lane, UpstreamPool } from '../upstream/target.ts';
 import { APPROVAL_SETTINGS, approvalDesk } from './approval-desk.ts';
 import type { ApprovalSettings } from './approval-desk.ts';
 import { askDesk } from './ask-desk.ts';
+import { known } from './call.ts';
 import { cancels } from './cancels.ts';
 import { createCatalogue, itemCounts } from './catalogue.ts';
 import type { Catalogue, Drift, ItemCounts } from './catalogue.ts';
 import { elicited } from './elicited.ts';
+import { actorOf, callFacts } from './entry-facts.ts';
 import { eventLogs } from './event-log.ts';
 import { sealedExchange } from './exchange-box.ts';
 import { fanOut } from './fan-out.ts';
 import { listCache } from './greeting.ts';
 import type { GuardPorts } from './guard.ts';
+import { inspectionBooks } from './inspection-books.ts';
+import type { HeldSecrets } from './inspection-books.ts';
 import { incidentLog } from './incidents.ts';
 import type { Incidents } from './incidents.ts';
 import { inflightRegistry } from './inflight.ts';
 import { lockEffect } from './lock-effect.ts';
 import type { LockEffect } from './lock-effect.ts';
-import { memoryLimits } from './limits.ts';
+import { nodeLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { laneOf } from './lanes.ts';
 import { startListener } from './listener.ts';
@@ -108,6 +113,8 @@ export interface GatewayDeps {
   readonly labelWindowMs?: number;
   /** Default: `APPROVAL_SETTINGS`. */
   readonly approvals?: Partial<ApprovalSettings>;
+  /** Secrets that connections were given, to be recognised in content; left out: none. */
+  readonly secrets?: HeldSecrets;
   /** Where what was contained is told; left out: a log of this gateway's own. */
   readonly incidents?: Incidents;
   /** Origin of the admin listener, where people see and decide held calls; null: nobody knows it yet. */
@@ -147,10 +154,22 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const noise = noiseCounter(clock);
   const sessions = sessionSealer(deps.sessionKeys, clock);
   const exchange = sealedExchange(deps.exchange, deps.sessionKeys);
-  const limits = memoryLimits(deps.limits);
   const incidents =
     deps.incidents ??
     incidentLog({ org, clock, audit, state: deps.state, record: (id) => view.get('incident', org, id), log });
+  const limits = nodeLimits(deps.limits, {
+    onLoop(call, times) {
+      const { id } = known(call, 'tool');
+      const facts = { times, person: known(call, 'person').id, agent: known(call, 'agent').id };
+      void incidents.report({
+        what: 'loop',
+        subject: `tool/${id}`,
+        facts,
+        actor: actorOf(call),
+        call: callFacts(call),
+      });
+    },
+  });
   const { taskTimeoutMs = TASK_SETTINGS.timeLimitMs } = deps.limits;
   const tasks = taskBook(exchange, clock, log, { ...TASK_SETTINGS, timeLimitMs: taskTimeoutMs });
 
@@ -171,6 +190,12 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     return next;
   };
   let snapshot = build(null, null);
+  const books = inspectionBooks(honeytokenBox(deps.sessionKeys, org), deps.secrets);
+  const replant = (): void => {
+    for (const id of books.replant(view.records('honeytoken', org)))
+      log('error', { honeytoken: id }, 'a planted secret does not open, so it is not looked for');
+  };
+  replant();
 
   // Whoever asks: what stands in a record that nobody has agreed to is neither dialled nor started, and gets no secret.
   const agreed = (server: ServerEntry | undefined): boolean => server?.record.state === 'enabled';
@@ -270,6 +295,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     book: sessionBook(exchange, clock),
     traces: traceLabels(exchange, clock, deps.labelWindowMs ?? 3_600_000),
     tasks,
+    inspection: { books, report: (incident) => void incidents.report(incident) },
     states: requestStates(deps.sessionKeys, clock),
     laneOf: (call) => laneOf(call, deps, connect),
   };
@@ -299,6 +325,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     snapshot = build(before, changed);
     withdraw(before, snapshot, changed, { inflight, verifier: deps.verifier, catalogue, pool }, clock.now());
     if (changed.some(({ kind }) => kind === 'policy')) shadows.refresh();
+    if (changed.some(({ kind }) => kind === 'honeytoken')) replant();
     const decided = changed.filter(({ kind }) => kind === 'approval');
     if (decided.length > 0) {
       const ids = decided.map(({ id }) => id);

@@ -20,6 +20,7 @@ import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstrea
 import { UpstreamFault } from '../upstream/connection.ts';
 import { OUR_KEYS } from './approval-desk.ts';
 import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, termsOf } from './asking.ts';
+import { giveBack, keepSpent } from './budgets.ts';
 import { known } from './call.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
@@ -125,6 +126,7 @@ export async function perform(
 
   if (approval && !(await spend(call, approval, deps))) {
     const denial: Denial = { reason: 'approval_lost', approval: approval.id };
+    giveBack(call, deps.ports);
     return { kind: 'denied', denial, index: await endIntent(call, denial, intent.index, deps) };
   }
   // CRASH before here: nothing was promised, nothing was sent. A used approval stays used.
@@ -133,6 +135,7 @@ export async function perform(
     try {
       await intent.write();
     } catch (fault) {
+      giveBack(call, deps.ports);
       return { kind: 'denied', denial: ledgerDenial(fault), index: undefined };
     }
     // CRASH: the intent is durable and nothing was sent; restart reports this call as "in flight, outcome unknown".
@@ -159,6 +162,8 @@ export async function perform(
         ways,
         deps,
       );
+  if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
+  else keepSpent(call);
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled

@@ -19,6 +19,7 @@ import type { MethodFamily } from '../protocol/methods.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { Guard, GuardPorts } from './guard.ts';
+import { argumentsAreClean } from './guards/arguments-are-clean.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { callerMay } from './guards/caller-may.ts';
 import { callerStands } from './guards/caller-stands.ts';
@@ -33,6 +34,8 @@ import { taskIsTheirs } from './guards/task-is-theirs.ts';
 import { labelledFirst } from './guards/labelled-first.ts';
 import { tokenIsOurs } from './guards/token-is-ours.ts';
 import { traceIsKnown } from './guards/trace-is-known.ts';
+import { noLoop } from './guards/no-loop.ts';
+import { withinBudget } from './guards/within-budget.ts';
 import { withinLimits } from './guards/within-limits.ts';
 
 const COLUMNS = [
@@ -94,12 +97,15 @@ export const PIPELINE: readonly Row[] = [
   row(itemIsTheirs,    'again', 'x    x    x     .    .    .    .     .     .     .    .    x    .'),
   row(argumentsFit,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(sameArguments,   '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
+  row(argumentsAreClean,'again','x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(traceIsKnown,    'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(callerMay,       'again', 'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(withinLimits,    '',      'x    x    x     x    x    x    x     .     x     .    .    .    .'),
+  row(noLoop,          '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
   row(taskIsTheirs,    '',      '.    .    .     .    x    .    .     .     .     .    .    .    .'),
   row(itemIsUnchanged, '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
   row(personAgreed,    '',      'x    x    x     .    .    .    .     .     .     .    .    .    .'),
+  row(withinBudget,    '',      'x    .    .     .    .    .    .     .     .     .    .    .    .'),
   row(labelledFirst,   '',      '.    .    .     .    .    .    .     .     .     .    .    x    .'),
 ];
 
@@ -117,7 +123,7 @@ export interface Pipeline {
 }
 
 /** Guards that spend what one request has once. */
-const ONCE: ReadonlySet<string> = new Set(['token-is-ours', 'within-limits']);
+const ONCE: ReadonlySet<string> = new Set(['token-is-ours', 'within-limits', 'no-loop']);
 
 export function pipelineOf(table: readonly Row[]): Pipeline {
   const guardsOf = (rows: readonly Row[]): ReadonlyMap<Column, readonly Guard[]> =>

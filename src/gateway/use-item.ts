@@ -10,6 +10,7 @@ import { inputRequiredResult } from '../protocol/input-required.ts';
 import { createTaskResult } from '../protocol/tasks.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Ask } from '../upstream/connection.ts';
+import { giveBack } from './budgets.ts';
 import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker, termsOf } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -17,6 +18,7 @@ import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
+import { keysOf } from './limits.ts';
 import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
@@ -39,17 +41,28 @@ export async function useItem(
 ): Promise<Reply> {
   const { limits } = deps.ports;
   const person = known(call, 'person').id;
-  if (!limits.enter(person)) return refuse(call, { reason: 'overloaded' }, deps, measure);
+  const keys = keysOf(call);
+  const full = limits.enter(keys, known(call, 'server').record.limits);
+  if (full !== null) {
+    giveBack(call, deps.ports);
+    const ours = full === 'node' || full === 'person';
+    return refuse(call, ours ? { reason: 'overloaded' } : { reason: 'overloaded', on: full }, deps, measure);
+  }
   try {
     const { resumed } = call.facts;
     if (resumed?.park && isTaskId(resumed.park.id))
       return await takeUpTask(call, message, resumed.park.id, deps, measure);
     if (resumed?.park) return await takeUp(call, message, resumed.park, deps, measure);
     const task = runsAsTask(call, deps);
-    if (task.kind === 'refused') return await refuse(call, task.denial, deps, measure);
+    if (task.kind === 'refused') {
+      giveBack(call, deps.ports);
+      return await refuse(call, task.denial, deps, measure);
+    }
     if (task.kind === 'task') {
       const begun = await beginTask(call, message, task, deps, measure);
       if (begun.kind === 'asked') return await replyTo(call, message, begun, deps, measure);
+      // Refused before anything ran: once the task is there, its end settles what was taken.
+      if (begun.kind === 'error') giveBack(call, deps.ports);
       return begun.kind === 'asked_in_task' ? await askFirst(call, message, begun, deps, measure) : begun;
     }
     const ways = waysOf(call, message, deps, task.upstream);
@@ -57,7 +70,7 @@ export async function useItem(
       return await performParkable(call, message, ways, deps, measure, person);
     return await replyTo(call, message, await perform(call, deps, measure, ways), deps, measure);
   } finally {
-    limits.leave(person);
+    limits.leave(keys);
   }
 }
 

@@ -249,6 +249,15 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
             'Policy does not allow this call with these arguments. Ask your administrator, quoting the reference; do not retry.',
           )
         : unknownTool();
+    case 'content_blocked':
+      return refused(
+        `The call was not made: ${inWords(denial.classes)}${denial.at ? ` (at ${denial.at.slice(0, 200)})` : ''} may not be sent to this server. ` +
+          'Nothing was sent. Do not try to send it in another form; call without it, or ask your administrator, quoting the reference.',
+      );
+    case 'inspection_failed':
+      return refused(
+        'The call was not made: what it would send could not be looked at. Nothing was sent. Try again later, or ask your administrator, quoting the reference.',
+      );
     case 'approval_needed':
       return refused(
         `This call waits for a person's approval (${denial.approval}, until ${new Date(denial.expiresAt).toISOString()}). ` +
@@ -279,8 +288,30 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
       return error(429, REMIT_CODES.tooMany, `Too many calls. Wait ${denial.retryAfterSeconds} s.`, {
         'Retry-After': String(denial.retryAfterSeconds),
       });
+    case 'budget_spent':
+      return refused(
+        `The budget of this tool is spent: no more of it until ${new Date(denial.again).toISOString()}. Nothing was sent. Do not try again before; do something else, or ask your administrator.`,
+      );
+    case 'loop_stopped':
+      return refused(
+        `You have made exactly this call ${denial.times} times in a row, so it was not made again. Its answer is not going to change: do something else. It is open again after ${denial.pauseSeconds} s without a try.`,
+      );
     case 'overloaded':
-      return error(503, REMIT_CODES.unavailable, 'The gateway is full. Try again shortly.', { 'Retry-After': '1' });
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        denial.on === 'server'
+          ? 'This server has as many calls under way as it may have. Nothing was sent. Try again shortly.'
+          : 'The gateway is full. Try again shortly.',
+        { 'Retry-After': '1' },
+      );
+    case 'server_unwell':
+      return error(
+        503,
+        REMIT_CODES.unavailable,
+        `This server fails and is left alone for ${denial.retryAfterSeconds} s. Nothing was sent. Try again later.`,
+        { 'Retry-After': String(denial.retryAfterSeconds) },
+      );
     case 'ledger_unavailable':
       return error(
         503,
@@ -309,6 +340,24 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
     default:
       return denial satisfies never;
   }
+}
+
+const FAMILY_WORDS: Readonly<Record<string, string>> = {
+  secret: 'a credential',
+  own_secret: 'a credential',
+  honeytoken: 'a credential',
+  personal: 'personal data',
+  hidden: 'hidden characters',
+  link: 'a link',
+  instruction: 'text that gives orders',
+  media: 'a file',
+  copied: 'data of another server',
+};
+
+/** A planted secret reads like any other: whoever took it does not learn what it is. */
+function inWords(classes: readonly string[]): string {
+  const words = classes.map((one) => FAMILY_WORDS[one.split('.')[0] ?? ''] ?? 'so much');
+  return [...new Set(words)].join(' and ');
 }
 
 /** Nothing was sent: what to say of a request that people did not agree to. */

@@ -27,8 +27,10 @@ describe('the table', () => {
         'trace-is-known',
         'caller-may',
         'within-limits',
+        'no-loop',
         'item-is-unchanged',
         'person-agreed',
+        'within-budget',
       ],
       fill: [
         ...inSession,

@@ -320,6 +320,21 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     headers: { 'Retry-After': '12' },
     reason: 'rate_limited:person',
   },
+  budget_spent: {
+    denial: { reason: 'budget_spent', on: 'calls', again: 1_800_000_000_000 },
+    as: 'result',
+    text: 'The budget of this tool is spent: no more of it until 2027-01-15T08:00:00.000Z. Nothing was sent. Do not try again before; do something else, or ask your administrator.',
+    reason: 'budget_spent:calls',
+  },
+  loop_stopped: {
+    denial: { reason: 'loop_stopped', times: 21, pauseSeconds: 60 },
+    as: 'result',
+    text: 'You have made exactly this call 21 times in a row, so it was not made again. Its answer is not going to change: do something else. It is open again after 60 s without a try.',
+  },
+  server_unwell: {
+    denial: { reason: 'server_unwell', server: 'notes', retryAfterSeconds: 8 },
+    ...unavailable('This server fails and is left alone for 8 s. Nothing was sent. Try again later.', '8'),
+  },
   overloaded: { denial: { reason: 'overloaded' }, ...unavailable('The gateway is full. Try again shortly.', '1') },
   ledger_unavailable: {
     denial: { reason: 'ledger_unavailable', fault: 'secret-fault' },

@@ -1,11 +1,11 @@
-/** There is room for this person (RL-01). The key is a verified identity. */
-import { known } from '../call.ts';
+/** There is room for this person, agent, server and tool, and in the organisation (RL-01). The keys are verified identities. */
 import { PASS, deny, guard } from '../guard.ts';
+import { keysOf } from '../limits.ts';
 import type { Room } from '../limits.ts';
 
 export const withinLimits = guard<Room>({
   name: 'within-limits',
-  gather: (call, ports) => ports.limits.take(known(call, 'person').id),
+  gather: (call, ports) => ports.limits.take(keysOf(call), call.facts.server?.record.limits),
   decide: (_call, room) =>
     room.ok ? PASS : deny({ reason: 'rate_limited', on: room.on, retryAfterSeconds: room.retryAfterSeconds }),
 });
