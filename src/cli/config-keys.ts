@@ -445,6 +445,34 @@ export const ConfigSchema = z.strictObject({
       callsPerMinutePerPerson: count(1, 1_000_000)
         .default(600)
         .describe('Calls one person may start per minute, over all servers.'),
+      callsPerMinutePerAgent: count(1, 10_000_000)
+        .default(1_000_000)
+        .describe('Calls one agent (client) may start per minute, for all people together.'),
+      callsPerMinutePerOrganisation: count(1, 10_000_000)
+        .default(1_000_000)
+        .describe('Calls of the whole organisation per minute on this node.'),
+      callsPerMinutePerServer: count(1, 10_000_000)
+        .default(1_000_000)
+        .describe('Calls to one server per minute. `limits.callsPerMinute` of its record wins.'),
+      callsPerMinutePerTool: count(1, 10_000_000)
+        .default(1_000_000)
+        .describe('Calls of one tool per minute. For a tool that matters, give it a budget in its review.'),
+      maxConcurrentCallsPerAgent: count(1, 100_000)
+        .default(512)
+        .describe('Calls in flight of one agent (client), for all people together.'),
+      maxConcurrentCallsPerServer: count(1, 100_000)
+        .default(64)
+        .describe(
+          'Calls in flight at one server, so that a slow one cannot take all places. `limits.concurrent` of its record wins.',
+        ),
+      repeatsPerMinute: count(1, 1_000_000)
+        .default(20)
+        .describe(
+          'Exactly the same call (person, agent, tool, arguments) in a minute, of tools that do more than read. One more is a loop and is stopped until it pauses for a minute.',
+        ),
+      readRepeatsPerMinute: count(1, 1_000_000)
+        .default(120)
+        .describe('The same, of what only reads: agents poll.'),
       refusalsPerMinutePerCaller: count(1, 1_000_000)
         .default(300)
         .describe(

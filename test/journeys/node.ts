@@ -104,7 +104,7 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
       // People of these journeys have a password.
       signIn: { unsafeNoSecondFactor: true },
     },
-    limits: { callsPerMinutePerPerson: 100_000 },
+    limits: { callsPerMinutePerPerson: 100_000, repeatsPerMinute: 100_000, readRepeatsPerMinute: 100_000 },
     // The watchdog of freshness is not what these tests are about, and the machine may be busy.
     freshness: { limitMs: 10_000 },
     // A held call is answered at once, unless a journey is about waiting.
