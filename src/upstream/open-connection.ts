@@ -21,6 +21,7 @@ import { stdioWire } from './stdio.ts';
 import type {
   HttpTarget,
   Lane,
+  RunningSource,
   SecretReference,
   ServerTarget,
   SseTarget,
@@ -85,8 +86,7 @@ export async function openConnection(
         resolvedEnvironment(serverId, upstream, options),
       );
       ({ stamp } = resolved);
-      const start = async (): Promise<Wire> =>
-        add(await processFor(serverId, upstream, env, server.source?.digest, options));
+      const start = async (): Promise<Wire> => add(await processFor(serverId, upstream, env, server.source, options));
       const era =
         remembered === null || remembered === 'sse'
           ? await eraOfSibling(await start(), signal, options.probeTimeoutMs ?? 10_000)
@@ -218,14 +218,15 @@ async function processFor(
   serverId: string,
   target: StdioTarget,
   env: ReadonlyMap<string, { value: string; secret: boolean }>,
-  digest: string | undefined,
+  source: RunningSource | undefined,
   { startProcess, clock, log }: OpenOptions,
 ): Promise<Wire> {
   const process = await startProcess({
     serverId,
     target,
     env: Object.fromEntries([...env].map(([name, { value }]) => [name, value])),
-    ...(digest !== undefined && { digest }),
+    ...(source?.digest !== undefined && { digest: source.digest }),
+    ...(source !== undefined && { source }),
   });
   return stdioWire(process, {
     clock,

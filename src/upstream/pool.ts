@@ -67,7 +67,12 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const known = sites.get(serverId);
     // Records are frozen and replaced as a whole: the same object is the same definition, and the hot path hashes nothing.
     if (known?.server === server) return known;
-    const definition = digestOf({ timeoutMs: server.timeoutMs, upstream: server.upstream });
+    const { package: name = null, version = null, digest = null } = server.source ?? {};
+    const definition = digestOf({
+      timeoutMs: server.timeoutMs,
+      upstream: server.upstream,
+      runs: [name, version, digest],
+    });
     if (known !== undefined) {
       if (known.definition !== definition) {
         for (const entry of entriesOf(known)) {

@@ -63,13 +63,19 @@ export interface StdioTarget {
 
 export type Target = HttpTarget | SseTarget | StdioTarget;
 
+export interface RunningSource {
+  readonly package?: string;
+  readonly version?: string;
+  readonly digest?: string;
+}
+
 /** The part of a server record this room reads. */
 export interface ServerTarget {
   /** Longest time one request may take, ms, whatever the caller's deadline says. */
   readonly timeoutMs: number;
   readonly upstream: Target;
   /** What runs (stdio): `digest` of its files as they are installed, checked before a process is started (TD-08). */
-  readonly source?: { readonly digest?: string };
+  readonly source?: RunningSource;
 }
 
 export interface ProcessExit {
@@ -95,6 +101,8 @@ export type StartProcess = (request: {
   readonly env: Readonly<Record<string, string>>;
   /** What its files must be; left out: nobody has said. */
   readonly digest?: string;
+  /** Which package in which version it is made of. */
+  readonly source?: RunningSource;
 }) => Promise<ServerProcess>;
 
 /** Something an operator may want to read. Never carries a secret, an argument or a result. */
