@@ -470,9 +470,7 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'Exactly the same call (person, agent, tool, arguments) in a minute, of tools that do more than read. One more is a loop and is stopped until it pauses for a minute.',
         ),
-      readRepeatsPerMinute: count(1, 1_000_000)
-        .default(120)
-        .describe('The same, of what only reads: agents poll.'),
+      readRepeatsPerMinute: count(1, 1_000_000).default(120).describe('The same, of what only reads: agents poll.'),
       refusalsPerMinutePerCaller: count(1, 1_000_000)
         .default(300)
         .describe(
@@ -541,6 +539,26 @@ export const ConfigSchema = z.strictObject({
     })
     .prefault({})
     .describe('How local (stdio) servers are isolated.'),
+
+  artifacts: z
+    .strictObject({
+      folder: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'Folder in which `remit artifact install` puts packages of local servers, and from which they run; relative to the configuration file. Left out: `remit-artifacts` beside dataDir. Not in dataDir, of which a server never sees anything. Only operators write there.',
+        ),
+      advisories: z
+        .string()
+        .min(1)
+        .optional()
+        .describe(
+          'Known vulnerabilities in the OSV format: a JSON file with a list, or a folder of JSON files; relative to the configuration file. A version that is named there is not enabled. Read at the start and again when it changes. If it cannot be read at the start, no local server is enabled. Left out: nothing is compared.',
+        ),
+    })
+    .prefault({})
+    .describe('The packages of local servers, and what is known of them.'),
 
   secrets: z
     .strictObject({

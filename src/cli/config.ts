@@ -6,7 +6,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve, sep } from 'node:path';
 import {
   isAlias,
   isMap,
@@ -29,8 +29,9 @@ import { ConfigSchema, type ConfigValues } from './config-keys.ts';
 export interface Config extends ConfigValues {
   /** Absolute path of the file that was read; null when all defaults hold. */
   readonly file: string | null;
-  /** Folder that relative paths in the file start from. `dataDir` and `audit.publishDir` are absolute already. */
+  /** Folder that relative paths in the file start from. `dataDir`, `audit.publishDir` and those of `artifacts` are absolute already. */
   readonly baseDir: string;
+  readonly artifacts: ConfigValues['artifacts'] & { readonly folder: string };
 }
 
 export interface ConfigProblem {
@@ -114,9 +115,14 @@ export function loadConfig(
   if (problems.length > 0 || !parsed.success) return err(sorted(problems));
 
   const values = parsed.data;
+  const { folder, advisories } = values.artifacts;
   return ok({
     ...values,
     dataDir: resolve(baseDir, values.dataDir),
+    artifacts: {
+      folder: artifactsIn(baseDir, values.dataDir, folder),
+      ...(advisories !== undefined && { advisories: resolve(baseDir, advisories) }),
+    },
     audit: {
       ...values.audit,
       ...(values.audit.publishDir === undefined ? {} : { publishDir: resolve(baseDir, values.audit.publishDir) }),
@@ -125,6 +131,10 @@ export function loadConfig(
     baseDir,
   });
 }
+
+/** Beside the data and not in it: no server may see a part of that folder, and each must see its own package. */
+const artifactsIn = (baseDir: string, dataDir: string, folder: string | undefined): string =>
+  folder === undefined ? join(dirname(resolve(baseDir, dataDir)), 'remit-artifacts') : resolve(baseDir, folder);
 
 /** The dotted names of every `unsafe…` key that is in force. The process warns about each at start and reports them. */
 export function unsafeKeysInForce(config: Config): readonly string[] {
@@ -288,6 +298,17 @@ function crossChecks(
 ): Problem[] {
   const found: Problem[] = [];
   const add = (path: Path, reason: string, remedy: string): void => void found.push({ path, at: null, reason, remedy });
+
+  const [data, artifacts] = [
+    resolve(baseDir, config.dataDir),
+    artifactsIn(baseDir, config.dataDir, config.artifacts.folder),
+  ];
+  if (`${artifacts}${sep}`.startsWith(`${data}${sep}`) || `${data}${sep}`.startsWith(`${artifacts}${sep}`))
+    add(
+      ['artifacts', 'folder'],
+      'it is dataDir, lies in it or holds it',
+      'Name a folder of its own, or leave it out for remit-artifacts beside dataDir.',
+    );
 
   for (const room of ['public', 'admin'] as const) {
     const { host, publicUrl } = config[room];
