@@ -304,6 +304,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           view,
           audit,
           incidents,
+          secrets: broker.held,
           verifier,
           pool,
           sessionKeys,

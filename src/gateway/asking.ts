@@ -4,7 +4,7 @@
  * Two of the three ways to a client stand on `askBox`: a parked call and a task collect questions there until their answers come.
  * The third is `streamAsker`: real requests on the call's own stream, for legacy sessions.
  */
-import { inspectMembers } from '../content/inspect.ts';
+import { RESULT_LIMITS, inspectMembers } from '../content/inspect.ts';
 import type { AskKind } from '../inventory/records.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -16,6 +16,9 @@ import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { facingOf } from './facing.ts';
 import type { InflightRegistry } from './inflight.ts';
+import { asksForSecret, mayVisit, visitsOfServer } from './inspection-asks.ts';
+import { inspectOut, note, noted, termsFor } from './inspection.ts';
+import type { InspectionPort } from './inspection.ts';
 import type { Outlet } from './outlet.ts';
 
 /** How long a person may take to answer, ms. */
@@ -59,33 +62,63 @@ export function termsOf(call: Call, deps: { readonly version: string }): Terms {
   return { kinds: asksOf(call), version: facingOf(call, deps).version, samplingTools };
 }
 
+/** The same with what it takes to look at questions and answers. */
+export interface Asking extends Terms {
+  readonly call: Call;
+  readonly inspection: InspectionPort;
+  /** Hosts that its server may send people to. */
+  readonly visits: ReadonlySet<string>;
+}
+
+export function askingOf(
+  call: Call,
+  deps: { readonly version: string; readonly ports: { readonly inspection: InspectionPort } },
+): Asking {
+  const visits = visitsOfServer(known(call, 'server').record);
+  return { ...termsOf(call, deps), call, inspection: deps.ports.inspection, visits };
+}
+
 const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'error', error: { code, message } });
 const NOT_ASKED = refusal(-32601, 'Method not found');
 export const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
 
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
-export function askToShow(ask: Ask, { kinds, version, samplingTools }: Terms): Ask | null {
+export function askToShow(ask: Ask, asking: Asking): Ask | null {
+  const { kinds, version, samplingTools, call, inspection } = asking;
   const kind = askKindOf(ask.method, ask.params);
   if (kind === null || !kinds.has(kind)) return null;
-  const inspected = inspectMembers(ask.params);
+  // As the server wrote it: what is cleaned away, or is no member of a form, may be what gives it away (CI-10).
+  if (kind === 'elicitation.form' && asksForSecret(ask.params)) return refusedQuestion(call, 'credentials');
+  if (kind === 'elicitation.url' && !mayVisit(ask.params['url'], asking.visits)) return refusedQuestion(call, 'visit');
+  const inspected = inspectMembers(ask.params, RESULT_LIMITS, termsFor(call, 'in', inspection));
+  noted(call, 'in', 'question', inspected, inspection);
   if (inspected.verdict === 'withhold') return null;
+  // What the walk changed in an address makes it another one.
+  if (kind === 'elicitation.url' && inspected.result['url'] !== ask.params['url'])
+    return refusedQuestion(call, 'visit');
   return askForClient({ method: ask.method, params: inspected.result }, version, { samplingTools });
 }
 
+function refusedQuestion(call: Call, why: 'credentials' | 'visit'): null {
+  note(call, `question:refused:${why}`);
+  return null;
+}
+
 /** The answer as the server may have it, or why not. ATTACKER-CONTROLLED: a client's, read like arguments. */
-export function answerFor(ask: Ask, answer: Json): UpstreamReply {
+export function answerFor(ask: Ask, answer: Json, { call, inspection }: Asking): UpstreamReply {
   if (!isJsonObject(answer)) return UNANSWERED;
-  const inspected = inspectMembers(answer);
-  if (inspected.verdict === 'withhold') return UNANSWERED;
-  // What a person typed goes on as typed: a redacted answer would be another answer.
   const checked = checkAnswer(ask, answer);
-  return checked.ok ? { kind: 'result', result: checked.value } : UNANSWERED;
+  if (!checked.ok || call.snapshot.inspection === null) return UNANSWERED;
+  // What a person typed goes on as typed or not at all: a redacted answer would be another one. Nobody is there who could agree to it.
+  const inspected = inspectOut(call, checked.value, inspection);
+  noted(call, 'out', 'answer', inspected, inspection);
+  return inspected.verdict === 'pass' ? { kind: 'result', result: checked.value } : UNANSWERED;
 }
 
 /** Asks a legacy client on the stream of its call (L6). The call's own deadline rests while somebody thinks. */
 export function streamAsker(
   call: Call,
-  terms: Terms,
+  terms: Asking,
   outlet: Outlet,
   desk: AskDesk,
   inflight: InflightRegistry,
@@ -102,7 +135,7 @@ export function streamAsker(
     if (outcome === null) return UNANSWERED;
     return outcome.kind === 'error'
       ? refusal(outcome.error.code === -1 ? -1 : -32603, 'The client declined')
-      : answerFor(shown, outcome.result);
+      : answerFor(shown, outcome.result, terms);
   };
   return async (asks, signal) => {
     const resume = inflight.pause(call.inflight);
@@ -130,7 +163,7 @@ export interface AskBox {
 /** Questions of one server that arrive within this time are shown together, ms. */
 const TOGETHER_MS = 25;
 
-export function askBox(terms: Terms): AskBox {
+export function askBox(terms: Asking): AskBox {
   const open = new Map<string, { readonly ask: Ask; readonly settle: (reply: UpstreamReply) => void }>();
   let counter = 0;
   let waiters: Array<() => void> = [];
@@ -171,7 +204,7 @@ export function askBox(terms: Terms): AskBox {
       const taken: string[] = [];
       for (const [key, { ask, settle }] of open) {
         if (!Object.hasOwn(responses, key)) continue;
-        const reply = answerFor(ask, responses[key] as Json);
+        const reply = answerFor(ask, responses[key] as Json, terms);
         // What does not fit is asked again, not passed on.
         if (reply.kind === 'error') continue;
         taken.push(key);

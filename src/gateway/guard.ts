@@ -11,6 +11,7 @@ import type { ApprovalDesk } from './approval-desk.ts';
 import type { Call, Facts } from './call.ts';
 import type { Catalogue } from './catalogue.ts';
 import type { Denial } from './denial.ts';
+import type { InspectionPort } from './inspection.ts';
 import type { Limits } from './limits.ts';
 import type { Newcomers } from './newcomers.ts';
 import type { SessionBook } from './session-book.ts';
@@ -40,6 +41,8 @@ export interface GuardPorts {
   /** What legacy sessions said since they were opened. */
   readonly book: SessionBook;
   readonly tasks: TaskBook;
+  /** What is looked for in content, and who hears of it. */
+  readonly inspection: InspectionPort;
   /** What traces have received. */
   readonly traces: TraceLabels;
   /** Seals and opens what a modern client brings back (MRTR). */

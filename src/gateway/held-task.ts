@@ -9,7 +9,7 @@ import { toolError } from '../protocol/results.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import { createTaskResult } from '../protocol/tasks.ts';
 import { isFault } from '../lib/fault.ts';
-import { askBox, termsOf } from './asking.ts';
+import { askBox, askingOf } from './asking.ts';
 import { decidersInWords } from './approvers.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -50,7 +50,7 @@ export async function beginHeldTask(
     tasks.leave(person);
   };
   const job: Call = { ...call, inflight: own, outlet: CLOSED };
-  const box = askBox(termsOf(call, deps));
+  const box = askBox(askingOf(call, deps));
   let task: RunningTask;
   const show = (): Promise<unknown> => task.change(statusOf(box));
   const who = decidersInWords(call.snapshot, known(call, 'server').id);

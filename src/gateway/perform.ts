@@ -7,7 +7,7 @@
 import { z } from 'zod';
 import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
 import type { OutcomeFacts } from '../audit/entry.ts';
-import { inspectMembers } from '../content/inspect.ts';
+import { RESULT_LIMITS, inspectMembers } from '../content/inspect.ts';
 import { unlessAborted } from '../lib/abortable.ts';
 import { isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -19,13 +19,15 @@ import { readInputRequired } from '../protocol/input-required.ts';
 import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
 import { OUR_KEYS } from './approval-desk.ts';
-import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, termsOf } from './asking.ts';
+import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, askingOf, termsOf } from './asking.ts';
+import type { Asking } from './asking.ts';
 import { giveBack, keepSpent } from './budgets.ts';
 import { known } from './call.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally } from './entry-facts.ts';
+import { inspectedIn, noted, termsFor } from './inspection.ts';
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { COLUMN_OF } from './pipeline.ts';
@@ -145,30 +147,28 @@ export async function perform(
   const mayLeave = (): boolean => call.inflight.cancelledBy === null;
   const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, events.add);
   const onAsk = ways.asker && recordedFirst(ways.asker(outlet), call, intent, outlet, deps);
-  const came = await dispatch(call, deps, measure, ways, { outlet, onAsk });
+  const line = inLine(outlet, () => labelled(call, deps.ports.traces, call.facts.content?.labels));
+  const came = await dispatch(call, deps, measure, ways, { outlet, onAsk, line });
+  const end = (how: Sent): Settled => settle(call, how, deps, ways.background !== undefined);
+  // What is in it is known before its trace is labelled, and it is labelled before any of it leaves.
+  const looked = came.kind === 'asked' ? null : end(came);
   // The label counts from when the result leaves, which may be long after the call did.
   const unlabelled = came.kind === 'reply' || came.kind === 'asked' ? await labelFault(call, deps) : null;
-  const sent: Dispatched = unlabelled === null ? came : { kind: 'fault', code: unlabelled, dispatched: 'unknown' };
+  await line.settled();
   await outlet.flushed();
   // A server may ask and end the call in the same breath: an intent that is being written then gets its outcome, too.
   await intent.settled();
 
-  const asked = sent.kind === 'asked' ? sent : null;
-  const settled = asked
-    ? null
-    : ifKept(
-        call,
-        settle(call, sent as Exclude<typeof sent, { kind: 'asked' }>, deps, ways.background !== undefined),
-        ways,
-        deps,
-      );
+  const asked = came.kind === 'asked' && unlabelled === null ? came : null;
+  const whole = unlabelled === null ? looked : end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
+  const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
   else keepSpent(call);
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
-      ? outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, settled.inspected)
-      : outcomeFacts(call, deps, 'input_required', null, null, [])),
+      ? outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, inspectedIn(call, settled.inspected))
+      : outcomeFacts(call, deps, 'input_required', null, null, inspectedIn(call, []))),
     ...events.facts(),
   };
   let index: number;
@@ -209,6 +209,32 @@ function ifKept(call: Call, settled: Settled, { background }: Ways, deps: Answer
 interface Client {
   readonly outlet: Outlet;
   readonly onAsk: OnAsk | null;
+  readonly line: Line;
+}
+
+/** Messages that leave in the order in which they came, each once its trace is labelled with what was found in it. */
+interface Line {
+  /** @param marked whether something was found that labels. What cannot be labelled does not leave. */
+  send(message: JsonObject, marked: boolean): void;
+  /** Resolves when nothing waits; null: nothing does. */
+  settled(): Promise<unknown> | null;
+}
+
+function inLine(outlet: Outlet, mark: () => Promise<void> | null): Line {
+  let last: Promise<unknown> | null = null;
+  return {
+    send(message, marked) {
+      const waits = marked ? mark() : null;
+      if (last === null && waits === null) return outlet.send(message);
+      const mine = Promise.allSettled([last, waits])
+        .then(([, labels]) => labels.status === 'fulfilled' && outlet.send(message))
+        .finally(() => {
+          if (last === mine) last = null;
+        });
+      last = mine;
+    },
+    settled: () => last,
+  };
 }
 
 /**
@@ -218,17 +244,20 @@ interface Client {
 function recordedFirst(onAsk: OnAsk, call: Call, intent: Intent, outlet: DurableOutlet, deps: AnswerDeps): OnAsk {
   return async (asks, signal) => {
     await intent.write();
-    await labelled(call, deps.ports.traces);
+    const asking = askingOf(call, deps);
+    // What is found in the questions labels the trace before anybody is shown one of them.
+    for (const ask of asks.values()) askToShow(ask, asking);
+    await labelled(call, deps.ports.traces, call.facts.content?.labels);
     await outlet.flushed();
     const answers = await onAsk(asks, signal);
     return (await mayAnswer(call, deps)) ? answers : new Map([...asks.keys()].map((key) => [key, UNANSWERED]));
   };
 }
 
-/** Labels the trace of this call with what its item gives. @returns why that cannot be; null: it is labelled. */
+/** Labels the trace of this call with what its item gives, and what was found in it so far. @returns why that cannot be; null: it is labelled. */
 async function labelFault(call: Call, deps: AnswerDeps): Promise<string | null> {
   try {
-    await labelled(call, deps.ports.traces);
+    await labelled(call, deps.ports.traces, call.facts.content?.labels);
     return null;
   } catch (fault) {
     return isFault(fault) ? fault.code : 'labels_unavailable';
@@ -245,8 +274,9 @@ async function mayAnswer(call: Call, deps: AnswerDeps): Promise<boolean> {
   const question = policyQuestionOf(call, call.facts.approval !== undefined, deps.ports.clock.now());
   const wanted = labelsMatter(policies, question);
   if (wanted === 0) return true;
-  const labels = await deps.ports.traces.load(traceOf(call), wanted).catch(() => null);
-  return labels !== null && decide(policies, { ...question, ...labels }).verdict === 'allow';
+  const received = await deps.ports.traces.load(traceOf(call), wanted).catch(() => null);
+  if (received === null) return false;
+  return decide(policies, { ...question, ...received.labels, receivedFrom: received.from }).verdict === 'allow';
 }
 
 /** One leg of one approved call: the first spends the approval, each later one its place in the order, once on all nodes. */
@@ -328,7 +358,7 @@ async function dispatch(
     // Answers to a question of this server, with the state it gave; `answersFor` has checked them against what was asked.
     const again =
       resumed && resumed.park === null && connection.identity.era === 'modern'
-        ? answersTo(new Map(Object.entries(resumed.asked)), answers ?? {})
+        ? answersTo(new Map(Object.entries(resumed.asked)), answers ?? {}, askingOf(call, deps))
         : null;
     let reply = await connection.request(
       again === null ? request : withAnswers(request, again.fitting, resumed!.upstream),
@@ -343,7 +373,7 @@ async function dispatch(
     let question = questionOf(call, reply.result, deps);
     if (question !== null && answers !== null && !resumed) {
       // Answers that came before the question are used only for what is asked now, and only if they answer all of it.
-      const { fitting, missing } = answersTo(question.asks, answers);
+      const { fitting, missing } = answersTo(question.asks, answers, askingOf(call, deps));
       if (missing.length === 0 && question.asks.size > 0) {
         reply = await connection.request(withAnswers(request, fitting, question.state), call.inflight.signal);
         if (reply.kind === 'error' || reply.result['resultType'] !== 'input_required') return { kind: 'reply', reply };
@@ -382,7 +412,7 @@ function requestOf(
   deps: AnswerDeps,
   measure: CallMeasure,
   ways: Ways,
-  { outlet, onAsk }: Client,
+  { onAsk, outlet, line }: Client,
 ): UpstreamRequest {
   const { message } = call;
   const family = familyOf(call);
@@ -412,7 +442,7 @@ function requestOf(
     ...(asks && { capabilities: capabilitiesFor(terms.kinds, terms) }),
     ...(onAsk && asks && { onAsk }),
     ...(ways.handsOver && { inputRequired: 'return' as const }),
-    ...(listens && { onNotification: relay(call, token, ways.logLevel, outlet) }),
+    ...(listens && { onNotification: relay(call, token, ways.logLevel, line, deps) }),
     ...(listens && ways.logLevel !== null && { logLevel: ways.logLevel }),
     ...(ways.outlet.open && { onPolling: (retryMs: number) => outlet.release(retryMs) }),
     ...(ways.task && { task: ways.task }),
@@ -427,23 +457,29 @@ function relay(
   call: Call,
   token: string | number | null,
   logLevel: string | null,
-  outlet: Outlet,
+  line: Line,
+  deps: AnswerDeps,
 ): (notification: ServerNotification) => void {
   let reached = Number.NEGATIVE_INFINITY;
   let second = 0;
   let count = 0;
+  const { inspection } = deps.ports;
+  const terms = termsFor(call, 'in', inspection);
   return ({ method, params }) => {
     const now = Math.trunc(performance.now() / 1000);
     if (now !== second) [second, count] = [now, 0];
     if (++count > NOTIFICATIONS_PER_SECOND || call.inflight.cancelledBy !== null) return;
-    const inspected = inspectMembers(params);
+    const before = call.facts.content?.labels;
+    const inspected = inspectMembers(params, RESULT_LIMITS, terms);
+    noted(call, 'in', 'notification', inspected, inspection);
     if (inspected.verdict === 'withhold') return;
+    const marked = call.facts.content?.labels !== before;
     if (method === 'notifications/progress' && token !== null) {
       const value = inspected.result['progress'];
       if (typeof value !== 'number' || !(value > reached)) return;
       reached = value;
-      outlet.send(progress(token, inspected.result));
-    } else if (method === 'notifications/message' && logLevel !== null) outlet.send(log(inspected.result));
+      line.send(progress(token, inspected.result), marked);
+    } else if (method === 'notifications/message' && logLevel !== null) line.send(log(inspected.result), marked);
   };
 }
 
@@ -461,7 +497,7 @@ function questionOf(
 ): { asks: ReadonlyMap<string, Ask>; state: string | null } | null {
   const read = readInputRequired(result);
   if (!read.ok || !USES[familyOf(call)].asks) return null;
-  const terms = termsOf(call, deps);
+  const terms = askingOf(call, deps);
   const asks = new Map<string, Ask>();
   for (const [key, ask] of read.value.inputRequests) {
     const shown = askToShow(ask, terms);
@@ -476,11 +512,12 @@ function questionOf(
 function answersTo(
   asks: ReadonlyMap<string, Ask>,
   answers: JsonObject,
+  asking: Asking,
 ): { fitting: JsonObject; missing: readonly string[] } {
   const fitting: Record<string, Json> = {};
   const missing: string[] = [];
   for (const [key, ask] of asks) {
-    const answer = Object.hasOwn(answers, key) ? answerFor(ask, answers[key] as Json) : null;
+    const answer = Object.hasOwn(answers, key) ? answerFor(ask, answers[key] as Json, asking) : null;
     if (answer?.kind === 'result') fitting[key] = answer.result;
     else missing.push(key);
   }

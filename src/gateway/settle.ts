@@ -18,6 +18,7 @@ import { reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
+import { noted, termsFor } from './inspection.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
 import { visitsInWords, visitsOf } from './visits.ts';
@@ -53,7 +54,10 @@ export interface Settled {
 
 const NOTHING: SettledReply = Object.freeze({ kind: 'result', result: {} });
 
-/** Pure but for the clock of its deps. `keepsErrors`: a server's error stays one, whatever the method (a task that `failed`). */
+/**
+ * Pure but for the clock of its deps and for what `noted` writes down of the result. `keepsErrors`: a server's error stays one, whatever the
+ * method (a task that `failed`).
+ */
 export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = false): Settled {
   const bare = { digest: null, inspected: [], denial: null };
   const tell = (text: string): SettledReply => told(call, deps, text);
@@ -91,7 +95,10 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = f
     };
   }
   const family = call.message.rule!.family as UseFamily;
-  const inspection = USES[family].inspect(sent.reply.result, { ...RESULT_LIMITS, size: deps.maxResultBytes });
+  const { inspection: port } = deps.ports;
+  const limits = { ...RESULT_LIMITS, size: deps.maxResultBytes };
+  const inspection = USES[family].inspect(sent.reply.result, limits, termsFor(call, 'in', port));
+  noted(call, 'in', null, inspection, port);
   const { inspected } = inspection;
   if (inspection.verdict === 'withhold') {
     const reply = tell('The result was withheld: it does not pass inspection. The call itself was made.');
@@ -151,7 +158,7 @@ function errorFrom(
       data,
     };
   }
-  const words = visitsInWords(error);
+  const words = visitsInWords(call, error);
   if (words !== null && !keepsErrors) return told(call, deps, words);
   if (call.message.rule?.family === 'call' && !keepsErrors)
     return told(call, deps, `The server answered with an error (code ${error.code}).`);

@@ -12,6 +12,9 @@ import { mappingIndex } from '../directory/roles.ts';
 import type { GroupIndex, MappingIndex } from '../directory/roles.ts';
 import { Void, voidIndex, withVoids } from '../directory/voids.ts';
 import type { VoidIndex } from '../directory/voids.ts';
+import { InspectionPolicy } from '../content/records.ts';
+import { compileRules } from '../content/rules.ts';
+import type { Rules } from '../content/rules.ts';
 import { fitOf } from '../integrity/fit.ts';
 import type { ArgumentCheck } from '../integrity/schema.ts';
 import { ToolRecord, itemKey, toolId } from '../integrity/records.ts';
@@ -23,6 +26,7 @@ import { Agent, agentIndex } from '../inventory/agents.ts';
 import type { AgentIndex } from '../inventory/agents.ts';
 import { lockIndex } from '../inventory/locks.ts';
 import type { LockIndex } from '../inventory/locks.ts';
+import { credentialIn, secretsOf } from '../inventory/credentials.ts';
 import { worksIn } from '../inventory/lifecycle.ts';
 import { Lock, Server } from '../inventory/records.ts';
 import type { Switches } from '../inventory/records.ts';
@@ -101,6 +105,8 @@ export interface ServerEntry {
   readonly templates: readonly TemplateEntry[];
   /** Of the resources that have a record, under whatever standing: no other spelling of them is read under a template. */
   readonly plainUris: ReadonlySet<string>;
+  /** What it is shown to sign in with, as matchers of own secrets call it: it may be sent those (CI-03). */
+  readonly ownSecrets: ReadonlySet<string>;
 }
 
 export interface ApprovalEntry extends Approval {
@@ -136,6 +142,8 @@ export interface Snapshot {
   /** Null: a policy cannot be read or they do not compile together (a lost `forbid` would permit); every decision is no. */
   readonly policies: PolicySet | null;
   readonly policyDigest: Digest | null;
+  /** What is done about content. Null: the record cannot be read (a lost rule would let something out); nothing is sent to a server. */
+  readonly inspection: Rules | null;
   /** Undecided and unused approvals by call digest. */
   readonly approvals: ReadonlyMap<string, readonly ApprovalEntry[]>;
   /** The newest denial of each call within the last day. */
@@ -512,7 +520,16 @@ export function buildSnapshot(input: {
         const inService = worksIn('server', value.state) && value.switches.reachable;
         return [
           id,
-          { id, revision, record: value, inService, tools: ofServer, templates: templatesOf(ofServer), plainUris },
+          {
+            id,
+            revision,
+            record: value,
+            inService,
+            tools: ofServer,
+            templates: templatesOf(ofServer),
+            plainUris,
+            ownSecrets: new Set(secretsOf(value.upstream).map(({ secret }) => credentialIn(secret) ?? secret)),
+          },
         ];
       }),
     );
@@ -555,6 +572,12 @@ export function buildSnapshot(input: {
     }
   } else if (policies && stale('server', 'tool')) {
     policies = withTools(policies, toolFacts());
+  }
+
+  let inspection = previous?.inspection ?? null;
+  if (stale('inspection')) {
+    const { entries, problems: unreadable } = read('inspection', InspectionPolicy);
+    inspection = unreadable.length === 0 ? compileRules(entries[0]?.value ?? null) : null;
   }
 
   let locks = previous?.locks ?? null;
@@ -604,6 +627,7 @@ export function buildSnapshot(input: {
     scopes,
     policies,
     policyDigest,
+    inspection,
     approvals,
     denied,
     problems,

@@ -16,7 +16,7 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import { createTaskResult } from '../protocol/tasks.ts';
 import type { OnAsk } from '../upstream/connection.ts';
-import { askBox, asksOf, termsOf } from './asking.ts';
+import { askBox, asksOf, askingOf } from './asking.ts';
 import type { AskBox } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -90,7 +90,7 @@ export async function beginTask(
     leave();
     return refuse(call, ledgerDenial(fault), deps, measure);
   }
-  const box = askBox(termsOf(call, deps));
+  const box = askBox(askingOf(call, deps));
   let task: RunningTask;
   const show = (): Promise<unknown> => task.change(statusOf(box));
   try {

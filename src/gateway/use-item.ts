@@ -11,7 +11,7 @@ import { createTaskResult } from '../protocol/tasks.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Ask } from '../upstream/connection.ts';
 import { giveBack } from './budgets.ts';
-import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker, termsOf } from './asking.ts';
+import { ANSWER_WITHIN_MS, askBox, asksOf, streamAsker, askingOf } from './asking.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { AnswerDeps } from './deps.ts';
@@ -83,7 +83,7 @@ export function waysOf(call: Call, message: InboundRequest, deps: AnswerDeps, ta
   return {
     outlet,
     logLevel: outlet.open ? level : null,
-    asker: legacyAsks ? (way) => streamAsker(call, termsOf(call, deps), way, deps.desk, deps.inflight) : null,
+    asker: legacyAsks ? (way) => streamAsker(call, askingOf(call, deps), way, deps.desk, deps.inflight) : null,
     handsOver: message.era === 'modern' && asksOf(call).size > 0,
     task,
   };
@@ -150,7 +150,7 @@ async function performParkable(
   measure: CallMeasure,
   person: string,
 ): Promise<Reply> {
-  const box = askBox(termsOf(call, deps));
+  const box = askBox(askingOf(call, deps));
   const intent = intentOf(call, deps);
   const asker: Ways['asker'] = () => async (asks, signal) => {
     const resume = deps.inflight.pause(call.inflight);

@@ -4,6 +4,7 @@
  */
 import { inspectMembers, inspectPrompt, inspectResource, inspectResult } from '../content/inspect.ts';
 import type { Inspection, ResultLimits } from '../content/inspect.ts';
+import type { Terms } from '../content/terms.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { completionResult, promptResult, resourceResult, toolsCallResult } from '../protocol/results.ts';
@@ -16,7 +17,7 @@ export type UseFamily = Extract<MethodFamily, 'call' | 'prompt' | 'read' | 'comp
 
 interface Use {
   readonly params: (call: Call) => JsonObject;
-  readonly inspect: (result: JsonObject, limits: ResultLimits) => Inspection;
+  readonly inspect: (result: JsonObject, limits: ResultLimits, terms: Terms) => Inspection;
   readonly shape: (call: Call, facing: Facing, result: JsonObject) => Result<JsonObject, ResultRefusal>;
   /** Whether `input_required` may answer it (MRTR, Supported Requests). */
   readonly asks: boolean;

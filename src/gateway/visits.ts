@@ -7,9 +7,12 @@ import type { Json, JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
 import { LEGACY_CODES } from '../protocol/errors.ts';
 import type { Ask } from '../upstream/connection.ts';
-import { askToShow, termsOf } from './asking.ts';
-import type { Terms } from './asking.ts';
+import { askToShow, askingOf } from './asking.ts';
+import type { Asking } from './asking.ts';
 import type { Call } from './call.ts';
+import { known } from './call.ts';
+import { mayVisit, visitsOfServer } from './inspection-asks.ts';
+import { note } from './inspection.ts';
 
 /** URLs one error may name. */
 const MAX_VISITS = 10;
@@ -18,13 +21,13 @@ const MAX_VISITS = 10;
 export function visitsOf(
   call: Call,
   error: { readonly code: number; readonly data?: unknown },
-  deps: { readonly version: string },
+  deps: Parameters<typeof askingOf>[1],
 ): ReadonlyMap<string, Ask> | null {
-  return error.code === LEGACY_CODES.urlElicitationRequired ? shownVisits(error.data, termsOf(call, deps)) : null;
+  return error.code === LEGACY_CODES.urlElicitationRequired ? shownVisits(error.data, askingOf(call, deps)) : null;
 }
 
 /** ATTACKER-CONTROLLED: the list, its texts, its URLs. */
-function shownVisits(data: unknown, terms: Terms): ReadonlyMap<string, Ask> | null {
+function shownVisits(data: unknown, terms: Asking): ReadonlyMap<string, Ask> | null {
   const listed = isJsonObject(data) ? data['elicitations'] : null;
   if (!Array.isArray(listed) || listed.length === 0 || listed.length > MAX_VISITS) return null;
   const asks = new Map<string, Ask>();
@@ -37,16 +40,17 @@ function shownVisits(data: unknown, terms: Terms): ReadonlyMap<string, Ask> | nu
   return asks;
 }
 
-/** The same for somebody who can only be told: nothing but addresses on the web, and nothing hidden in them. */
-export function visitsInWords(error: { readonly code: number; readonly data?: unknown }): string | null {
+/** The same for somebody who can only be told: nothing but addresses that they may be sent to. */
+export function visitsInWords(call: Call, error: { readonly code: number; readonly data?: unknown }): string | null {
   if (error.code !== LEGACY_CODES.urlElicitationRequired || !isJsonObject(error.data)) return null;
   const { elicitations } = error.data;
   if (!Array.isArray(elicitations) || elicitations.length > MAX_VISITS) return null;
+  const hosts = visitsOfServer(known(call, 'server').record);
   const urls = (elicitations as readonly Json[]).flatMap((one) => {
     const url = isJsonObject(one) ? one['url'] : null;
-    if (typeof url !== 'string' || url.length > 2_048 || !URL.canParse(url)) return [];
-    const { protocol, username, href } = new URL(url);
-    return (protocol === 'https:' || protocol === 'http:') && username === '' ? [href] : [];
+    if (mayVisit(url ?? undefined, hosts)) return [url];
+    note(call, 'question:refused:visit');
+    return [];
   });
   return urls.length === 0 ? null : `The server wants you to visit ${urls.join(' and ')} first, and then to try again.`;
 }

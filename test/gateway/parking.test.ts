@@ -4,6 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ANSWER_WITHIN_MS, askBox } from '../../src/gateway/asking.ts';
+import type { Asking } from '../../src/gateway/asking.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import { inflightRegistry } from '../../src/gateway/inflight.ts';
 import { parking } from '../../src/gateway/parking.ts';
@@ -26,7 +27,7 @@ describe('the place where they wait', () => {
       const call = { inflight: inflight.open('c', HOUR) } as unknown as Call;
       const { promise, resolve } = Promise.withResolvers<Performed>();
       call.inflight.signal.addEventListener('abort', () => resolve(END), { once: true });
-      const box = askBox({ kinds: new Set(), version: '2026-07-28', samplingTools: false });
+      const box = askBox({ kinds: new Set() } as unknown as Asking);
       return { call, box, run: promise, end: () => resolve(END) };
     };
     const open = (person = 'dana') => {

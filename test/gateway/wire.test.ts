@@ -289,6 +289,18 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
     text: 'Policy does not allow this call with these arguments. Ask your administrator, quoting the reference; do not retry.',
     reason: 'policy_denied:SECRET_PROBLEM',
   },
+  content_blocked: {
+    denial: { reason: 'content_blocked', classes: ['honeytoken.SECRET_ID', 'personal.iban'], at: '/arguments/text' },
+    as: 'result',
+    text: 'The call was not made: a credential and personal data (at /arguments/text) may not be sent to this server. Nothing was sent. Do not try to send it in another form; call without it, or ask your administrator, quoting the reference.',
+    reason: 'content_blocked:honeytoken.SECRET_ID,personal.iban',
+  },
+  inspection_failed: {
+    denial: { reason: 'inspection_failed', detectors: ['SECRET_PROBLEM'] },
+    as: 'result',
+    text: 'The call was not made: what it would send could not be looked at. Nothing was sent. Try again later, or ask your administrator, quoting the reference.',
+    reason: 'inspection_failed:SECRET_PROBLEM',
+  },
   approval_needed: {
     denial: { reason: 'approval_needed', page: null, approval: 'apr_1', expiresAt: Date.UTC(2026, 10, 1, 12) },
     as: 'result',

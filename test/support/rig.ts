@@ -331,6 +331,7 @@ export async function startRig(options: RigOptions = {}) {
       audit,
       verifier,
       pool,
+      secrets: broker.held,
       sessionKeys,
       issuers: [issuer.issuer],
       listen: {

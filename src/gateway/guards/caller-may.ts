@@ -23,6 +23,9 @@ export const callerMay = guard<number>({
           return deny({ reason: 'policy_denied', visible: true, because: 'approval_missing', rules: decision.rules });
         return learn({ decision });
       case 'allow':
+        // What is sent became something to agree to meanwhile, and nobody can be asked any more.
+        if (call.facts.contentHold && call.facts.decision && !call.facts.approval)
+          return deny({ reason: 'policy_denied', visible: true, because: 'approval_missing', rules: decision.rules });
         return learn({ decision });
       case 'challenge':
         return deny({ reason: 'scope_missing', scopes: decision.requiredScopes ?? [known(call, 'tool').facts!.scope] });

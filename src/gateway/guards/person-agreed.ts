@@ -1,6 +1,6 @@
 /**
- * Where policy wants a person's agreement: one approval, unused and unexpired, bound to the digest of exactly this call,
- * and policy still agrees once it is counted in (TRUST.md section 7). Without one, a request for it is opened and the call is held.
+ * Where policy, or what was found in the arguments, wants a person's agreement: one approval, unused and unexpired, bound to the digest of
+ * exactly this call, and policy still agrees once it is counted in (TRUST.md section 7). Without one, a request for it is opened and the call is held.
  */
 import { decide } from '../../policy/decide.ts';
 import type { Held } from '../approval-desk.ts';
@@ -12,7 +12,7 @@ export const personAgreed = guard<{ held: Held | null; now: number }>({
   name: 'person-agreed',
   gather(call, ports) {
     const now = ports.clock.now();
-    if (known(call, 'decision').verdict !== 'hold') return { held: null, now };
+    if (known(call, 'decision').verdict !== 'hold' && !call.facts.contentHold) return { held: null, now };
     return ports.approvals.holdFor(call).then((held) => ({ held, now }));
   },
   decide(call, { held, now }) {

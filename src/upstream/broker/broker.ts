@@ -1,7 +1,7 @@
 /**
  * Who gets which secret: references of server records, resolved for one server when a connection opens. A place (`env:`, `file:`, `vault:`)
  * is read from its source; `credential:ID` only if the book says that this server may have it now (NH-03, NH-07), wherever its value lies.
- * Promises: values are returned and kept nowhere; `standing` changes in the moment in which a server may no longer have one, or should have
+ * Promises: values are returned, kept in memory to be recognised (`held`) and nowhere else; `standing` changes in the moment in which a server may no longer have one, or should have
  * another; places outside of our records are looked at again from time to time. Not done here: the rules of use (the book), connections.
  */
 import { createHmac } from 'node:crypto';
@@ -43,6 +43,16 @@ export interface CredentialBroker {
   /** Looks at the places again that were read before; those that do not answer keep what was known of them. */
   lookAgain(): Promise<void>;
   readonly vault: CredentialVault;
+  /** What connections were given, for whoever recognises it in content: in memory, never shown. */
+  readonly held: HeldValues;
+}
+
+/** The newest two values of each secret that was resolved: a server accepts the one before while it is rotated. */
+export interface HeldValues {
+  /** Changes with the values. */
+  revision(): number;
+  /** `id`: of the credential, else the reference. */
+  values(): Iterable<{ readonly id: string; readonly value: string }>;
 }
 
 /** What the admin plane does with values: never gives one back. */
@@ -82,6 +92,8 @@ export function credentialBroker(options: BrokerOptions): CredentialBroker & { c
   /** Versions of places as they were last read. */
   const seen = new Map<string, string>();
   const listeners = new Set<() => void>();
+  const given = new Map<string, readonly string[]>();
+  let givenRevision = 0;
   let looking: Promise<void> | null = null;
   const timer = options.lookMs === 0 ? undefined : setInterval(() => void lookAgain(), options.lookMs ?? 30_000);
   timer?.unref();
@@ -112,11 +124,22 @@ export function credentialBroker(options: BrokerOptions): CredentialBroker & { c
 
   async function resolve({ secret }: SecretReference, serverId: string): Promise<string> {
     const id = credentialIn(secret);
-    if (id === null) return readAndNote(secret);
+    if (id === null) return noted(secret, await readAndNote(secret));
     const { reference, version } = usable(id, serverId);
     const value = reference === null ? (await sealed.read(`${id}/${version}`)).value : await readAndNote(reference);
     // A lock may have fallen while a place was asked.
     usable(id, serverId);
+    return noted(id, value);
+  }
+
+  /** Before it is given to anybody. */
+  function noted(id: string, value: string): string {
+    const known = given.get(id) ?? [];
+    if (known[0] === value) return value;
+    given.delete(id);
+    if (given.size >= MAX_PLACES) given.delete(given.keys().next().value!);
+    given.set(id, [value, ...known.filter((one) => one !== value).slice(0, 1)]);
+    givenRevision++;
     return value;
   }
 
@@ -165,6 +188,10 @@ export function credentialBroker(options: BrokerOptions): CredentialBroker & { c
     resolve,
     standing,
     lookAgain,
+    held: {
+      revision: () => givenRevision,
+      values: () => [...given].flatMap(([id, values]) => values.map((value) => ({ id, value }))),
+    },
     onChange: (listener) => {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -1,0 +1,230 @@
+/**
+ * Content of one call, looked at on the terms of its server, risk class and direction: what goes out is blocked, held or let through as it is;
+ * what comes in is cleaned by whoever passes it on. What was found becomes notes for the log, alarms and labels here, in one place.
+ * Terms are kept by item, so a call looks them up and makes nothing. Not done here: the detectors (content/), what a caller is told (wire.ts).
+ */
+import { inspectArguments } from '../content/inspect.ts';
+import type { Inspection, OutInspection } from '../content/inspect.ts';
+import { compileRules } from '../content/rules.ts';
+import type { Rules } from '../content/rules.ts';
+import type { Direction, Finding, Terms } from '../content/terms.ts';
+import { isJsonObject } from '../lib/json.ts';
+import type { Json, JsonObject } from '../lib/json.ts';
+import type { SomeLabels } from '../policy/labels.ts';
+import { known } from './call.ts';
+import type { Call } from './call.ts';
+import { actorOf, callFacts } from './entry-facts.ts';
+import type { Incident } from './incidents.ts';
+import type { InspectionBooks } from './inspection-books.ts';
+import type { ToolEntry } from './snapshot.ts';
+import { USES } from './uses.ts';
+import type { UseFamily } from './uses.ts';
+
+export interface InspectionPort {
+  readonly books: InspectionBooks;
+  /** Never throws, holds nobody up. */
+  readonly report: (incident: Incident) => void;
+}
+
+/** What was seen in the content of a call besides its result; written by `noted` alone. */
+export interface Content {
+  /** What was found in arguments, questions, answers and notifications, for the entry of its end. Bounded. */
+  readonly notes: string[];
+  /** Alarms raised, each once in a call. */
+  readonly raised: string[];
+  /** What its trace receives with it, besides what its item always gives. */
+  labels: SomeLabels | undefined;
+}
+
+const MAX_NOTES = 24;
+const UNREADABLE = compileRules(null);
+
+interface Kept {
+  readonly rules: Rules;
+  readonly books: InspectionBooks;
+  readonly out: Terms;
+  readonly in: Terms;
+}
+const KEPT = new WeakMap<ToolEntry, Kept>();
+
+/** On which terms content of this call goes in that direction. Of a call whose item is established. */
+export function termsFor(call: Call, direction: Direction, { books }: Pick<InspectionPort, 'books'>): Terms {
+  const tool = known(call, 'tool');
+  const rules = call.snapshot.inspection ?? UNREADABLE;
+  let kept = KEPT.get(tool);
+  if (kept?.rules !== rules || kept.books !== books) KEPT.set(tool, (kept = keptFor(call, tool, rules, books)));
+  return kept[direction];
+}
+
+function keptFor(call: Call, tool: ToolEntry, rules: Rules, books: InspectionBooks): Kept {
+  const server = known(call, 'server');
+  const { dataClasses } = server.record;
+  const { own, planted } = books;
+  const asked = { risk: tool.facts?.risk ?? null, server: tool.server, dataClasses, own, planted };
+  return {
+    rules,
+    books,
+    out: rules.terms({ ...asked, direction: 'out', except: server.ownSecrets }),
+    in: rules.terms({ ...asked, direction: 'in' }),
+  };
+}
+
+/** Everything of the request that is forwarded and not made by this gateway, as the server will read it. */
+export function outgoing(call: Call): JsonObject {
+  const { message, subject } = call;
+  const family = message.rule?.family;
+  const params = family === 'subscribe' ? { uri: subject.name ?? '' } : USES[family as UseFamily].params(call);
+  const { rest } = message.meta;
+  return Object.keys(rest).length === 0 ? params : { ...params, _meta: rest };
+}
+
+/** What is about to go to the server of this call. The value is not changed, whatever is found. */
+export function inspectOut(call: Call, value: JsonObject, port: Pick<InspectionPort, 'books'>): OutInspection {
+  const terms = termsFor(call, 'out', port);
+  const inspection = inspectArguments(value, terms);
+  if (inspection.verdict === 'block' || !port.books.hold()) return inspection;
+  const found = acrossTexts(value, terms);
+  if (found === null) return inspection;
+  const { labels, findings, faults, inspected } = inspection;
+  const said = `found:${found.class}@=${found.action}`;
+  return {
+    verdict: 'block',
+    reason: found.class,
+    labels,
+    findings: [...findings, found],
+    faults,
+    inspected: [...inspected, said],
+  };
+}
+
+/** ATTACKER-CONTROLLED: where a value is cut. What is cut over several texts of one message is put together again, in their order. */
+function acrossTexts(value: JsonObject, terms: Terms): Finding | null {
+  const texts: string[] = [];
+  gather(value, texts);
+  if (texts.length < 2) return null;
+  const whole = texts.join('');
+  for (const family of ['planted', 'own'] as const) {
+    // A matcher that fails has failed on the texts themselves, and what that means is decided there.
+    const { id } = findIn(terms[family], whole)?.[0] ?? {};
+    if (id === undefined) continue;
+    const found = `${family === 'own' ? 'own_secret' : 'honeytoken'}.${id}`;
+    const action = terms.actionFor(found);
+    if (action === 'block') return { class: found, at: '', span: null, action };
+  }
+  return null;
+}
+
+function findIn(matcher: Terms['own'], text: string): ReturnType<NonNullable<Terms['own']>['find']> | undefined {
+  try {
+    return matcher?.find(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function gather(value: Json, texts: string[]): void {
+  if (typeof value === 'string') texts.push(value);
+  else if (Array.isArray(value)) for (const one of value as readonly Json[]) gather(one, texts);
+  else if (isJsonObject(value)) for (const name in value) gather(value[name] as Json, texts);
+}
+
+/** How a note begins: what was looked at. A result needs none, its findings stand in its own list. */
+export type Looked = 'sent' | 'answer' | 'question' | 'notification';
+
+/**
+ * Writes down what was found: notes for the entry of the call's end, alarms for own and planted secrets, incidents for detectors that failed.
+ * `where` null: the findings stand in the entry anyway.
+ */
+export function noted(
+  call: Call,
+  direction: Direction,
+  where: Looked | null,
+  inspection: Pick<Inspection, 'findings' | 'faults' | 'inspected'>,
+  port: InspectionPort,
+): void {
+  const { findings, faults, inspected } = inspection;
+  if (where !== null)
+    for (const line of inspected) {
+      if (line.startsWith('found:') || line.startsWith('uninspected:')) note(call, `${where}:${line}`);
+    }
+  for (const finding of findings) {
+    const [family, id] = cut(finding.class);
+    if (family === 'honeytoken') raise(call, direction, 'honeytoken', `honeytoken/${id}`, finding, port);
+    if (family === 'own_secret')
+      raise(call, direction, 'own_secret', `${id.includes(':') ? 'secret' : 'credential'}/${id}`, finding, port);
+  }
+  for (const name of faults) {
+    const mode = termsFor(call, direction, port).onFault;
+    raise(call, direction, 'detector_failed', `detector/${name}`, { action: mode }, port);
+  }
+  if (direction === 'in') {
+    const labels = labelsIn(inspection);
+    if (labels) contentOf(call).labels = { ...call.facts.content?.labels, ...labels };
+  }
+}
+
+/** What an outcome says was looked at: what was sent, what came back, what was found in between. */
+export function inspectedIn(call: Call, result: readonly string[]): readonly string[] {
+  const { content } = call.facts;
+  return content === undefined ? result : [...result, ...content.notes];
+}
+
+const cut = (findingClass: string): readonly [family: string, id: string] => {
+  const dot = findingClass.indexOf('.');
+  return [findingClass.slice(0, dot), findingClass.slice(dot + 1)];
+};
+
+function contentOf(call: Call): Content {
+  return (call.facts.content ??= { notes: [], raised: [], labels: undefined });
+}
+
+export function note(call: Call, line: string): void {
+  const { notes } = contentOf(call);
+  if (notes.includes(line)) return;
+  if (notes.length < MAX_NOTES) notes.push(line);
+  else if (notes.length === MAX_NOTES) notes.push('more');
+}
+
+function raise(
+  call: Call,
+  direction: Direction,
+  what: Incident['what'],
+  subject: string,
+  { action }: { readonly action: string },
+  { books, report }: InspectionPort,
+): void {
+  const { raised } = contentOf(call);
+  const key = `${direction} ${subject}`;
+  if (raised.includes(key)) return;
+  raised.push(key);
+  const { caller, person } = call.facts;
+  const owner = what === 'honeytoken' ? books.ownerOf(subject.slice('honeytoken/'.length)) : null;
+  const { server, tool } = { server: call.subject.server ?? '', tool: call.facts.tool?.key ?? '' };
+  report({
+    what,
+    subject,
+    facts: {
+      direction,
+      action,
+      server,
+      tool: tool.slice(0, 200),
+      ref: call.id,
+      person: person?.id ?? null,
+      agent: caller?.clientId ?? null,
+      ...(owner !== null && { owner }),
+    },
+    actor: actorOf(call),
+    call: callFacts(call),
+  });
+}
+
+/** Text that gives orders, and secrets that were passed on. Undefined: nothing of these. */
+function labelsIn({ findings }: Pick<Inspection, 'findings'>): SomeLabels | undefined {
+  let untrusted = false;
+  let secret = false;
+  for (const { class: found, action } of findings) {
+    if (found.startsWith('instruction.')) untrusted = true;
+    if (action === 'label' && found.startsWith('secret.') && found !== 'secret.entropy') secret = true;
+  }
+  return untrusted || secret ? { ...(untrusted && { untrusted }), ...(secret && { secret }) } : undefined;
+}
