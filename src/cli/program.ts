@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { agentCommands } from './commands/agent.ts';
 import { applyCommand } from './commands/apply.ts';
 import { approvalCommands } from './commands/approval.ts';
+import { artifactCommands } from './commands/artifact.ts';
 import { auditCommands } from './commands/audit.ts';
 import { breakGlassCommands } from './commands/break-glass.ts';
 import { connectCommand } from './commands/connect.ts';
@@ -56,6 +57,7 @@ export function buildProgram(): Command {
   program.commandsGroup('Govern:');
   applyCommand(program);
   serverCommands(program);
+  artifactCommands(program);
   credentialCommands(program);
   toolCommands(program);
   policyCommands(program);

@@ -109,10 +109,10 @@ export async function npmInstall(request: NpmRequest): Promise<void> {
   throw new Fault('artifact_npm', [`${why}; nothing was installed`, ...tellable(said)].join('\n'));
 }
 
-/** What npm said, without the places of files on this machine. */
+/** What npm said, without stacks and without the places of its own files. */
 const tellable = (said: string): string[] =>
   said
     .split('\n')
-    .filter((line) => line.trim() !== '' && !/A complete log of this run|\.log$/.test(line))
-    .slice(0, 12)
-    .map((line) => `  ${line.slice(0, 300)}`);
+    .filter((line) => /^npm error (?!\s*at )\S/.test(line) && !/log of this run|\.log$/.test(line))
+    .slice(0, 8)
+    .map((line) => `  ${line.slice('npm error '.length, 300)}`);
