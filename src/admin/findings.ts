@@ -53,6 +53,7 @@ export function findings(ctx: AdminContext): readonly Found[] {
   const servers = itemsOf(ctx, 'server', Server).flatMap((server) => [
     ...lifeFindings(ctx, 'server', server),
     ...pinFindings(ctx, server),
+    ...networkFindings(ctx, server),
   ]);
   const credentials = itemsOf(ctx, 'credential', Credential).flatMap((one) => lifeFindings(ctx, 'credential', one));
   return [...servers, ...credentials, ...credentialFindings(ctx), ...agents];
@@ -111,6 +112,16 @@ function pinFindings(ctx: AdminContext, server: Item<Server>): readonly Found[] 
       'Whoever holds a certificate for its name could take its place; pin its key.',
     ),
   ];
+}
+
+/** A local server on the network of the host reaches what the host reaches, whatever its record says. */
+function networkFindings(ctx: AdminContext, server: Item<Server>): readonly Found[] {
+  const { upstream, state } = server;
+  if (!worksIn('server', state) || upstream.transport !== 'stdio' || upstream.network !== 'host') return [];
+  const message = ctx.facts.unsafeKeys.includes('sandbox.unsafeHostNetwork')
+    ? 'It has the network of the host and reaches whatever the host reaches; name the hosts it needs in egress.'
+    : 'It asks for the network of the host, which the configuration does not allow: it does not start. Name the hosts it needs in egress.';
+  return [found(ctx, 'server', server, 'network_open', message)];
 }
 
 function found(

@@ -536,6 +536,12 @@ export const ConfigSchema = z.strictObject({
         .describe(
           'User id for local servers when the gateway runs as root. Left out: one without any file of its own. Never 0.',
         ),
+      unsafeHostNetwork: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Lets servers start whose record says `network: host`: they reach whatever this host reaches, and no egress rule holds. Off: such a server does not start.',
+        ),
     })
     .prefault({})
     .describe('How local (stdio) servers are isolated.'),

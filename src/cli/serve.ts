@@ -51,6 +51,7 @@ import { openSqliteState } from '../store/sqlite/state.ts';
 import type { StateStore } from '../store/state.ts';
 import { guardedJson, guardedRequest } from '../upstream/dial.ts';
 import type { DialRule } from '../upstream/dial.ts';
+import { egressDoors } from '../upstream/egress/doors.ts';
 import { serverAccounts } from '../upstream/oauth/accounts.ts';
 import { linksInFile } from '../upstream/oauth/link-file.ts';
 import { upstreamPool } from '../upstream/pool.ts';
@@ -266,6 +267,12 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         onFault: (reference, code) => log.warn({ reference, code }, 'the place of a secret could not be read again'),
       }),
     );
+    const egress = opened(
+      await egressDoors({
+        refused: (server, what) =>
+          void incidents.report({ what: 'egress_refused', subject: `server/${server}`, facts: { ...what } }),
+      }),
+    );
     const linkKey = loadOrCreateSecret(join(config.dataDir, 'keys', 'links.key'), 32);
     const accounts = serverAccounts({
       clock,
@@ -275,7 +282,10 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
     const pool = upstreamPool({
       clock,
       accounts,
-      startProcess: serverLauncher(backend),
+      startProcess: serverLauncher(backend, {
+        openEgress: egress.open,
+        hostNetwork: config.sandbox.unsafeHostNetwork,
+      }),
       resolveSecret: broker.resolve,
       standing: broker.standing,
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
