@@ -211,6 +211,7 @@ describe('servers', () => {
         upstream: { ...remote, pins: [`sha256:${'b'.repeat(64)}`] },
         state: 'enabled',
       }),
+      plane.put('server', 'wide-one', { ...SERVER, upstream: { ...SERVER.upstream, network: 'host' }, state: 'enabled' }),
     ]);
     const { findings } = (await plane.as('aiko', 'GET', '/findings')).body as {
       findings: Array<{ id: string; code: string; message: string }>;
@@ -222,6 +223,7 @@ describe('servers', () => {
       ['unpinned'],
       [],
     ]);
+    expect(of('wide-one')).toEqual(['network_open']);
     expect(findings.find(({ id }) => id === 'old-one')?.message).toContain('riskTier, reviewBy');
   });
 
