@@ -211,7 +211,11 @@ describe('servers', () => {
         upstream: { ...remote, pins: [`sha256:${'b'.repeat(64)}`] },
         state: 'enabled',
       }),
-      plane.put('server', 'wide-one', { ...SERVER, upstream: { ...SERVER.upstream, network: 'host' }, state: 'enabled' }),
+      plane.put('server', 'wide-one', {
+        ...SERVER,
+        upstream: { ...SERVER.upstream, network: 'host' },
+        state: 'enabled',
+      }),
     ]);
     const { findings } = (await plane.as('aiko', 'GET', '/findings')).body as {
       findings: Array<{ id: string; code: string; message: string }>;
