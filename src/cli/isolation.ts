@@ -1,0 +1,22 @@
+/** The isolation backend that the configuration names: this one and no other, also where it does not work (EX-09). */
+import { sha256Hex } from '../lib/bytes.ts';
+import type { IsolationBackend } from '../sandbox/backend.ts';
+import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
+import { containerBackend } from '../sandbox/container.ts';
+import type { Config } from './config.ts';
+
+export function isolationOf(config: Pick<Config, 'sandbox' | 'dataDir' | 'node'>): IsolationBackend {
+  const { uid, container } = config.sandbox;
+  const common = { forbidden: [config.dataDir], ...(uid !== undefined && { uidFor: () => uid }) };
+  // config.ts refuses one without the other.
+  if (config.sandbox.backend === 'bubblewrap' || container === undefined) return bubblewrapBackend(common);
+  return containerBackend({
+    ...common,
+    engine: container.engine,
+    image: container.image,
+    ...(container.runtime !== undefined && { runtime: container.runtime }),
+    // Two installations on one machine must not remove each other's containers.
+    owner: sha256Hex(config.dataDir).slice(0, 16),
+    node: config.node,
+  });
+}
