@@ -531,6 +531,36 @@ export const ConfigSchema = z.strictObject({
 
   sandbox: z
     .strictObject({
+      backend: z
+        .enum(['bubblewrap', 'container'])
+        .default('bubblewrap')
+        .describe(
+          'What isolates them. Where it does not work no local server starts; the other one is never tried. `container` needs `sandbox.container`.',
+        ),
+      container: z
+        .strictObject({
+          engine: z
+            .enum(['podman', 'docker'])
+            .default('podman')
+            .describe('The engine, by its command line, on this machine. A gateway that may use Docker is as good as root.'),
+          image: z
+            .string()
+            .max(500)
+            .regex(
+              /^(?:[a-z0-9][a-z0-9._:/-]{0,400}@)?sha256:[0-9a-f]{64}$/,
+              'write NAME@sha256: and 64 hexadecimal digits; a tag is not enough',
+            )
+            .describe(
+              'The image of servers whose record names none, by digest; with /bin/sh, and with glibc for servers that are npm packages. It must be on this machine: the gateway fetches none.',
+            ),
+          runtime: z
+            .string()
+            .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$|^\/[A-Za-z0-9._/-]{1,200}$/, 'use the name or the absolute path of an OCI runtime')
+            .optional()
+            .describe('The OCI runtime, for example runc. Left out: the one of the engine.'),
+        })
+        .optional()
+        .describe('How containers are started.'),
       uid: count(1, 4_294_967_294)
         .optional()
         .describe(

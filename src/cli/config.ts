@@ -310,6 +310,13 @@ function crossChecks(
       'Name a folder of its own, or leave it out for remit-artifacts beside dataDir.',
     );
 
+  if (config.sandbox.backend === 'container' && config.sandbox.container === undefined)
+    add(
+      ['sandbox', 'container'],
+      'it is missing, and sandbox.backend is container',
+      'Name at least the image: sandbox.container.image.',
+    );
+
   for (const room of ['public', 'admin'] as const) {
     const { host, publicUrl } = config[room];
     if (publicUrl !== undefined) {

@@ -39,7 +39,6 @@ import type { Lock } from '../inventory/records.ts';
 import { systemClock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { sealedBox } from '../lib/sealed-box.ts';
-import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { serverLauncher } from '../sandbox/launch.ts';
 import type { Exchange } from '../store/exchange.ts';
 import { openPostgresExchange } from '../store/postgres/exchange.ts';
@@ -60,7 +59,9 @@ import { openClaimFile, type ClaimFile } from './claim-file.ts';
 import type { Config } from './config.ts';
 import { unsafeKeysInForce } from './config.ts';
 import { ensureFoundation } from './foundation.ts';
+import { isolationOf } from './isolation.ts';
 import { loadOrCreateSecret, loadOrCreateText } from './secret-file.ts';
+import { forget, gatherSelf, judgeSelf, namedVariables } from './self-posture.ts';
 import { credentialsOf, giveBack, openBroker, recheckOn } from './secrets.ts';
 import { openView } from './state-view.ts';
 import type { LocalView } from './state-view.ts';
@@ -104,6 +105,9 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
   const org = config.organisation;
   const unsafeKeys = unsafeKeysInForce(config);
   for (const key of unsafeKeys) log.warn({ key }, 'a check is relaxed by configuration');
+  const self = judgeSelf(gatherSelf(process.env), config.secrets.envPrefix, namedVariables(config));
+  for (const warning of self.warnings) log.warn({ posture: 'self' }, warning);
+  forget(process.env, self.remove);
 
   const closers: Array<() => Promise<void>> = [];
   const opened = <T extends { close(): Promise<void> }>(part: T): T => {
@@ -252,10 +256,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       record: (id) => view.get('incident', org, id),
       log: (level, fields, message) => log[level](fields, message),
     });
-    const backend = bubblewrapBackend({
-      forbidden: [config.dataDir],
-      ...(config.sandbox.uid !== undefined && { uidFor: () => config.sandbox.uid! }),
-    });
+    const backend = isolationOf(config);
     const probe = await backend.probe();
     if (!probe.available)
       log.warn({ why: probe.why, remedy: probe.remedy }, 'local servers cannot start: isolation is missing');
@@ -409,6 +410,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           1_000,
         posture: {
           store: config.store.kind,
+          self: self.shown,
           sandbox: probe.available ? { ...probe.posture } : { backend: 'none', why: probe.why, remedy: probe.remedy },
         },
       },

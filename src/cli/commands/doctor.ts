@@ -5,10 +5,10 @@ import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { parseAuthServerConfig } from '../../authserver/config.ts';
 import { isFault } from '../../lib/fault.ts';
-import { bubblewrapBackend } from '../../sandbox/bubblewrap.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { local, type LocalOptions } from '../command.ts';
 import { formatProblem, loadConfig, unsafeKeysInForce, type Config } from '../config.ts';
+import { isolationOf } from '../isolation.ts';
 import { green, red, show } from '../output.ts';
 
 interface Finding {
@@ -38,7 +38,7 @@ async function diagnose(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<readonly Finding[]> {
   const loaded = loadConfig(path, env);
-  const findings = [nodeVersion(process.versions.node), clock(systemClock.now()), await isolation()];
+  const findings = [nodeVersion(process.versions.node), clock(systemClock.now())];
   if (!loaded.ok) {
     return [
       ...findings,
@@ -50,7 +50,11 @@ async function diagnose(
     ];
   }
   const config = loaded.value;
-  findings.push({ check: 'configuration', status: 'ok', says: config.file ?? 'no file, all defaults' });
+  findings.push(await isolation(config), {
+    check: 'configuration',
+    status: 'ok',
+    says: config.file ?? 'no file, all defaults',
+  });
   for (const key of unsafeKeysInForce(config))
     findings.push({
       check: 'configuration',
@@ -93,8 +97,8 @@ function clock(nowMs: number): Finding {
       };
 }
 
-async function isolation(): Promise<Finding> {
-  const probe = await bubblewrapBackend({ forbidden: [] }).probe();
+async function isolation(config: Config): Promise<Finding> {
+  const probe = await isolationOf(config).probe();
   return probe.available
     ? { check: 'isolation', status: 'ok', says: `${probe.posture.backend} ${probe.posture.version}` }
     : {
