@@ -11,7 +11,7 @@ import { NOBODY } from './host-user.ts';
 export const NODE_INSIDE = '/remit/node';
 
 /** File descriptors of the bubblewrap process; closed by it before the server runs. */
-export const FD = { args: 3, status: 4, passwd: 5, firstMount: 6 } as const;
+export const FD = { args: 3, status: 4, passwd: 5, filter: 6, firstMount: 7 } as const;
 
 const SYSTEM_LINKS = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'];
 /** What the dynamic loader and TLS need. Nothing that names people, hosts or services. */
@@ -25,11 +25,16 @@ const ETC = [
 ];
 const ETC_NETWORK = ['/etc/hosts', '/etc/nsswitch.conf', '/etc/resolv.conf'];
 
+/** So that it is the cgroup that refuses a process, and counts that it did. */
+const SLACK = 16;
+
 export interface Setting {
   /** Host user to drop to; null: we are not root and use a user namespace. */
   readonly dropTo: number | null;
   readonly mounts: ReadonlyArray<{ readonly to: string; readonly mode: 'read' | 'write' }>;
   readonly tmpMb: number;
+  /** Processes are counted by a cgroup: the limit per user is only the second line. */
+  readonly counted: boolean;
 }
 
 /** What `/etc/passwd` says inside: programs that ask for their user get an answer, and not the host's. */
@@ -69,7 +74,8 @@ export function optionArguments(spec: SandboxSpec, setting: Setting): readonly s
 
 /** Each program replaces itself by the next; none of them is a shell. */
 export function commandArguments(spec: SandboxSpec, setting: Setting): readonly string[] {
-  const { processes, cpuSeconds, openFiles } = spec.limits;
+  const { cpuSeconds, openFiles } = spec.limits;
+  const processes = spec.limits.processes + (setting.counted ? SLACK : 0);
   const uid = setting.dropTo;
   return [
     ...(uid === null

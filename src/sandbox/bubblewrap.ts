@@ -2,18 +2,21 @@
  * Isolation by bubblewrap: Linux namespaces, made by root and then dropped when the gateway is root, or inside a user
  * namespace when it is not. There is no other way in this file to start a program, and no fallback (EX-09).
  * Longer than a page because it is one sequence: find, prove, open, start, hand over.
- * Not done here: system call filters and egress rules (see the posture notes), which command may run (review).
+ * Not done here: egress rules, which command may run (review).
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
 import { access, readFile, readdir } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { delimiter, isAbsolute, join } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { FD, commandArguments, optionArguments, passwd } from './arguments.ts';
 import { type IsolationBackend, type Probe, SandboxFault, type SandboxSpec, type SandboxedProcess } from './backend.ts';
+import { type Cgroup, type Cgroups, openCgroups } from './cgroup.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
 import { closeMounts, openMounts } from './mounts.ts';
-import { NAMESPACE_SPEC, STATUS_SPEC, posture, prove } from './posture.ts';
+import { NAMESPACE_SPEC, STATUS_SPEC, measured, posture, prove } from './posture.ts';
+import { filterHere } from './seccomp.ts';
 import { supervise } from './supervise.ts';
 
 export interface BubblewrapOptions {
@@ -27,11 +30,19 @@ export interface BubblewrapOptions {
   readonly uidFor?: (name: string) => number;
   /** How long a server may take to leave when its input closes, and again after SIGTERM. */
   readonly graceMs?: number;
-  /** How often a server's memory is measured. */
+  /** How often a server's memory and processes are looked at. */
   readonly watchMs?: number;
+  /** Whose cgroups these are, so that those of a killed gateway are found again: the name of the node. */
+  readonly node?: string;
+  /** How long a server may be refused further processes before it is ended. */
+  readonly pressedMs?: number;
+  /** What takes the place of the host's own: for tests of a host with less. */
+  readonly host?: { readonly filter?: Buffer | null; readonly cgroups?: Cgroups };
 }
 
 const SETUP_MS = 10_000;
+/** Servers give way to the gateway; of each other they have equal parts. */
+const NICE = 5;
 /** Not in node's constants. */
 const O_CLOEXEC = 0o2000000;
 
@@ -39,7 +50,12 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   const root = process.getuid?.() === 0;
   const uidFor = options.uidFor ?? (hasServerUids() ? serverUid : () => NOBODY);
   const tmpMb = options.tmpMb ?? 64;
+  const filter = options.host?.filter === undefined ? filterHere() : options.host.filter;
+  let opening: Promise<Cgroups> | undefined;
   let found: Promise<Probe> | undefined;
+
+  const groups = (): Promise<Cgroups> =>
+    (opening ??= options.host?.cgroups ? Promise.resolve(options.host.cgroups) : openCgroups(options.node ?? ''));
 
   function probe(): Promise<Probe> {
     found ??= examine().then((result) => {
@@ -68,10 +84,19 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
     }
     try {
       const version = await run(launchPlain(program, ['--version']));
-      const status = await run(launch(program, STATUS_SPEC, await strayDescriptors()));
-      const namespaces = await run(launch(program, NAMESPACE_SPEC, await strayDescriptors()));
-      prove(status, namespaces);
-      return { available: true, posture: posture(version.trim(), root, hasServerUids()) };
+      const group = (await groups()).make(STATUS_SPEC.limits);
+      let status: string;
+      try {
+        status = await run(launch(program, STATUS_SPEC, await strayDescriptors(), group));
+      } finally {
+        await group?.remove();
+      }
+      const namespaces = await run(launch(program, NAMESPACE_SPEC, await strayDescriptors(), null));
+      prove(status, namespaces, filter !== null);
+      return {
+        available: true,
+        posture: posture(version.trim(), root, hasServerUids(), group?.holds ?? [], filter !== null),
+      };
     } catch (error) {
       return {
         available: false,
@@ -84,14 +109,14 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   }
 
   /** Opens what is to be mounted, starts bubblewrap, closes our copies. Whether it came up is not known yet. */
-  function launch(program: string, spec: SandboxSpec, open: readonly number[]): ChildProcess {
+  function launch(program: string, spec: SandboxSpec, open: readonly number[], group: Cgroup | null): ChildProcess {
     const dropTo = root ? uidFor(spec.name) : null;
     if (dropTo === 0) throw new SandboxFault('sandbox_start', 'a server may not run as user 0');
     const mounts = openMounts(spec.mounts, options.forbidden ?? [], dropTo);
     const node = openSync(process.execPath, constants.O_RDONLY);
     const nothing = openSync('/dev/null', constants.O_RDONLY);
     try {
-      const setting = { dropTo, mounts, tmpMb };
+      const setting = { dropTo, mounts, tmpMb, counted: group?.holds.includes('pids') ?? false };
       const stdio: StdioOptions & unknown[] = [
         'pipe',
         'pipe',
@@ -99,6 +124,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
         'pipe',
         'pipe',
         'pipe',
+        filter === null ? nothing : 'pipe',
         node,
         ...mounts.map(({ fd }) => fd),
       ];
@@ -114,6 +140,8 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
           '--args',
           `${FD.args}`,
           ...strays.flatMap((fd) => ['--args', `${fd}`]),
+          filter === null ? '--args' : '--seccomp',
+          `${FD.filter}`,
           '--json-status-fd',
           `${FD.status}`,
           '--',
@@ -122,6 +150,16 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
         // Bubblewrap's own environment is empty: nothing of ours can leak through it or steer its loader.
         { env: {}, stdio, cwd: '/', detached: true },
       );
+      try {
+        // It has read no arguments and started nothing: all that it starts is born with this.
+        if (child.pid !== undefined) {
+          group?.add(child.pid);
+          setPriority(child.pid, NICE);
+        }
+      } catch (cause) {
+        child.kill('SIGKILL');
+        throw new SandboxFault('sandbox_start', 'bubblewrap: its limits could not be set', { cause });
+      }
       // EX-03: the declared environment travels through a pipe and appears on no command line and no disk.
       give(
         child,
@@ -131,6 +169,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
           .join(''),
       );
       give(child, FD.passwd, passwd(dropTo));
+      if (filter !== null) give(child, FD.filter, filter);
       return child;
     } finally {
       closeMounts(mounts);
@@ -151,14 +190,28 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
         'sandbox_unavailable',
         `${spec.name} is not started: the program bwrap is no longer there`,
       );
-    const child = launch(program, spec, await strayDescriptors());
-    const first = await firstProcess(child);
-    return supervise(child, first, {
-      memoryBytes: spec.limits.memoryMb * 1_048_576,
-      watchMs: options.watchMs ?? 500,
-      graceMs: options.graceMs ?? 2_000,
-      posture: state.posture,
-    });
+    const group = (await groups()).make(spec.limits);
+    try {
+      const child = launch(program, spec, await strayDescriptors(), group);
+      const first = await firstProcess(child);
+      const release = hold(child);
+      const posture = await measured(child, first, state.posture, group).catch((cause: Error) => {
+        child.kill('SIGKILL');
+        throw new SandboxFault('sandbox_start', `bubblewrap: ${cause.message}`, { cause });
+      });
+      release();
+      return supervise(child, first, {
+        limits: spec.limits,
+        group,
+        watchMs: options.watchMs ?? 500,
+        pressedMs: options.pressedMs ?? 4_000,
+        graceMs: options.graceMs ?? 2_000,
+        posture,
+      });
+    } catch (error) {
+      void group?.remove();
+      throw error;
+    }
   }
 
   return { name: 'bubblewrap', probe, start };
@@ -206,7 +259,7 @@ async function strayDescriptors(): Promise<readonly number[]> {
   return found.sort((a, b) => a - b);
 }
 
-function give(child: ChildProcess, fd: number, text: string): void {
+function give(child: ChildProcess, fd: number, text: string | Buffer): void {
   const pipe = child.stdio[fd] as Duplex;
   pipe.on('error', () => {}); // bubblewrap left before it read: its exit says so
   pipe.end(text);
@@ -239,6 +292,15 @@ async function firstProcess(child: ChildProcess): Promise<number> {
     child.once('error', (cause) => fail('cannot be executed', cause));
     child.once('close', onClose);
   });
+}
+
+/** Node throws away what a process wrote that ended before anybody listened; not while somebody waits to read. */
+function hold({ stdout, stderr }: ChildProcess): () => void {
+  const wait = (): void => {};
+  for (const stream of [stdout, stderr]) stream?.on('readable', wait);
+  return () => {
+    for (const stream of [stdout, stderr]) stream?.off('readable', wait);
+  };
 }
 
 const launchPlain = (program: string, argv: readonly string[]): ChildProcess =>

@@ -4,15 +4,20 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:os';
-import type { Readable, Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Posture, SandboxExit, SandboxedProcess } from './backend.ts';
-import { children, memoryBytes, startOf, tree } from './tree.ts';
+import type { Posture, SandboxExit, SandboxSpec, SandboxedProcess } from './backend.ts';
+import type { Cgroup } from './cgroup.ts';
+import { children, memoryBytes, startOf, tasks, tree } from './tree.ts';
 
 export interface Supervision {
-  readonly memoryBytes: number;
-  /** How often memory is looked at, ms. */
+  readonly limits: SandboxSpec['limits'];
+  /** Null: the host has no cgroups for us, and everything is counted here. */
+  readonly group: Cgroup | null;
+  /** How often memory and processes are looked at, ms. */
   readonly watchMs: number;
+  /** How long it may press against its limit on processes, ms. */
+  readonly pressedMs: number;
   /** How long a server may take to end by itself when its input closes, and again after SIGTERM, ms. */
   readonly graceMs: number;
   /** What is in force for it. */
@@ -21,7 +26,12 @@ export interface Supervision {
 
 /** `first` is the first process of the sandbox's PID namespace, by its number on the host. */
 export function supervise(bubblewrap: ChildProcess, first: number, rules: Supervision): SandboxedProcess {
-  const [stdin, stdout, stderr] = bubblewrap.stdio as unknown as [Writable, Readable, Readable];
+  const [stdin, ...outputs] = bubblewrap.stdio as unknown as [Writable, Readable, Readable];
+  // Whoever reads must see the end of an output, also of one that had nothing and ended before it was handed over.
+  const [stdout, stderr] = outputs.slice(0, 2).map((output) => (output.destroyed ? Readable.from([]) : output)) as [
+    Readable,
+    Readable,
+  ];
   // A server that leaves makes our next write fail; whoever reads learns it from `exited`.
   stdin.on('error', () => {});
   const firstStart = startOf(first);
@@ -33,7 +43,9 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
     // CRASH: bubblewrap itself may have been killed; its namespace follows by the kernel's hand, a moment later.
     await gone(first, await firstStart);
     const how = outcome(code, signal);
-    const reason = endedBy ?? (how.signal === 'SIGXCPU' ? 'cpu' : undefined);
+    const outOfMemory = (rules.group?.events().outOfMemory ?? 0) > 0;
+    const reason = endedBy ?? (outOfMemory ? 'memory' : how.signal === 'SIGXCPU' ? 'cpu' : undefined);
+    await rules.group?.remove();
     return reason === undefined ? how : { ...how, reason };
   });
 
@@ -46,8 +58,21 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
     signalProcess(first, 'SIGKILL');
   }
 
+  const pressed = patience(rules.pressedMs);
+  let refusedBefore = 0;
+
   async function look(): Promise<void> {
-    if ((await memoryBytes(await tree(first))) > rules.memoryBytes) kill('memory');
+    const pids = await tree(first);
+    const events = rules.group?.events();
+    // With memory full the kernel has ended some part of it: what is left is not the server that was started.
+    if ((events?.outOfMemory ?? 0) > 0 || (await memoryBytes(pids)) > rules.limits.memoryMb * 1_048_576)
+      return kill('memory');
+    const counted = rules.group?.holds.includes('pids') === true && events !== undefined;
+    const atLimit = counted
+      ? events.full || events.refusedProcesses > refusedBefore
+      : (await tasks(pids)) >= rules.limits.processes;
+    refusedBefore = events?.refusedProcesses ?? 0;
+    if (pressed(atLimit)) kill('processes');
   }
 
   let looking = false;
@@ -81,6 +106,22 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
     stop: (reason = 'stopped') => (stopping ??= stop(reason)),
   };
 }
+
+/** A server that stays at its limit for so long is ended; a moment's rest does not start the time anew. */
+function patience(ms: number): (pressed: boolean) => boolean {
+  let since: number | undefined;
+  let last = 0;
+  return (now) => {
+    const at = performance.now();
+    if (now) {
+      last = at;
+      since ??= at;
+    } else if (at - last > REST_MS) since = undefined;
+    return since !== undefined && at - since >= ms;
+  };
+}
+
+const REST_MS = 1_500;
 
 interface Ended {
   readonly code: number | null;

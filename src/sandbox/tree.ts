@@ -18,9 +18,18 @@ export async function tree(pid: number): Promise<readonly number[]> {
   return found;
 }
 
+/** `/proc/PID/status`, or nothing. */
+export const statusOf = (pid: number): Promise<string> => text(`/proc/${pid}/status`);
+
+/** Threads count as the kernel counts them against limits: each is a task. */
+export async function tasks(pids: readonly number[]): Promise<number> {
+  const statuses = await Promise.all(pids.map(statusOf));
+  return statuses.reduce((sum, status) => sum + Number(/^Threads:\s+(\d+)$/m.exec(status)?.[1] ?? 0), 0);
+}
+
 /** Memory that belongs to these processes and to no file: anonymous, shared and swapped pages. Pages shared between them count twice. */
 export async function memoryBytes(pids: readonly number[]): Promise<number> {
-  const statuses = await Promise.all(pids.map((pid) => text(`/proc/${pid}/status`)));
+  const statuses = await Promise.all(pids.map(statusOf));
   let kib = 0;
   for (const status of statuses) {
     for (const [, amount] of status.matchAll(/^(?:RssAnon|RssShmem|VmSwap):\s+(\d+) kB$/gm)) kib += Number(amount);

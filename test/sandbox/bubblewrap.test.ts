@@ -93,7 +93,7 @@ describe('availability', () => {
         backend: 'bubblewrap',
         version: expect.stringMatching(/^bubblewrap \d/) as string,
         hostUser: ROOT ? 'dropped' : 'same',
-        memoryLimit: 'rlimit+watchdog',
+        systemCalls: 'filtered',
       },
     });
   });
