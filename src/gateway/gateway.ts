@@ -157,7 +157,11 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
   const incidents =
     deps.incidents ??
     incidentLog({ org, clock, audit, state: deps.state, record: (id) => view.get('incident', org, id), log });
+  const stopHearing = pool.onLeftAlone(({ serverId, code, forMs }) => {
+    void incidents.report({ what: 'breaker_open', subject: `server/${serverId}`, facts: { code, forMs } });
+  });
   const limits = nodeLimits(deps.limits, {
+    unwell: (server) => pool.unwell(server),
     onLoop(call, times) {
       const { id } = known(call, 'tool');
       const facts = { times, person: known(call, 'person').id, agent: known(call, 'agent').id };
@@ -460,6 +464,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       await closed;
       await tasks.close();
       stopFollowing();
+      stopHearing();
       shadows.close();
       streams.fanOut.close();
       node.cancels.close();

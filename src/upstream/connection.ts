@@ -115,9 +115,16 @@ export type UpstreamFaultCode =
 /** `dispatched`: whether the request may have had an effect. `no` only when we know that not one byte was sent. */
 export class UpstreamFault extends Fault<UpstreamFaultCode> {
   readonly dispatched: 'no' | 'unknown';
+  /** The server is left alone for so long, ms; left out: this says nothing about that. */
+  readonly retryAfterMs?: number;
 
-  constructor(code: UpstreamFaultCode, message: string, options: { dispatched: 'no' | 'unknown'; cause?: unknown }) {
+  constructor(
+    code: UpstreamFaultCode,
+    message: string,
+    options: { dispatched: 'no' | 'unknown'; cause?: unknown; retryAfterMs?: number },
+  ) {
     super(code, message, options);
     this.dispatched = options.dispatched;
+    if (options.retryAfterMs !== undefined) this.retryAfterMs = options.retryAfterMs;
   }
 }

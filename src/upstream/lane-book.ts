@@ -3,10 +3,11 @@
  * is no room. Decides; ending them is the pool's.
  */
 import type { JsonObject } from '../lib/json.ts';
+import { type Breaker, newBreaker, phaseOf } from './breaker.ts';
 import type { Holder } from './oauth/holder.ts';
 import type { LinkedConnection } from './link.ts';
 import type { ServerStatus, ServerTarget } from './target.ts';
-import type { UpstreamFaultCode, UpstreamIdentity } from './connection.ts';
+import type { UpstreamIdentity } from './connection.ts';
 
 export interface Entry {
   readonly serverId: string;
@@ -21,9 +22,8 @@ export interface Entry {
   since: number;
   /** When somebody last asked for it or was using it, ms. */
   usedAt: number;
-  failures: number;
-  retryAt: number | null;
-  last: { readonly code: UpstreamFaultCode; readonly message: string } | null;
+  /** Of its opening. */
+  breaker: Breaker;
   identity: UpstreamIdentity | null;
   /** Of the running attempt or the live connection; null when down. */
   current: { readonly promise: Promise<LinkedConnection>; readonly abort: AbortController } | null;
@@ -47,6 +47,8 @@ export interface Site {
   stamp: string;
   /** From then on its credentials have to be asked about again, ms. */
   lookAt: number;
+  /** Of the requests on all its connections. */
+  readonly breaker: Breaker;
   shared: Entry | null;
   readonly lanes: Map<string, Entry>;
 }
@@ -66,9 +68,7 @@ export const newEntry = (serverId: string, lane: string | null, capabilities: Js
   state: 'down',
   since: now,
   usedAt: now,
-  failures: 0,
-  retryAt: null,
-  last: null,
+  breaker: newBreaker(),
   identity: null,
   current: null,
   live: null,
@@ -105,7 +105,7 @@ export const retired = (entry: Entry, now: number, { lifeMs }: KeepRules): boole
 
 /** A lane that is down and owes no pause any more tells nothing. */
 export const forgettable = (entry: Entry, now: number): boolean =>
-  entry.lane !== null && entry.current === null && (entry.retryAt === null || now >= entry.retryAt);
+  entry.lane !== null && entry.current === null && phaseOf(entry.breaker, now) !== 'open';
 
 /** The lane that makes room for a new one: one that is down, else the least recently used idle one; null when all are in use. */
 export function makesRoom(lanes: Iterable<Entry>): Entry | null {

@@ -3,7 +3,14 @@
  * time limit, and finds out whom a message means that came on no request's own stream.
  */
 import type { JsonObject } from '../lib/json.ts';
-import { type Connection, type UpstreamIdentity, type UpstreamReply, type UpstreamRequest } from './connection.ts';
+import type { Ending } from './breaker.ts';
+import {
+  type Connection,
+  UpstreamFault,
+  type UpstreamIdentity,
+  type UpstreamReply,
+  type UpstreamRequest,
+} from './connection.ts';
 import { changesOf } from './changes.ts';
 import { LOG, PROGRESS, type Shared, converse, unknownOutcome } from './conversation.ts';
 import { agreeLegacy } from './handshake.ts';
@@ -22,6 +29,14 @@ export interface LinkOptions {
   readonly timeoutMs: number;
   /** What a legacy server was told that we can do. */
   readonly capabilities: JsonObject;
+  /** Hears how its requests fare. */
+  readonly watch?: RequestWatch;
+}
+
+export interface RequestWatch {
+  /** @returns what `ended` is told of it. */
+  began(): boolean;
+  ended(tried: boolean, how: Ending): void;
 }
 
 export interface LinkedConnection extends Connection {
@@ -31,7 +46,7 @@ export interface LinkedConnection extends Connection {
 }
 
 export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: LinkOptions): LinkedConnection {
-  const { timeoutMs, capabilities: declared } = options;
+  const { timeoutMs, capabilities: declared, watch } = options;
   const modern = identity.era === 'modern';
   const life = new AbortController();
   const changes = changesOf(wire, identity, life.signal);
@@ -103,16 +118,19 @@ export function connectionOver(wire: Wire, identity: UpstreamIdentity, options: 
 
   async function request(wanted: UpstreamRequest, signal: AbortSignal): Promise<UpstreamReply> {
     inFlight++;
+    const tried = watch?.began() ?? false;
     try {
       const { onAsk, onNotification, onPolling, logLevel, task } = wanted;
       const simple = !onAsk && !onNotification && !onPolling && logLevel === undefined && task === undefined;
       const reply = await (simple ? plain(wanted, signal) : converse(wanted, signal, shared));
+      watch?.ended(tried, 'answered');
       // The tool changed: its headers are built from the definition that was approved, so trying again would only fail again,
       // and building them from another would send a call that nobody approved (C4). Whoever keeps definitions looks again.
       if (modern && reply.kind === 'error' && reply.error.code === HEADER_MISMATCH) changes.report('tools');
       return reply;
     } catch (error) {
       if (wanted.logLevel !== undefined) blurred = true;
+      watch?.ended(tried, error instanceof UpstreamFault && !life.signal.aborted ? error : 'dropped');
       throw error;
     } finally {
       inFlight--;

@@ -13,7 +13,7 @@ import { type DialRule, dialUrl, guardedDispatcher } from './dial.ts';
 import { type EraMemory, agreeByAsking, agreeIn, eraOfSibling } from './era.ts';
 import { headerProblem } from './http-rules.ts';
 import { type HttpOptions, httpWire } from './http.ts';
-import { type LinkedConnection, connectionOver } from './link.ts';
+import { type LinkedConnection, type RequestWatch, connectionOver } from './link.ts';
 import type { Holder } from './oauth/holder.ts';
 import type { ServerAccounts } from './oauth/accounts.ts';
 import { sseWire } from './sse.ts';
@@ -68,6 +68,7 @@ export async function openConnection(
   eras: EraMemory,
   options: OpenOptions,
   signal: AbortSignal,
+  watch?: RequestWatch,
 ): Promise<Opened> {
   const { upstream, timeoutMs } = server;
   let stamp: string;
@@ -120,7 +121,7 @@ export async function openConnection(
       opened.push(wire);
       throw new UpstreamFault('upstream_closed', String(signal.reason), { dispatched: 'no' });
     }
-    return { connection: connectionOver(wire, identity, { timeoutMs, capabilities }), stamp };
+    return { connection: connectionOver(wire, identity, { timeoutMs, capabilities, ...(watch && { watch }) }), stamp };
   } catch (error) {
     // A verdict may be what was wrong; the next attempt asks again.
     eras.forget(serverId);

@@ -9,6 +9,7 @@
  */
 import { digestOf } from '../lib/canonical-json.ts';
 import type { JsonObject } from '../lib/json.ts';
+import { type Breaker, began, ended, newBreaker, open as openBreaker, phaseOf, refusedFor } from './breaker.ts';
 import { UpstreamFault } from './connection.ts';
 import { eraMemory } from './era.ts';
 import {
@@ -23,10 +24,10 @@ import {
   outlived,
   retired,
 } from './lane-book.ts';
-import type { LinkedConnection } from './link.ts';
+import type { LinkedConnection, RequestWatch } from './link.ts';
 import { type ServerAccounts, serverAccounts } from './oauth/accounts.ts';
 import { type OpenOptions, type Opened, openConnection, openingFault } from './open-connection.ts';
-import type { Lane, ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
+import type { Lane, LeftAlone, ServerStatus, ServerTarget, UpstreamPool } from './target.ts';
 
 export interface PoolOptions extends Omit<OpenOptions, 'accounts'> {
   /** Default: accounts of this pool alone, whose links end with it. */
@@ -39,8 +40,6 @@ export interface PoolOptions extends Omit<OpenOptions, 'accounts'> {
   readonly graceMs?: number;
 }
 
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 30_000;
 /** A connection that held this long owes nothing to earlier failures. */
 const HELD_MS = 10_000;
 const GRACE_MS = 5_000;
@@ -58,6 +57,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
   const drainingNow = new Set<Drain>();
   let drainer: NodeJS.Timeout | null = null;
   const eras = eraMemory(clock);
+  const listeners = new Set<(event: LeftAlone) => void>();
   let draining = 0;
   let over = false;
   const sweeper = setInterval(sweep, options.sweepMs ?? 15_000);
@@ -77,8 +77,9 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       if (known.definition !== definition) {
         for (const entry of entriesOf(known)) {
           end(entry, 'its definition changed');
-          Object.assign(entry, NO_PAUSE);
+          entry.breaker = newBreaker();
         }
+        Object.assign(known.breaker, newBreaker());
         endDrains(serverId);
         known.lanes.clear();
         known.definition = definition;
@@ -87,7 +88,16 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       look(serverId, known);
       return known;
     }
-    const site: Site = { server, definition, refused: null, stamp: '', lookAt: 0, shared: null, lanes: new Map() };
+    const site: Site = {
+      server,
+      definition,
+      refused: null,
+      stamp: '',
+      lookAt: 0,
+      breaker: newBreaker(),
+      shared: null,
+      lanes: new Map(),
+    };
     sites.set(serverId, site);
     look(serverId, site);
     return site;
@@ -101,7 +111,7 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const stamp = now?.ok === true ? now.stamp : '';
     // What failed with the old value need not be waited for.
     if (refused !== site.refused || stamp !== site.stamp)
-      for (const entry of entriesOf(site)) if (entry.current === null) Object.assign(entry, NO_PAUSE);
+      for (const entry of entriesOf(site)) if (entry.current === null) entry.breaker = newBreaker();
     Object.assign(site, { refused, stamp });
     if (refused !== null) {
       for (const entry of entriesOf(site)) end(entry, refused);
@@ -120,7 +130,15 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const before = entry.current;
     const late = setTimeout(() => abort.abort('deadline'), options.openTimeoutMs ?? 30_000);
     try {
-      const { connection, stamp } = await openConnection(serverId, site.server, entry, eras, options, abort.signal);
+      const { connection, stamp } = await openConnection(
+        serverId,
+        site.server,
+        entry,
+        eras,
+        options,
+        abort.signal,
+        watchOf(serverId, site),
+      );
       const old = entry.live;
       if (abort.signal.aborted || entry.current !== before || old === null) {
         await connection.close();
@@ -230,22 +248,52 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
 
   /** `held`: it worked long enough that trying again at once is right. */
   function failed(entry: Entry, fault: UpstreamFault, held: boolean): void {
+    const { breaker, serverId } = entry;
     entry.current = null;
-    entry.failures = held ? 1 : entry.failures + 1;
+    if (held) Object.assign(breaker, newBreaker());
+    breaker.failures++;
     // Who links their account now is not turned away for a while.
-    const pauseMs =
-      held || fault.code === 'upstream_unlinked'
-        ? 0
-        : Math.min(FIRST_PAUSE_MS * 2 ** (entry.failures - 1), LONGEST_PAUSE_MS);
-    entry.retryAt = clock.now() + pauseMs;
-    entry.last = { code: fault.code, message: fault.message };
+    const pauseMs = openBreaker(breaker, fault, clock.now(), !held && fault.code !== 'upstream_unlinked');
     enter(entry, 'down');
+    if (entry.lane === null && breaker.openings === 1 && pauseMs > 0)
+      tell({ serverId, code: fault.code, forMs: pauseMs });
     log({
       level: 'warn',
       serverId: entry.serverId,
       event: 'backoff',
       message: `${fault.message}; next attempt in ${pauseMs} ms at the earliest`,
     });
+  }
+
+  function tell(event: LeftAlone): void {
+    for (const listener of listeners) listener(event);
+  }
+
+  /** How the requests of all connections of a server fare (RL-04). */
+  function watchOf(serverId: string, site: Site): RequestWatch {
+    const { breaker } = site;
+    return {
+      began: () => breaker.retryAt !== null && began(breaker, clock.now()),
+      ended(tried, how) {
+        if (how === 'answered' && breaker.failures === 0 && !tried) return;
+        const { transport } = site.server.upstream;
+        // Off HTTP it says that the whole connection is gone, which is for the breaker of its opening.
+        const gone = typeof how === 'object' && how.code === 'upstream_closed' && transport !== 'http';
+        const again = breaker.openings > 0;
+        const forMs = ended(breaker, tried, gone ? 'dropped' : how, clock.now());
+        if (forMs === null || typeof how === 'string') return;
+        log({
+          level: 'warn',
+          serverId,
+          event: 'backoff',
+          message: `requests fail (${how.message}); nothing is sent for ${forMs} ms`,
+        });
+        if (!again) return tell({ serverId, code: how.code, forMs });
+        // A process that hangs comes to life only as a new one.
+        if (transport === 'stdio')
+          for (const entry of entriesOf(site)) if (entry.live?.inFlight() === 1) end(entry, 'it does not answer');
+      },
+    };
   }
 
   async function openFor(entry: Entry, server: ServerTarget, abort: AbortController): Promise<Opened> {
@@ -255,7 +303,9 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       await entry.ending;
       if (abort.signal.aborted)
         throw new UpstreamFault('upstream_closed', String(abort.signal.reason), { dispatched: 'no' });
-      return await openConnection(serverId, server, entry, eras, options, abort.signal);
+      const site = sites.get(serverId);
+      const watch = site && watchOf(serverId, site);
+      return await openConnection(serverId, server, entry, eras, options, abort.signal, watch);
     } catch (error) {
       throw openingFault(serverId, error);
     } finally {
@@ -268,7 +318,8 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
     const { serverId } = entry;
     const { identity } = connection;
     enter(entry, 'up');
-    Object.assign(entry, { identity, live: connection, stamp, retryAt: null, usedAt: clock.now() });
+    Object.assign(entry, { identity, live: connection, stamp, usedAt: clock.now() });
+    entry.breaker.retryAt = null;
     log({ level: 'info', serverId, event: 'connected', message: `${identity.era} ${identity.protocolVersion}` });
     const broke = ({ reason }: { readonly reason: string }): void => {
       if (entry.current !== mine) return;
@@ -323,6 +374,8 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       return Promise.reject(
         new UpstreamFault('upstream_auth', `${serverId} cannot be used: ${site.refused}`, { dispatched: 'no' }),
       );
+    const waitMs = site.breaker.retryAt === null ? null : refusedFor(site.breaker, clock.now());
+    if (waitMs !== null) return Promise.reject(leftAlone(serverId, site.breaker, waitMs));
     let entry: Entry;
     if (lane === undefined) {
       entry = site.shared ??= newEntry(serverId, null, NOTHING, clock.now());
@@ -335,11 +388,10 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       }
     }
     if (entry.current !== null) return entry.current.promise;
-    if (entry.retryAt !== null && clock.now() < entry.retryAt) {
-      const { code, message } = entry.last ?? { code: 'upstream_unreachable', message: 'it failed' };
-      const text = `${serverId} is down: ${message}; next attempt in ${entry.retryAt - clock.now()} ms`;
-      return Promise.reject(new UpstreamFault(code, text, { dispatched: 'no' }));
-    }
+    // Not `refusedFor`: opening is single flight, so whoever comes first is who tries.
+    const { retryAt } = entry.breaker;
+    if (retryAt !== null && clock.now() < retryAt)
+      return Promise.reject(leftAlone(serverId, entry.breaker, retryAt - clock.now()));
     return open(entry, server);
   }
 
@@ -366,11 +418,23 @@ export function upstreamPool(given: PoolOptions): UpstreamPool {
       for (const site of sites.values()) for (const entry of entriesOf(site)) end(entry, 'the gateway is stopping');
       await Promise.all(leaving);
     },
-    status: () => [...sites].map(([serverId, site]) => statusOf(serverId, site)),
+    status: () => [...sites].map(([serverId, site]) => statusOf(serverId, site, clock.now())),
+    unwell(serverId) {
+      const site = sites.get(serverId);
+      return site !== undefined && (site.breaker.failures > 0 || (site.shared?.breaker.retryAt ?? null) !== null);
+    },
+    onLeftAlone(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
   };
 }
 
-const NO_PAUSE = { failures: 0, retryAt: null, last: null };
+function leftAlone(serverId: string, { last }: Breaker, retryAfterMs: number): UpstreamFault {
+  const { code, message } = last ?? { code: 'upstream_unreachable', message: 'it failed' };
+  const text = `${serverId} is down: ${message}; next attempt in ${retryAfterMs} ms`;
+  return new UpstreamFault(code, text, { dispatched: 'no', retryAfterMs });
+}
 
 interface Drain {
   readonly serverId: string;
@@ -379,13 +443,15 @@ interface Drain {
 }
 
 /** Of the shared connection; of a server that has only lanes, of the one that changed last. */
-function statusOf(serverId: string, site: Site): ServerStatus {
+function statusOf(serverId: string, site: Site, now: number): ServerStatus {
   const newest = [...site.lanes.values()].reduce<Entry | null>(
     (best, entry) => (best === null || entry.since > best.since ? entry : best),
     null,
   );
   const entry = site.shared ?? newest ?? newEntry(serverId, null, NOTHING, 0);
-  const { state, since, failures, last, retryAt, identity } = entry;
+  const { state, since, identity } = entry;
+  const breaker = site.breaker.retryAt === null ? entry.breaker : site.breaker;
+  const { failures, last, retryAt } = breaker;
   return {
     serverId,
     state,
@@ -395,5 +461,6 @@ function statusOf(serverId: string, site: Site): ServerStatus {
     era: identity?.era ?? null,
     protocolVersion: identity?.protocolVersion ?? null,
     lastFault: last?.message ?? null,
+    breaker: phaseOf(breaker, now),
   };
 }

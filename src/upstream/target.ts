@@ -5,7 +5,7 @@
  */
 import type { Readable, Writable } from 'node:stream';
 import type { JsonObject } from '../lib/json.ts';
-import type { Connection, Era } from './connection.ts';
+import type { Connection, Era, UpstreamFaultCode } from './connection.ts';
 import type { AuthTarget } from './oauth/auth-target.ts';
 import type { Holder } from './oauth/holder.ts';
 
@@ -127,6 +127,15 @@ export interface ServerStatus {
   readonly lastFault: string | null;
   /** No attempt is made before this time, ms since the epoch; null when one may be made now. */
   readonly retryAt: number | null;
+  /** `open`: nothing is sent to it; `half_open`: the next call tries it out (RL-04). */
+  readonly breaker: 'closed' | 'open' | 'half_open';
+}
+
+/** A server is left alone from now on. */
+export interface LeftAlone {
+  readonly serverId: string;
+  readonly code: UpstreamFaultCode;
+  readonly forMs: number;
 }
 
 /** A connection of its own, beside the shared one: its session, process and state are nobody else's. */
@@ -143,7 +152,7 @@ export interface UpstreamPool {
   /**
    * The one live connection of this server and lane; opens it when there is none (single flight). A changed definition closes
    * the old connections and opens new ones. Lanes end when idle, and after a longest life once nothing is in flight; the least
-   * recently used idle one makes room beyond a cap. @throws UpstreamFault, at once while backing off.
+   * recently used idle one makes room beyond a cap. @throws UpstreamFault, at once and with `retryAfterMs` while the server is left alone.
    */
   connection(serverId: string, server: ServerTarget, lane?: Lane): Promise<Connection>;
   /** Looks again at the credentials of all servers: ends the connections of those that may not have them, replaces those with old ones. */
@@ -153,4 +162,8 @@ export interface UpstreamPool {
   /** Ends all and refuses new ones. */
   closeAll(): Promise<void>;
   status(): readonly ServerStatus[];
+  /** Whether calls to it may be in vain: it failed lately. */
+  unwell(serverId: string): boolean;
+  /** Calls back when a server that worked is left alone. @returns the unsubscribe function. */
+  onLeftAlone(listener: (event: LeftAlone) => void): () => void;
 }
