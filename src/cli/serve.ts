@@ -460,7 +460,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         status(server) {
           const status = pool.status().find(({ serverId }) => serverId === server);
           return {
-            state: status?.state ?? 'down',
+            state: status === undefined ? 'down' : status.breaker === 'open' ? 'left alone' : status.state,
             seenAt: gateway.catalogue.seen(server)?.at ?? null,
             problem: status?.lastFault ?? null,
           };

@@ -30,6 +30,7 @@ import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally }
 import { inspectedIn, noted, termsFor } from './inspection.ts';
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
+import { leftAlone } from './guards/item-is-unchanged.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import { questionOf as policyQuestionOf } from './question.ts';
 import { endIntent, ledgerDenial } from './refuse.ts';
@@ -392,6 +393,9 @@ async function dispatch(
     if (by !== null && by !== 'deadline') return { kind: 'cancelled', by, dispatched: dispatched !== 'no' };
     if (code === 'upstream_unlinked')
       return { kind: 'denied', denial: { reason: 'account_not_linked', server: known(call, 'tool').server } };
+    if (error instanceof UpstreamFault && error.retryAfterMs !== undefined)
+      return { kind: 'denied', denial: leftAlone(call, error.retryAfterMs) };
+    // A server says so by 404 before it looks at what the request asks for (2025-11-25 transports, session management): it was not carried out.
     if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);
     return { kind: 'fault', code, dispatched };
   }
