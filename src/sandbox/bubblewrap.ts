@@ -217,7 +217,9 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   return { name: 'bubblewrap', probe, start };
 }
 
-function checkSpec({ argv, env }: SandboxSpec): void {
+function checkSpec({ argv, env, image }: SandboxSpec): void {
+  if (image !== undefined)
+    throw new SandboxFault('sandbox_command', `its record names the image ${image}, and servers run in bubblewrap here; set sandbox.backend to container, or leave the image out`);
   const [program] = argv;
   if (program === undefined || !isAbsolute(program)) {
     throw new SandboxFault(
