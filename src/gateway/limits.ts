@@ -9,6 +9,7 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Server } from '../inventory/records.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import type { Denial } from './denial.ts';
 import { memoryCounters } from './limits-memory.ts';
 import { loopWatch } from './loops.ts';
 import type { LoopSettings, Loops } from './loops.ts';
@@ -195,7 +196,11 @@ export function nodeLimits(settings: LimitSettings, parts: LimitParts = {}): Lim
   };
 }
 
-export const noRoom = (on: string, againMs: number): Extract<Room, { ok: false }> => ({
+/** Whose places they are is told where that is neither the node nor the caller. */
+export const crowded = (on: Full): Denial =>
+  on === 'node' || on === 'person' ? { reason: 'overloaded' } : { reason: 'overloaded', on };
+
+const noRoom = (on: string, againMs: number): Extract<Room, { ok: false }> => ({
   ok: false,
   on,
   retryAfterSeconds: Math.max(1, Math.ceil(againMs / 1000)),

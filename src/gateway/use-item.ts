@@ -18,7 +18,7 @@ import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, finish, outcomeFacts, stamp } from './entry-facts.ts';
 import { facingOf } from './facing.ts';
 import { whoOf } from './guards/state-is-theirs.ts';
-import { keysOf } from './limits.ts';
+import { crowded, keysOf } from './limits.ts';
 import type { Parked } from './parking.ts';
 import { intentOf, perform } from './perform.ts';
 import type { Intent, Performed, Ways } from './perform.ts';
@@ -45,8 +45,7 @@ export async function useItem(
   const full = limits.enter(keys, known(call, 'server').record.limits);
   if (full !== null) {
     giveBack(call, deps.ports);
-    const ours = full === 'node' || full === 'person';
-    return refuse(call, ours ? { reason: 'overloaded' } : { reason: 'overloaded', on: full }, deps, measure);
+    return refuse(call, crowded(full), deps, measure);
   }
   try {
     const { resumed } = call.facts;

@@ -14,7 +14,7 @@ import { known } from '../call.ts';
 import type { Denial } from '../denial.ts';
 import { deny, guard, learn } from '../guard.ts';
 import type { GuardPorts } from '../guard.ts';
-import { keysOf } from '../limits.ts';
+import { crowded, keysOf } from '../limits.ts';
 import type { Full } from '../limits.ts';
 
 type Seen =
@@ -34,7 +34,7 @@ export const itemIsUnchanged = guard<Seen>({
     return looked instanceof Promise ? waited(call, looked, ports) : looked;
   },
   decide(call, seen) {
-    if ('full' in seen) return deny({ reason: 'overloaded', on: seen.full });
+    if ('full' in seen) return deny(crowded(seen.full));
     if ('fault' in seen && seen.retryAfterMs !== undefined) return deny(leftAlone(call, seen.retryAfterMs));
     if ('fault' in seen && seen.fault === 'upstream_unlinked')
       return deny({ reason: 'account_not_linked', server: known(call, 'tool').server });
