@@ -14,6 +14,7 @@ import type { Result } from '../lib/result.ts';
 import type { ItemCounts } from '../gateway/catalogue.ts';
 import type { Shadows } from '../gateway/shadow.ts';
 import type { Snapshot } from '../gateway/snapshot.ts';
+import type { RunningBook } from '../sandbox/running.ts';
 import type { Follower, StateStore } from '../store/state.ts';
 import type { DeliveryStatus } from '../upstream/event-delivery.ts';
 import type { CredentialVault } from '../upstream/broker/broker.ts';
@@ -58,6 +59,8 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** What is in force for each running process of a server on this node; empty: none runs. */
+  readonly isolation: RunningBook['of'];
   /** Seals values, compares them, and gives back what was got by them; never shows one. */
   readonly credentials: CredentialVault & {
     /** Gives back, at the upstreams that take them, the tokens got by this credential (RFC 7009), and forgets them. */

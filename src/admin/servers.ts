@@ -58,6 +58,7 @@ export const getServer = handler({
         ...server,
         url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`,
         watching: ctx.catalogue.status(id),
+        isolation: server.upstream.transport === 'stdio' ? ctx.isolation(id) : null,
         lacks: lacksOf(ctx, server, id),
       },
     });

@@ -9,7 +9,8 @@ export function isolationOf(config: Pick<Config, 'sandbox' | 'dataDir' | 'node'>
   const { uid, container } = config.sandbox;
   const common = { forbidden: [config.dataDir], ...(uid !== undefined && { uidFor: () => uid }) };
   // config.ts refuses one without the other.
-  if (config.sandbox.backend === 'bubblewrap' || container === undefined) return bubblewrapBackend(common);
+  if (config.sandbox.backend === 'bubblewrap' || container === undefined)
+    return bubblewrapBackend({ ...common, node: `${config.dataDir} ${config.node}` });
   return containerBackend({
     ...common,
     engine: container.engine,

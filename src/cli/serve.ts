@@ -40,6 +40,7 @@ import { systemClock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { sealedBox } from '../lib/sealed-box.ts';
 import { serverLauncher } from '../sandbox/launch.ts';
+import { runningBook } from '../sandbox/running.ts';
 import type { Exchange } from '../store/exchange.ts';
 import { openPostgresExchange } from '../store/postgres/exchange.ts';
 import { openPostgresLedger } from '../store/postgres/ledger.ts';
@@ -280,13 +281,20 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       resolveSecret: broker.resolve,
       links: linksInFile(join(config.dataDir, `links-${org}.json`), sealedBox([linkKey], `links ${org}`)),
     });
+    const running = runningBook(
+      () => clock.now(),
+      (server, reason, { backend: by }) =>
+        void incidents.report({ what: 'process_ended', subject: `server/${server}`, facts: { reason, backend: by } }),
+    );
     const pool = upstreamPool({
       clock,
       accounts,
-      startProcess: serverLauncher(backend, {
-        openEgress: egress.open,
-        hostNetwork: config.sandbox.unsafeHostNetwork,
-      }),
+      startProcess: running.watched(
+        serverLauncher(backend, {
+          openEgress: egress.open,
+          hostNetwork: config.sandbox.unsafeHostNetwork,
+        }),
+      ),
       resolveSecret: broker.resolve,
       standing: broker.standing,
       log: countingViolations(({ level, ...event }) => log[level](event, `upstream ${event.event}`)),
@@ -466,6 +474,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           };
         },
       },
+      isolation: running.of,
       credentials,
       accounts: {
         ...accounts,

@@ -8,7 +8,7 @@ import { Readable, type Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Posture, SandboxExit, SandboxSpec, SandboxedProcess } from './backend.ts';
 import type { Cgroup } from './cgroup.ts';
-import { children, memoryBytes, startOf, tasks, tree } from './tree.ts';
+import { children, cpuSecondsOf, memoryBytes, startOf, tasks, tree } from './tree.ts';
 
 export interface Supervision {
   readonly limits: SandboxSpec['limits'];
@@ -36,6 +36,8 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
   stdin.on('error', () => {});
   const firstStart = startOf(first);
   let endedBy: string | undefined;
+  /** Processor seconds of the server when it was last looked at: who catches SIGXCPU is killed, and nobody says for what. */
+  let used = 0;
   let watching: NodeJS.Timeout | undefined;
 
   const exited = ended(bubblewrap).then(async ({ code, signal }): Promise<SandboxExit> => {
@@ -44,7 +46,8 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
     await gone(first, await firstStart);
     const how = outcome(code, signal);
     const outOfMemory = (rules.group?.events().outOfMemory ?? 0) > 0;
-    const reason = endedBy ?? (outOfMemory ? 'memory' : how.signal === 'SIGXCPU' ? 'cpu' : undefined);
+    const outOfTime = how.signal === 'SIGXCPU' || (how.signal === 'SIGKILL' && used >= rules.limits.cpuSeconds - 1);
+    const reason = endedBy ?? (outOfMemory ? 'memory' : outOfTime ? 'cpu' : undefined);
     await rules.group?.remove();
     return reason === undefined ? how : { ...how, reason };
   });
@@ -63,6 +66,7 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
 
   async function look(): Promise<void> {
     const pids = await tree(first);
+    if (pids[1] !== undefined) used = (await cpuSecondsOf(pids[1])) || used;
     const events = rules.group?.events();
     // With memory full the kernel has ended some part of it: what is left is not the server that was started.
     if ((events?.outOfMemory ?? 0) > 0 || (await memoryBytes(pids)) > rules.limits.memoryMb * 1_048_576)

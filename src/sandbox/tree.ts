@@ -45,6 +45,14 @@ export async function startOf(pid: number): Promise<string | null> {
   return stat === '' || state === 'Z' || state === 'X' ? null : (fields[18] ?? null);
 }
 
+/** Processor time it used, seconds. */
+export async function cpuSecondsOf(pid: number): Promise<number> {
+  const stat = await text(`/proc/${pid}/stat`);
+  const [, ...fields] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  // In ticks of USER_HZ, which is 100 for every program.
+  return (Number(fields[10] ?? 0) + Number(fields[11] ?? 0)) / 100;
+}
+
 async function text(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');

@@ -212,6 +212,7 @@ export async function startPlane(
       refresh: () => Promise.resolve({ ok: true, value: { tools: 0, prompts: 0, resources: 0, templates: 0 } }),
       status: () => ({ state: 'ready', seenAt: null, problem: null }),
     },
+    isolation: () => [],
     accounts: {
       begin: () => Promise.reject(new Error('no account is connected here')),
       finish: () => Promise.reject(new Error('no account is connected here')),

@@ -416,6 +416,7 @@ export async function startRig(options: RigOptions = {}) {
               refresh: async (server) => ({ ok: true, value: await gateway.refresh(server) }),
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
+            isolation: () => [],
             credentials,
             accounts: pool.accounts,
             events: null,

@@ -14,6 +14,7 @@ import {
   type RemoteOptions,
 } from '../command.ts';
 import { answerOf } from '../consent-answer.ts';
+import type { Posture } from '../../sandbox/backend.ts';
 import { CliFailure } from '../failure.ts';
 import { fields, show, table, time, visible } from '../output.ts';
 import { identityCommand } from './server-identity.ts';
@@ -54,6 +55,8 @@ interface Shown extends ServerRow {
   readonly clientsOverSse: boolean;
   readonly upstream: unknown;
   readonly watching: { readonly state: string; readonly seenAt: number | null; readonly problem: string | null } | null;
+  /** Null: it does not run here. */
+  readonly isolation: readonly { readonly since: number; readonly posture: Posture }[] | null;
   readonly lacks: readonly Lack[];
 }
 interface Lack {
@@ -116,6 +119,7 @@ export function serverCommands(program: Command): void {
             ['call timeout', `${row.timeoutMs} ms`],
             ...row.lacks.map((lack) => ['missing', lackText(lack)] as const),
             ['watched', watchedText(row.watching)],
+            ...isolationLines(row.isolation),
             ['revision', String(row.revision)],
             ['url', row.url],
           ]),
@@ -322,6 +326,27 @@ function watchedText(watching: Shown['watching']): string {
   const seen = watching.seenAt === null ? 'not seen since the start' : `seen ${time(watching.seenAt)}`;
   return `${watching.state}, ${seen}${watching.problem === null ? '' : `: ${watching.problem}`}`;
 }
+
+/** Processes under the same posture are one line. */
+function isolationLines(running: Shown['isolation']): ReadonlyArray<readonly [string, string]> {
+  if (running === null) return [];
+  if (running.length === 0) return [['isolation', 'no process runs']];
+  const texts = running.map(({ posture }) => postureText(posture));
+  return [...new Set(texts)].map((text) => {
+    const count = texts.filter((one) => one === text).length;
+    return ['isolation', `${count === 1 ? '1 process' : `${count} processes`}: ${text}`];
+  });
+}
+
+const postureText = (it: Posture): string =>
+  [
+    it.version,
+    `user ${it.hostUser}`,
+    `system calls ${it.systemCalls}`,
+    `memory by ${it.memoryLimit}`,
+    `processes by ${it.processLimit}`,
+    `processor by ${it.cpuLimit}`,
+  ].join(', ');
 
 const lackText = ({ field, message, remedy }: Lack): string => `${field}: ${message} ${remedy}`;
 
