@@ -22,8 +22,10 @@ export const RESULT_LIMITS: ResultLimits = { size: 4_194_304, depth: 64, content
 /** Where nobody says otherwise: hidden characters and credentials of known shape do not go on. */
 export const PLAIN_TERMS: Terms = {
   direction: 'in',
-  actionFor: (findingClass) =>
-    findingClass.startsWith('hidden.') || findingClass.startsWith('secret.') ? 'redact' : null,
+  actionFor: (findingClass) => {
+    if (findingClass === 'secret.entropy' || findingClass === 'secret.assigned') return null;
+    return findingClass.startsWith('hidden.') || findingClass.startsWith('secret.') ? 'redact' : null;
+  },
   linkHosts: new Set(),
   own: null,
   planted: null,

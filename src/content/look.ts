@@ -6,6 +6,9 @@ import { hiddenRuns } from '../lib/hidden-text.ts';
 import type { HiddenRun } from '../lib/hidden-text.ts';
 import type { Detector, Found } from './detectors/found.ts';
 import { NOTHING } from './detectors/found.ts';
+import { isSecretValue, namesSecret } from './detectors/assigned.ts';
+import { links, SIGN_MARKUP } from './detectors/links.ts';
+import { secrets } from './detectors/secrets.ts';
 import { DETECTORS, HIDDEN, OWN, PLANTED, signsOf } from './detectors/all.ts';
 import type { Action, Finding, Terms } from './terms.ts';
 
@@ -28,8 +31,8 @@ export interface Look {
   /** The strongest thing that has to be done. */
   worst: Action | null;
   stop: StopReason | null;
-  /** @param at gives the JSON Pointer; asked only if something is found. */
-  text(given: string, at: () => string): string;
+  /** @param at gives the JSON Pointer; asked only if something is found. @param name of the member that it is the value of. */
+  text(given: string, at: () => string, name?: string | null): string;
   /** Something about a value as a whole. */
   whole(findingClass: string, at: () => string): void;
 }
@@ -51,6 +54,9 @@ export function lookOver(
   const until = now() + terms.budgetMs;
   const looksFor = activeOf(terms, detectors);
   const looksForHidden = terms.actionFor('hidden.*') !== null;
+  const looksForLinks = looksFor.includes(links);
+  // In what goes out the tool's own parameter asked for it.
+  const looksForNamed = terms.direction === 'in' && looksFor.includes(secrets);
   let seen = 0;
 
   const fault = (name: string): void => {
@@ -88,7 +94,23 @@ export function lookOver(
       return NO_RUNS;
     }
   };
-  const text = (given: string, at: () => string): string => {
+  /** What is left after something was taken out must not load either: `!secret(address)` is a picture once the secret has become a name. */
+  const withoutNewLinks = (left: string): string => {
+    if (!looksForLinks || !left.includes('](')) return left;
+    try {
+      const again = links.find(left, terms, SIGN_MARKUP).filter((one) => terms.actionFor(one.class) === 'redact');
+      return again.length === 0
+        ? left
+        : edited(
+            left,
+            again.map(({ start, end, instead = '' }) => ({ start, end, instead })),
+          );
+    } catch {
+      fault(links.name);
+      return left;
+    }
+  };
+  const text = (given: string, at: () => string, name: string | null = null): string => {
     const runs = hiddenIn(given);
     if (given.length < SHORTEST && runs.length === 0) return given;
     const edits: Edit[] = [];
@@ -109,7 +131,7 @@ export function lookOver(
       }
       let found: readonly Found[] = NOTHING;
       try {
-        found = detector.find(visible, terms);
+        found = detector.find(visible, terms, signs);
       } catch {
         fault(detector.name);
       }
@@ -121,7 +143,11 @@ export function lookOver(
         if (action === 'redact') edits.push({ start, end, instead: one.instead ?? `[redacted:${kind}]` });
       }
     }
-    return edits.length === 0 ? given : edited(given, edits);
+    if (name !== null && looksForNamed && edits.length === 0 && namesSecret(name) && isSecretValue(name, visible)) {
+      if (record('secret.assigned', 'secret:assigned', [0, given.length], at) === 'redact')
+        return '[redacted:assigned]';
+    }
+    return edits.length === 0 ? given : withoutNewLinks(edited(given, edits));
   };
   const whole = (findingClass: string, at: () => string): void => void record(findingClass, null, null, at);
   // Plain members: see outlet.ts for what an accessor in a literal costs that is made for every call.

@@ -3,7 +3,7 @@
  * thing that may not be passed on. What needs no change stays the object it was. Which members have a meaning is not known here.
  */
 import type { Json, JsonObject } from '../lib/json.ts';
-import { mediaKind, mismatches } from './media.ts';
+import { mediaKind, sniff } from './media.ts';
 import type { Look, StopReason } from './look.ts';
 
 export interface WalkLimits {
@@ -56,24 +56,33 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
     path.pop();
     return result;
   };
-  const text = (given: string): string => {
+  /** @param name of the member that it is the value of. */
+  const text = (given: string, name: string | null): string => {
     grow(given.length);
     if (walk.stop === null && !given.isWellFormed()) refuse('result_malformed');
     if (walk.stop !== null) return '';
-    const seen = look.text(given, pointer);
+    const seen = look.text(given, pointer, name);
     if (look.stop !== null) refuse(look.stop);
     return seen;
   };
-  const value = (given: Json, depth: number): Json => {
+  const value = (given: Json, depth: number, name: string | null = null): Json => {
     if (walk.stop !== null) return null;
-    if (typeof given === 'string') return text(given);
+    if (typeof given === 'string') return text(given, name);
     grow(1);
+    if (typeof given === 'number') return Math.abs(given) < LONG_NUMBER ? given : number(given);
     if (typeof given !== 'object' || given === null) return given;
     if (depth >= limits.depth) refuse('result_too_deep');
     if (walk.stop !== null) return null;
     if (Array.isArray(given)) return items(given, depth);
     const kind = media ? mediaKind(given as JsonObject) : null;
     return kind === null ? members(given as JsonObject, depth) : around(given as JsonObject, 'data', kind, depth);
+  };
+  /** A payment card is one, too, where nobody put quotes around it. */
+  const number = (given: number): Json => {
+    const written = String(given);
+    const seen = look.text(written, pointer, null);
+    if (look.stop !== null) refuse(look.stop);
+    return seen === written ? given : seen;
   };
   const items = (given: readonly Json[], depth: number): readonly Json[] => {
     let changed: Json[] | null = null;
@@ -91,11 +100,11 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
     for (const name of Object.keys(object)) {
       const before = look.findings.length + look.more;
       // A name that would have to change cannot: it might then equal another one.
-      if (text(name) !== name) refuse('result_hidden_name');
+      if (text(name, null) !== name) refuse('result_hidden_name');
       // What was found in a name is not repeated where findings say they are.
       path.push(look.findings.length + look.more === before ? name : '*');
       const member = object[name] as Json;
-      const cleaned = value(member, depth + 1);
+      const cleaned = value(member, depth + 1, name);
       if (cleaned !== member) (changed ??= new Map<string, Json>()).set(name, cleaned);
       path.pop();
     }
@@ -105,12 +114,19 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
       Object.entries(object).map(([name, member]) => [name, replaced.has(name) ? replaced.get(name)! : member]),
     );
   };
+  const unread = (kind: string): void => {
+    if (!walk.unread.includes(`uninspected:${kind}`)) walk.unread.push(`uninspected:${kind}`);
+    look.whole(`media.${kind}`, pointer);
+  };
   const around = (object: JsonObject, member: string, kind: string, depth: number): JsonObject => {
     const { [member]: bytes, ...rest } = object;
     grow(typeof bytes === 'string' ? bytes.length : 0);
-    if (!walk.unread.includes(`uninspected:${kind}`)) walk.unread.push(`uninspected:${kind}`);
-    look.whole(`media.${kind}`, pointer);
-    if (mismatches(object, bytes)) look.whole('media.mismatch', pointer);
+    unread(kind);
+    if (typeof bytes === 'string') {
+      const { kind: seen, mismatch } = sniff(bytes, object['mimeType']);
+      if (seen !== null && seen !== kind) unread(seen);
+      if (mismatch) look.whole('media.mismatch', pointer);
+    }
     if (look.stop !== null) refuse(look.stop);
     return { ...members(rest, depth), [member]: bytes ?? null };
   };
@@ -118,6 +134,8 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
   const walk: Walk = { look, unread: [], stop: null, refuse, at, value, members, around };
   return walk;
 }
+
+const LONG_NUMBER = 1e12;
 
 /** Long or strange names are not repeated: a pointer goes into the log. */
 const pointerPart = (part: string | number): string =>

@@ -2,7 +2,11 @@
 import { signsOver } from '../signs.ts';
 import type { Detector } from './found.ts';
 import { NOTHING } from './found.ts';
-import { SECRET_NEEDLES, SIGN_SECRET, secrets } from './secrets.ts';
+import { ASSIGNED_WORDS, SIGN_ASSIGNED } from './assigned.ts';
+import { INSTRUCTION_WORDS, instructions, SIGN_INSTRUCTION } from './instructions.ts';
+import { links, MARKUP_WORDS, QUERY_WORDS, SIGN_MARKUP, SIGN_QUERY, SIGN_TAG, TAG_WORDS } from './links.ts';
+import { BIRTH_WORDS, personal, SIGN_AT, SIGN_BIRTH } from './personal.ts';
+import { SECRET_WORDS, secrets, SIGN_SECRET } from './secrets.ts';
 
 export const HIDDEN = 'hidden';
 export const HIDDEN_VERSION = 1;
@@ -32,6 +36,15 @@ const planted: Detector = {
     NOTHING,
 };
 
-export const DETECTORS: readonly Detector[] = [planted, own, secrets];
+export const DETECTORS: readonly Detector[] = [planted, own, secrets, links, personal, instructions];
 
-export const signsOf = signsOver([{ sign: SIGN_SECRET, needles: SECRET_NEEDLES }]);
+export const signsOf = signsOver([
+  { sign: SIGN_SECRET, words: SECRET_WORDS },
+  { sign: SIGN_ASSIGNED, words: ASSIGNED_WORDS },
+  { sign: SIGN_AT, words: ['@'] },
+  { sign: SIGN_BIRTH, words: BIRTH_WORDS },
+  { sign: SIGN_MARKUP, words: MARKUP_WORDS },
+  { sign: SIGN_TAG, words: TAG_WORDS },
+  { sign: SIGN_QUERY, words: QUERY_WORDS },
+  { sign: SIGN_INSTRUCTION, words: INSTRUCTION_WORDS },
+]);

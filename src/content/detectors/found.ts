@@ -17,8 +17,8 @@ export interface Detector {
   readonly family: Family;
   /** Signs (signs.ts) of which one must stand in the text; 0: it is always asked. */
   readonly signs: number;
-  /** @param text without hidden characters. ATTACKER-CONTROLLED. */
-  find(text: string, terms: Terms): readonly Found[];
+  /** @param text without hidden characters. ATTACKER-CONTROLLED. @param signs of the text; 0 where none are asked for. */
+  find(text: string, terms: Terms, signs: number): readonly Found[];
 }
 
 export const NOTHING: readonly Found[] = [];

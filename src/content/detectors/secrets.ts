@@ -1,20 +1,30 @@
-/** Credentials of known shape (CI-03, CI-04), as `lib/secret-shapes.ts` knows them. */
-import { SECRET_NEEDLES as NEEDLES, secretRanges } from '../../lib/secret-shapes.ts';
-import type { Detector } from './found.ts';
+/** Credentials (CI-03, CI-04): of known shape (`lib/secret-shapes.ts`), by the name in front of them, and what looks drawn by lot. */
+import { SECRET_NEEDLES, secretRanges } from '../../lib/secret-shapes.ts';
+import { SIGN_RUN } from '../signs.ts';
+import { assignedValues, SIGN_ASSIGNED } from './assigned.ts';
+import { drawnRuns } from './entropy.ts';
+import type { Detector, Found } from './found.ts';
 import { NOTHING } from './found.ts';
 
-export const SIGN_SECRET = 2;
-export const SECRET_NEEDLES: readonly string[] = NEEDLES.map((needle) => needle.toLowerCase());
+export const SIGN_SECRET = 4;
+export const SECRET_WORDS = SECRET_NEEDLES;
 
 export const secrets: Detector = {
   name: 'secrets',
   version: 1,
   family: 'secret',
-  signs: SIGN_SECRET,
-  find: (text) => {
-    const ranges = secretRanges(text);
-    return ranges.length === 0
-      ? NOTHING
-      : ranges.map(({ kind, start, end }) => ({ class: `secret.${kind}`, start, end }));
+  signs: SIGN_SECRET | SIGN_ASSIGNED | SIGN_RUN,
+  find: (text, _terms, signs) => {
+    const found: Found[] = [];
+    if ((signs & SIGN_SECRET) !== 0)
+      for (const { kind, start, end } of secretRanges(text)) found.push({ class: `secret.${kind}`, start, end });
+    const shaped = found.length;
+    const add = (one: Found): void => {
+      for (let i = 0; i < shaped; i++) if (found[i]!.start < one.end && one.start < found[i]!.end) return;
+      found.push(one);
+    };
+    if ((signs & SIGN_ASSIGNED) !== 0) assignedValues(text, add);
+    if ((signs & SIGN_RUN) !== 0) drawnRuns(text, add);
+    return found.length === 0 ? NOTHING : found;
   },
 };
