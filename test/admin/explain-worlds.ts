@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { pipelineOf, PIPELINE } from '../../src/gateway/pipeline.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import type { GuardPorts } from '../../src/gateway/guard.ts';
+import { inspectionBooks } from '../../src/gateway/inspection-books.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import type { SupposedCall } from '../../src/gateway/what-if.ts';
 import { methodRule } from '../../src/protocol/methods.ts';
@@ -205,6 +206,7 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1_000,
     traces: { peek: () => labelsOf(ask), load: () => Promise.resolve(labelsOf(ask)) },
+    inspection: { books: inspectionBooks({ open: () => null }), report: () => undefined },
     laneOf: () => null,
   } as unknown as GuardPorts;
   const denial = await TABLE.admit(call, 'call', ports);

@@ -68,8 +68,16 @@ const withAnswers = (message: Members): boolean =>
   (message['params'] as Members | undefined)?.['inputResponses'] !== undefined;
 
 export const ASKING_SERVERS: Readonly<Record<string, ServerSpec>> = {
-  old: { era: 'legacy', tools: TOOLS, record: { asks: ['elicitation.form', 'elicitation.url', 'sampling', 'roots'] } },
-  new: { era: 'modern', tools: TOOLS, record: { asks: ['elicitation.form', 'elicitation.url', 'sampling', 'roots'] } },
+  old: {
+    era: 'legacy',
+    tools: TOOLS,
+    record: { asks: ['elicitation.form', 'elicitation.url', 'sampling', 'roots'], visits: ['bank.test'] },
+  },
+  new: {
+    era: 'modern',
+    tools: TOOLS,
+    record: { asks: ['elicitation.form', 'elicitation.url', 'sampling', 'roots'], visits: ['bank.test'] },
+  },
 };
 
 export const CAN_FILL: CallOptions = { capabilities: { elicitation: { form: {} } } };

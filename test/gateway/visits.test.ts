@@ -11,8 +11,8 @@ let urls: readonly string[] = [];
 beforeAll(async () => {
   rig = await startRig({
     servers: {
-      old: { era: 'legacy', record: { asks: ['elicitation.url'] } },
-      mute: { era: 'legacy' },
+      old: { era: 'legacy', record: { asks: ['elicitation.url'], visits: ['pay.example'] } },
+      mute: { era: 'legacy', record: { visits: ['pay.example'] } },
     },
   });
   for (const server of ['old', 'mute'])
@@ -68,15 +68,21 @@ test.each([
   expect(JSON.stringify(result)).toContain('visit https://pay.example/confirm?id=1 first');
 });
 
-test.each(['javascript:alert(1)', 'https://user:pw@pay.example/', 'file:///etc/passwd', 'not a url'])(
-  'PH-08: %s is shown to nobody',
-  async (url) => {
-    urls = [url];
-    const { text } = await read('old', { elicitation: { url: {} } });
-    expect(text).not.toContain('input_required');
-    expect(text).not.toContain(url);
-  },
-);
+test.each([
+  'javascript:alert(1)',
+  'https://user:pw@pay.example/',
+  'file:///etc/passwd',
+  'not a url',
+  'http://pay.example/',
+  'https://evil.example/',
+  'https://xn--py-7kc.example/',
+  'https://127.0.0.1/',
+])('PH-08, CI-10: %s is shown to nobody', async (url) => {
+  urls = [url];
+  const { text } = await read('old', { elicitation: { url: {} } });
+  expect(text).not.toContain('input_required');
+  expect(text).not.toContain(url);
+});
 
 test('a 2025-11-25 client that declared it gets the error it knows, another one words', async () => {
   const args = { text: 'x' };
