@@ -57,6 +57,9 @@ exit "$__remit_s"`;
 const OF_THE_SHELL =
   /^(?:_|PWD|OLDPWD|SHLVL|OPTIND|OPTARG|PPID|E?UID|GROUPS|LINENO|RANDOM|SECONDS|FUNCNAME|DIRSTACK|HISTCMD|SHELLOPTS|PS4|__remit_.*|BASH.*)$/;
 
+/** Shells export these by themselves. */
+export const OF_ANY_SHELL = ['PATH', 'PWD', 'OLDPWD', 'SHLVL'];
+
 /** Whether a server in a container can be given a variable of this name. */
 export const isGivable = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) && !OF_THE_SHELL.test(name);
 

@@ -18,7 +18,7 @@ import {
   type SandboxSpec,
   type SandboxedProcess,
 } from './backend.ts';
-import { type EngineKind, handover, isGivable, runArguments } from './container-arguments.ts';
+import { type EngineKind, handover, isGivable, OF_ANY_SHELL, runArguments } from './container-arguments.ts';
 import {
   ask,
   type Engine,
@@ -61,8 +61,6 @@ export interface ContainerOptions {
 
 const OWNER = 'remit.owner';
 const GATEWAY = 'remit.gateway';
-/** Shells export these by themselves. */
-const OF_ANY_SHELL = ['PWD', 'OLDPWD', 'SHLVL'];
 
 /** A shell is the one program that every image here has; it shows what stands for a server, not for the launcher. */
 const LOOK: SandboxSpec = {
