@@ -16,7 +16,9 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { GuardPorts } from './guard.ts';
+import { argumentsAreClean } from './guards/arguments-are-clean.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
+import { inspectionBooks } from './inspection-books.ts';
 import { PIPELINE } from './pipeline.ts';
 import { questionOf } from './question.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -58,6 +60,7 @@ export async function judgeCall(view: Snapshot, supposed: SupposedCall, at: numb
   const ports = portsOf(view, at, labelsOf(labelBits(supposed.labels ?? {})));
   const path: Array<{ guard: string; passed: boolean }> = [];
   for (const guard of ROWS) {
+    if (guard === argumentsAreClean && !judgesArguments(supposed)) continue;
     if (guard === argumentsFit && !judgesArguments(supposed)) {
       Object.assign(call.facts, { arguments: supposed.arguments ?? {} });
       continue;
@@ -67,7 +70,8 @@ export async function judgeCall(view: Snapshot, supposed: SupposedCall, at: numb
     if (!verdict.pass) return { verdict: wordFor(verdict.denial), path, denial: verdict.denial, facts: call.facts };
     if (verdict.learned) Object.assign(call.facts, verdict.learned);
   }
-  const verdict = call.facts.decision?.verdict ?? 'deny';
+  const decided = call.facts.decision?.verdict ?? 'deny';
+  const verdict = decided === 'allow' && call.facts.contentHold ? 'hold' : decided;
   if (verdict !== 'hold' || !supposed.approved) return { verdict, path, denial: null, facts: call.facts };
   const agreed = decideCall(view.policies!, questionOf(call, true, at)).verdict;
   // As `person-agreed` has it: what was agreed to and is still no plain yes is a no.
@@ -93,7 +97,7 @@ function callOf(view: Snapshot, { server, kind, name, caller, arguments: given }
     method,
     rule: methodRule(method, 'legacy', 'request')!,
     params: { name, ...(given && { arguments: given }) },
-    meta: {},
+    meta: { rest: {} },
   } as unknown as InboundRequest;
   return {
     id: 'supposed',
@@ -107,6 +111,8 @@ function callOf(view: Snapshot, { server, kind, name, caller, arguments: given }
     stoppedBy: null,
   } as unknown as Call;
 }
+
+const NO_BOOKS = inspectionBooks({ open: () => null });
 
 /** What the server was seen to offer is what stands in the records, as on every node after a look. */
 function portsOf(view: Snapshot, at: number, labels: Labels): GuardPorts {
@@ -122,6 +128,8 @@ function portsOf(view: Snapshot, at: number, labels: Labels): GuardPorts {
     catalogue: { seen },
     traces: { peek: () => labels, load: () => Promise.resolve(labels) },
     newcomers: { admit: (_view: unknown, _caller: unknown, why: never) => err(why) },
+    // What the exact values are that are looked for is nobody's to try out.
+    inspection: { books: NO_BOOKS, report: () => undefined },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1,
   } as unknown as GuardPorts;
