@@ -172,7 +172,7 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
       method: 'tools/call',
       rule: methodRule('tools/call', 'modern', 'request'),
       params,
-      meta: {},
+      meta: { rest: {} },
       name: ask.item,
     },
     subject: { server: ask.server, kind: 'tool', name: ask.item },
