@@ -94,7 +94,17 @@ describe('AZ-14: three switches', () => {
     await turn(rig, { ...ON, writes: false });
     expect(rig.gateway.snapshot().servers.get('notes')?.record.state).toBe('enabled');
     const read = await rig.admin('omar', 'GET', '/servers/notes');
-    const { id: _i, revision, url: _u, watching: _w, lacks: _l, state: _s, switches: _o, ...server } = read.body;
+    const {
+      id: _i,
+      revision,
+      url: _u,
+      watching: _w,
+      lacks: _l,
+      isolation: _n,
+      state: _s,
+      switches: _o,
+      ...server
+    } = read.body;
     const put = (more: JsonObject) =>
       rig.admin(
         'omar',
