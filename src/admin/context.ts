@@ -20,6 +20,7 @@ import type { DeliveryStatus } from '../upstream/event-delivery.ts';
 import type { CredentialVault } from '../upstream/broker/broker.ts';
 import type { ServerAccounts } from '../upstream/oauth/accounts.ts';
 import type { Revoked } from '../upstream/oauth/revocation.ts';
+import type { Artifacts } from './artifact-feed.ts';
 import type { BreakGlass } from './break-glass.ts';
 import type { ClaimCode } from './claim.ts';
 import type { Refusals } from './refusals.ts';
@@ -59,6 +60,8 @@ export interface AdminContext {
   /** A held call was decided: wake whoever waits for it. Called after the decision is in force. */
   readonly onApproval: (id: string) => void;
   readonly catalogue: CatalogueControl;
+  /** The packages of local servers, and what is known of them. */
+  readonly artifacts: Artifacts;
   /** What is in force for each running process of a server on this node; empty: none runs. */
   readonly isolation: RunningBook['of'];
   /** Seals values, compares them, and gives back what was got by them; never shows one. */

@@ -11,6 +11,7 @@ import { Server } from '../inventory/records.ts';
 import { ok } from '../lib/result.ts';
 import { FINDINGS } from './agent-states.ts';
 import { findingsOf } from './agents.ts';
+import { artifactFindings } from './artifact-watch.ts';
 import type { AdminContext } from './context.ts';
 import { credentialFindings } from './credential-findings.ts';
 import { emergencyFindings } from './emergency-review.ts';
@@ -38,6 +39,7 @@ export const listFindings = handler({
         findings: [
           ...incidentFindings(ctx),
           ...findings(ctx),
+          ...artifactFindings(ctx),
           ...toolFindings(ctx, now),
           ...emergencyFindings(ctx, now),
         ],

@@ -6,6 +6,7 @@ import { Server } from '../inventory/records.ts';
 import { isFault } from '../lib/fault.ts';
 import { err, ok } from '../lib/result.ts';
 import { artifactIdentity } from '../sandbox/artifact-digest.ts';
+import { artifactFrom } from '../sandbox/artifact.ts';
 import { shownKey } from '../upstream/dial.ts';
 import { notFound } from './problem.ts';
 import { itemOf } from './records.ts';
@@ -19,7 +20,8 @@ export const serverIdentity = handler({
     const { upstream, source } = server;
     try {
       if (upstream.transport === 'stdio') {
-        const found = await artifactIdentity(upstream);
+        const from = artifactFrom(ctx.artifacts.folder, upstream.command, source);
+        const found = await artifactIdentity(upstream, from);
         const recorded = source?.digest ?? null;
         return ok({ body: { server: id, ...found, recorded, same: recorded === found.digest } });
       }

@@ -14,6 +14,7 @@ import { checkTransition, missingFor, worksIn, type Missing } from '../inventory
 import { Owner, Server, ServerId, Switches } from '../inventory/records.ts';
 import { checkServer } from '../inventory/servers.ts';
 import { err, ok, type Result } from '../lib/result.ts';
+import { artifactLacks, artifactRefusal } from './artifact-known.ts';
 import { permit } from './authenticate.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
@@ -59,7 +60,7 @@ export const getServer = handler({
         url: `${ctx.facts.mcpUrl}/mcp/${ctx.org}/${id}`,
         watching: ctx.catalogue.status(id),
         isolation: server.upstream.transport === 'stdio' ? ctx.isolation(id) : null,
-        lacks: lacksOf(ctx, server, id),
+        lacks: [...lacksOf(ctx, server, id), ...artifactLacks(ctx, server)],
       },
     });
   },
@@ -124,7 +125,10 @@ export const transitionServer = (to: Server['state']) =>
       const moved = checkTransition('server', server.state, to);
       if (moved !== null) return err(conflict('server_transition', sentence(moved), 'Move it there first.'));
       if (worksIn('server', to)) {
-        const refused = refusal(lacksOf(ctx, server, id)) ?? (await somebodyElse(ctx, ask.who, 'server', id, Server));
+        const refused =
+          refusal(lacksOf(ctx, server, id)) ??
+          artifactRefusal(ctx, server) ??
+          (await somebodyElse(ctx, ask.who, 'server', id, Server));
         if (refused !== null) return err(refused);
       }
       const next = { ...server, state: to };

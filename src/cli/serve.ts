@@ -7,6 +7,8 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import type { Logger } from 'pino';
+import { openAdvisories } from '../admin/artifact-feed.ts';
+import { watchArtifacts } from '../admin/artifact-watch.ts';
 import type { AdminContext } from '../admin/context.ts';
 import { eventKey, newEventKey } from '../admin/events/event-key.ts';
 import { watchReviews } from '../admin/reviews/due.ts';
@@ -293,6 +295,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
         serverLauncher(backend, {
           openEgress: egress.open,
           hostNetwork: config.sandbox.unsafeHostNetwork,
+          artifacts: config.artifacts.folder,
         }),
       ),
       resolveSecret: broker.resolve,
@@ -390,6 +393,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
               log,
             }),
           );
+    const advisories = await openAdvisories(config.artifacts.advisories, { clock, log });
     let notifier: Notifier | null = null;
     const adminContext: AdminContext = {
       facts: {
@@ -447,6 +451,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           })),
         };
       },
+      artifacts: { folder: config.artifacts.folder, advisories: advisories.current },
       heldArguments: argumentsBox(sessionKeys, org),
       honeytokens: honeytokenBox(sessionKeys, org),
       onApproval: () => undefined,
@@ -521,6 +526,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       }),
     );
     opened(watchOwners(adminContext));
+    opened(watchArtifacts(adminContext, { advisories, incidents }));
     opened(readEvidence(adminContext));
     opened(watchReviews(adminContext));
     opened(

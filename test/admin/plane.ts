@@ -213,6 +213,7 @@ export async function startPlane(
       status: () => ({ state: 'ready', seenAt: null, problem: null }),
     },
     isolation: () => [],
+    artifacts: { folder: join(dir, 'artifacts'), advisories: () => ({ kind: 'none' }) },
     accounts: {
       begin: () => Promise.reject(new Error('no account is connected here')),
       finish: () => Promise.reject(new Error('no account is connected here')),

@@ -417,6 +417,7 @@ export async function startRig(options: RigOptions = {}) {
               status: () => ({ state: 'ready', seenAt: null, problem: null }),
             },
             isolation: () => [],
+            artifacts: { folder: join(dir, 'artifacts'), advisories: () => ({ kind: 'none' }) },
             credentials,
             accounts: pool.accounts,
             events: null,
