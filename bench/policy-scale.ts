@@ -12,7 +12,7 @@ import { decide, visible } from '../src/policy/decide.ts';
 import type { PersonFacts, Question } from '../src/policy/decide.ts';
 import { compileGrant } from '../src/policy/grant-policies.ts';
 import { Grant } from '../src/policy/grants.ts';
-import { NO_LABELS } from '../src/policy/labels.ts';
+import { NO_FLOW } from '../src/policy/labels.ts';
 import type { ToolFacts } from '../src/policy/schema.ts';
 
 const SERVERS = 1_000;
@@ -113,7 +113,7 @@ function ask(): Question {
     tool,
     scopes: new Set([0, 1, 2].map((scope) => `${tool.server}:${scope}`)),
     approved: false,
-    ...NO_LABELS,
+    ...NO_FLOW,
     arguments: pick(ARGUMENTS),
     signIn: { authTime: null, amr: [], acr: null },
     alone: false,

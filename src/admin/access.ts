@@ -60,6 +60,12 @@ export const explainAccess = handler({
     confidential: z.boolean().default(false).describe('It has received confidential data; private, too.'),
     regulated: z.boolean().default(false).describe('It has received regulated data; private, too.'),
     secret: z.boolean().default(false).describe('What it has received held a secret; private, too.'),
+    copied: z
+      .boolean()
+      .default(false)
+      .describe('The arguments hold text of another server with confidential or regulated data.'),
+    copiedFrom: z.array(z.string()).max(1_000).default([]).describe('Servers whose text they hold.'),
+    receivedFrom: z.array(z.string()).max(1_000).default([]).describe('Servers whose output the trace has received.'),
   }),
   run: async ({ ctx, body }) => {
     const view = ctx.snapshot();

@@ -52,6 +52,9 @@ const Context = z.object({
   confidential: z.boolean().optional(),
   regulated: z.boolean().optional(),
   secret: z.boolean().optional(),
+  copied: z.boolean().optional(),
+  copiedFrom: z.array(z.string()).max(1_000).optional(),
+  receivedFrom: z.array(z.string()).max(1_000).optional(),
 });
 /** Unknown members are left alone: the specification wants them ignored. */
 const Evaluation = z.object({

@@ -13,7 +13,7 @@ import { withinCeiling } from '../inventory/agents.ts';
 import type { Decision } from '../policy/decide.ts';
 import { explain } from '../policy/explain.ts';
 import type { DecidingPolicy, NearestChange } from '../policy/explain.ts';
-import { labelBits, labelsOf } from '../policy/labels.ts';
+import { flowFrom } from '../policy/labels.ts';
 import type { Remedy } from './obstacles.ts';
 import { remediesFor, wordOf } from './obstacles.ts';
 
@@ -73,7 +73,7 @@ export async function explainCall(
     tool: item.facts,
     scopes: caller.scopes,
     approved: supposed.approved,
-    ...labelsOf(labelBits(supposed.labels ?? {})),
+    ...flowFrom(supposed.labels ?? {}),
     arguments: judged.facts.arguments ?? supposed.arguments ?? {},
     signIn: caller,
     alone: caller.alone,

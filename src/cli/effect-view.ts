@@ -15,6 +15,7 @@ interface Row {
   readonly confidential?: true;
   readonly regulated?: true;
   readonly secret?: true;
+  readonly copied?: true;
 }
 export interface EffectBody {
   readonly digest: string;
@@ -46,6 +47,7 @@ const situation = ({ scopeHeld, approved, ...after }: Row): string =>
     ...(after.confidential ? ['after confidential data'] : []),
     ...(after.regulated ? ['after regulated data'] : []),
     ...(after.secret ? ['after a secret'] : []),
+    ...(after.copied ? ['with copied text'] : []),
   ].join(', ');
 
 export function effectText(effect: EffectBody): string {

@@ -8,7 +8,7 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Decision } from '../policy/decide.ts';
-import type { Labels } from '../policy/labels.ts';
+import type { Flow } from '../policy/labels.ts';
 import type { InboundMessage } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';
@@ -56,8 +56,8 @@ export interface Facts {
   /** What the server was seen to offer when the item was found unchanged, and on which of its connections. */
   seen: ReadonlyMap<string, Digest>;
   lane: Lane | null;
-  /** What the trace of this call has received before. */
-  labels: Labels;
+  /** What the trace of this call has received before, and what of it this call carries. */
+  flow: Flow;
   decision: Decision;
   /** Classes of what was found in the arguments because of which a person has to agree; null: none. */
   contentHold: readonly string[] | null;

@@ -16,7 +16,7 @@ import { decide, labelsMatter } from '../policy/decide.ts';
 import { capabilitiesFor } from '../protocol/asks.ts';
 import { log, progress } from '../protocol/notifications.ts';
 import { readInputRequired } from '../protocol/input-required.ts';
-import type { Ask, OnAsk, ServerNotification, UpstreamRequest } from '../upstream/connection.ts';
+import type { Ask, OnAsk, ServerNotification, UpstreamReply, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
 import { OUR_KEYS } from './approval-desk.ts';
 import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, askingOf, termsOf } from './asking.ts';
@@ -27,6 +27,7 @@ import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally } from './entry-facts.ts';
+import { flowOf } from './flow.ts';
 import { inspectedIn, noted, termsFor } from './inspection.ts';
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
@@ -37,7 +38,7 @@ import { endIntent, ledgerDenial } from './refuse.ts';
 import { settle, stopped, told } from './settle.ts';
 import type { Sent, Settled, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
-import { labelled, traceOf } from './trace-labels.ts';
+import { labelled, remember, traceOf } from './trace-labels.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
 import { visitsOf } from './visits.ts';
@@ -146,7 +147,10 @@ export async function perform(
 
   const events = tally();
   const mayLeave = (): boolean => call.inflight.cancelledBy === null;
-  const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, events.add);
+  const outlet = durableOutlet(ways.outlet, intent.write, mayLeave, (message) => {
+    events.add(message);
+    remember(call, deps.ports.traces, message['params'] ?? null);
+  });
   const onAsk = ways.asker && recordedFirst(ways.asker(outlet), call, intent, outlet, deps);
   const line = inLine(outlet, () => labelled(call, deps.ports.traces, call.facts.content?.labels));
   const came = await dispatch(call, deps, measure, ways, { outlet, onAsk, line });
@@ -165,6 +169,7 @@ export async function perform(
   const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
   else keepSpent(call);
+  if (settled) rememberReply(call, settled, deps);
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
@@ -195,6 +200,13 @@ export async function perform(
   return asked
     ? { kind: 'asked', asks: asked.asks, state: asked.state, index }
     : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
+}
+
+/** What is the server's in what leaves. */
+function rememberReply(call: Call, { reply, status, digest }: Settled, { ports }: AnswerDeps): void {
+  if (reply.kind === 'result' && digest !== null) remember(call, ports.traces, reply.result);
+  else if (reply.kind === 'error' && status === 'protocol_error')
+    remember(call, ports.traces, [reply.message, reply.data ?? null]);
 }
 
 /** ATTACKER-CONTROLLED: the size of a result. What waits on a disk for its client is kept only as far as there is room for it. */
@@ -251,7 +263,9 @@ function recordedFirst(onAsk: OnAsk, call: Call, intent: Intent, outlet: Durable
     await labelled(call, deps.ports.traces, call.facts.content?.labels);
     await outlet.flushed();
     const answers = await onAsk(asks, signal);
-    return (await mayAnswer(call, deps)) ? answers : new Map([...asks.keys()].map((key) => [key, UNANSWERED]));
+    return (await mayAnswer(call, contentOf(answers), deps))
+      ? answers
+      : new Map([...asks.keys()].map((key) => [key, UNANSWERED]));
   };
 }
 
@@ -265,11 +279,14 @@ async function labelFault(call: Call, deps: AnswerDeps): Promise<string | null> 
   }
 }
 
+const contentOf = (answers: ReadonlyMap<string, UpstreamReply>): Json[] =>
+  [...answers.values()].map((answer) => (answer.kind === 'result' ? answer.result : null));
+
 /**
  * Whether what a client answers to a server's question may leave: an answer carries whatever the trace received since the call was admitted
  * (AZ-10). An approval of the call covers it.
  */
-async function mayAnswer(call: Call, deps: AnswerDeps): Promise<boolean> {
+async function mayAnswer(call: Call, answers: readonly Json[], deps: AnswerDeps): Promise<boolean> {
   const { policies } = call.snapshot;
   if (!policies) return false;
   const question = policyQuestionOf(call, call.facts.approval !== undefined, deps.ports.clock.now());
@@ -277,7 +294,8 @@ async function mayAnswer(call: Call, deps: AnswerDeps): Promise<boolean> {
   if (wanted === 0) return true;
   const received = await deps.ports.traces.load(traceOf(call), wanted).catch(() => null);
   if (received === null) return false;
-  return decide(policies, { ...question, ...received.labels, receivedFrom: received.from }).verdict === 'allow';
+  const flow = flowOf(call, deps.ports.traces, received, wanted, answers);
+  return decide(policies, { ...question, ...flow, copied: flow.copied || question.copied }).verdict === 'allow';
 }
 
 /** One leg of one approved call: the first spends the approval, each later one its place in the order, once on all nodes. */
@@ -314,7 +332,7 @@ async function dispatch(
     // Opening may take longer than this call has (a process that starts, a server that does not answer): it is not waited for (RL-03).
     const connection = await unlessAborted(deps.connect(known(call, 'server'), lane), call.inflight.signal);
     if (connection === null) return unsent(call);
-    if (call.facts.resumed && !(await mayAnswer(call, deps))) {
+    if (call.facts.resumed && !(await mayAnswer(call, [call.message.params['inputResponses'] ?? null], deps))) {
       const rules = call.facts.decision?.rules ?? [];
       return { kind: 'denied', denial: { reason: 'policy_denied', visible: true, because: 'approval_missing', rules } };
     }

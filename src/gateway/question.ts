@@ -2,7 +2,7 @@
 import type { PersonFacts, Question } from '../policy/decide.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import { NO_LABELS } from '../policy/labels.ts';
+import { NO_FLOW } from '../policy/labels.ts';
 import type { PersonEntry } from './snapshot.ts';
 
 const NO_GROUPS: readonly string[] = [];
@@ -16,7 +16,7 @@ export function personFacts({ id, roles, groups }: PersonEntry): PersonFacts {
 export function questionOf(call: Call, approved: boolean, at: number): Question {
   const caller = known(call, 'caller');
   // Before the labels are looked up it is asked whether they matter.
-  const { untrusted, private: reserved, confidential, regulated, secret } = call.facts.labels ?? NO_LABELS;
+  const flow = call.facts.flow ?? NO_FLOW;
   return {
     org: call.endpoint.org,
     person: personFacts(known(call, 'person')),
@@ -24,11 +24,14 @@ export function questionOf(call: Call, approved: boolean, at: number): Question 
     tool: known(call, 'tool').facts!,
     scopes: caller.scopes,
     approved,
-    untrusted,
-    private: reserved,
-    confidential,
-    regulated,
-    secret,
+    untrusted: flow.untrusted,
+    private: flow.private,
+    confidential: flow.confidential,
+    regulated: flow.regulated,
+    secret: flow.secret,
+    copied: flow.copied,
+    copiedFrom: flow.copiedFrom,
+    receivedFrom: flow.receivedFrom,
     arguments: known(call, 'arguments'),
     signIn: caller,
     alone: caller.alone,

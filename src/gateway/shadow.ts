@@ -11,7 +11,7 @@ import { candidateOf } from '../policy/candidate.ts';
 import type { PolicySet } from '../policy/compile.ts';
 import { decide } from '../policy/decide.ts';
 import type { Question } from '../policy/decide.ts';
-import { NO_LABELS } from '../policy/labels.ts';
+import { NO_FLOW } from '../policy/labels.ts';
 import { PolicyRecord } from '../policy/records.ts';
 import type { StoredRecord } from '../store/state.ts';
 import { known } from './call.ts';
@@ -239,7 +239,7 @@ function questionFrom(call: Call, denial: Denial | null, now: number): Question 
     tool: item.facts,
     scopes: caller.scopes,
     approved: false,
-    ...(facts.labels ?? NO_LABELS),
+    ...(facts.flow ?? NO_FLOW),
     arguments: args,
     signIn: caller,
     alone: caller.alone,

@@ -9,8 +9,8 @@ import type { JsonObject } from '../lib/json.ts';
 import { err } from '../lib/result.ts';
 import type { Decision } from '../policy/decide.ts';
 import { decideCall } from '../policy/explain.ts';
-import { labelBits, labelsOf } from '../policy/labels.ts';
-import type { Labels, SomeLabels } from '../policy/labels.ts';
+import { flowFrom } from '../policy/labels.ts';
+import type { SomeFlow } from '../policy/labels.ts';
 import { methodRule } from '../protocol/methods.ts';
 import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call, Facts } from './call.ts';
@@ -19,6 +19,7 @@ import type { GuardPorts } from './guard.ts';
 import { argumentsAreClean } from './guards/arguments-are-clean.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { inspectionBooks } from './inspection-books.ts';
+import { traceIsKnown } from './guards/trace-is-known.ts';
 import { PIPELINE } from './pipeline.ts';
 import { questionOf } from './question.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -34,7 +35,7 @@ export interface SupposedCall {
   /** An approval of exactly this call exists. It counts where the call would be held without it, and nowhere else. */
   readonly approved: boolean;
   /** What the trace has received before; left out: nothing of the kind. */
-  readonly labels?: SomeLabels;
+  readonly labels?: SomeFlow;
 }
 
 export interface Judged {
@@ -57,15 +58,16 @@ const METHODS: Readonly<Record<ItemKind, string>> = {
 
 export async function judgeCall(view: Snapshot, supposed: SupposedCall, at: number): Promise<Judged> {
   const call = callOf(view, supposed);
-  const ports = portsOf(view, at, labelsOf(labelBits(supposed.labels ?? {})));
+  const ports = portsOf(view, at);
   const path: Array<{ guard: string; passed: boolean }> = [];
+  const flow = flowFrom(supposed.labels ?? {});
   for (const guard of ROWS) {
     if (guard === argumentsAreClean && !judgesArguments(supposed)) continue;
     if (guard === argumentsFit && !judgesArguments(supposed)) {
       Object.assign(call.facts, { arguments: supposed.arguments ?? {} });
       continue;
     }
-    const verdict = guard.decide(call, await guard.gather(call, ports));
+    const verdict = guard.decide(call, guard === traceIsKnown ? flow : await guard.gather(call, ports));
     path.push({ guard: guard.name, passed: verdict.pass });
     if (!verdict.pass) return { verdict: wordFor(verdict.denial), path, denial: verdict.denial, facts: call.facts };
     if (verdict.learned) Object.assign(call.facts, verdict.learned);
@@ -115,7 +117,7 @@ function callOf(view: Snapshot, { server, kind, name, caller, arguments: given }
 const NO_BOOKS = inspectionBooks({ open: () => null });
 
 /** What the server was seen to offer is what stands in the records, as on every node after a look. */
-function portsOf(view: Snapshot, at: number, labels: Labels): GuardPorts {
+function portsOf(view: Snapshot, at: number): GuardPorts {
   const seen = (server: string) => {
     const items = [...(view.servers.get(server)?.tools.values() ?? [])];
     return {
@@ -126,7 +128,6 @@ function portsOf(view: Snapshot, at: number, labels: Labels): GuardPorts {
   return {
     clock: { now: () => at },
     catalogue: { seen },
-    traces: { peek: () => labels, load: () => Promise.resolve(labels) },
     newcomers: { admit: (_view: unknown, _caller: unknown, why: never) => err(why) },
     // What the exact values are that are looked for is nobody's to try out.
     inspection: { books: NO_BOOKS, report: () => undefined },

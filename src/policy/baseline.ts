@@ -45,6 +45,13 @@ when { resource.outward || [Remit::Risk::"destructive", Remit::Risk::"execute"].
 unless { context.approved };`,
   },
   {
+    id: 'baseline.copied-flow',
+    text: `@description("Text that a server with confidential or regulated data gave goes neither out nor to a server that is not for such data, without an approval of exactly this call.")
+forbid (principal, action == Remit::Action::"callTool", resource)
+when { context.copied }
+unless { context.approved };`,
+  },
+  {
     id: 'baseline.regulated-environments',
     text: `@description("Regulated tools run in staging and production only, whoever asks.")
 forbid (principal, action == Remit::Action::"callTool", resource)

@@ -9,11 +9,12 @@
 import type { JsonObject } from '../lib/json.ts';
 import { SECOND_FACTOR_ACR } from '../lib/second-factor.ts';
 import type { PolicySet } from './compile.ts';
-import type { Labels } from './labels.ts';
-import { ALL_BITS, combinationsOf, labelBits } from './labels.ts';
+import type { Flow } from './labels.ts';
+import { ALL_BITS, COPIED, FROM, combinationsOf, flowBits } from './labels.ts';
 import { situation } from './parts.ts';
 import type { Standing } from './prepare.ts';
 import { classOf, keptAnswers, listAnswer, perCallAnswer, preparedAt, standingOf, whoFor } from './prepare.ts';
+import { labelsRead } from './reads.ts';
 import type { Who } from './request.ts';
 import { roleBits } from './request.ts';
 import type { ToolFacts } from './schema.ts';
@@ -29,7 +30,7 @@ export interface PersonFacts {
   readonly groups: readonly string[];
 }
 
-export interface Question extends Labels {
+export interface Question extends Flow {
   readonly org: string;
   readonly person: PersonFacts;
   /** OAuth client id. */
@@ -102,7 +103,7 @@ export function decide(set: PolicySet, question: Question): Decision {
     if (roles === null) return ROLE_UNKNOWN;
     if (roles === 0) return ROLE_MISSING;
     const cls = classOf(preparedAt(set, at), tool);
-    const labels = labelBits(question);
+    const labels = flowBits(question);
     const who = whoFor(cls, roles, person, agent, labels);
     const standing = standingOf(cls, who);
     const scopeHeld = holds(question.scopes, tool.scope, set.scopes);
@@ -121,7 +122,7 @@ export function decide(set: PolicySet, question: Question): Decision {
 }
 
 /**
- * Labels of a trace that could make a difference to this question, as bits, whatever it says they are: only those does anybody need to know
+ * Labels of a trace, and what flows into a call, that could make a difference to this question, as bits, whatever it says they are: only those does anybody need to know
  * for sure. What cannot be asked is denied anyway.
  */
 export function labelsMatter(set: PolicySet, question: Question): number {
@@ -142,8 +143,16 @@ export function labelsMatter(set: PolicySet, question: Question): number {
     }
     return matters;
   } catch {
-    return ALL_BITS;
+    return ALL_BITS | COPIED | FROM;
   }
+}
+
+const READ = new WeakMap<PolicySet, number>();
+/** Labels, and what flows into calls, that any of these policies reads, as bits. */
+export function readBy(set: PolicySet): number {
+  let bits = READ.get(set);
+  if (bits === undefined) READ.set(set, (bits = set.policies.reduce((all, { reads }) => all | labelsRead(reads), 0)));
+  return bits;
 }
 
 /** Labels by which the kept answers differ: one of two combinations has it, in all else they are the same. */
@@ -284,8 +293,9 @@ function outcome(
   if (standing.perCall) {
     const scopes = new Set(question.scopes);
     if (scopeHeld) scopes.add(tool.scope);
-    const { arguments: args, at, alone, actors } = question;
-    const call = { scopeHeld, approved, scopes: [...scopes], arguments: args, at, signIn, alone, actors };
+    const { arguments: args, at, alone, actors, copiedFrom, receivedFrom } = question;
+    const carries = { arguments: args, copiedFrom, receivedFrom };
+    const call = { scopeHeld, approved, scopes: [...scopes], ...carries, at, signIn, alone, actors };
     answers.push(perCallAnswer({ ...standing, perCall: standing.perCall }, tool, who, call));
   }
   const permits = answers.flatMap((answer) => answer.permits);

@@ -6,15 +6,15 @@
 import type { Digest } from '../lib/canonical-json.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Label } from './labels.ts';
-import { labelBits } from './labels.ts';
+import { flowBits } from './labels.ts';
 import type { ToolFacts } from './schema.ts';
 
 /** `may_change`: possible before and after, and some calls may be decided otherwise. */
 export const EFFECT_KINDS = ['gained', 'lost', 'changed', 'may_change'] as const;
 export type EffectKind = (typeof EFFECT_KINDS)[number];
 
-/** With what the trace has received before; left out: nothing of the kind. */
-export interface EffectRow extends Readonly<Partial<Record<Label, true>>> {
+/** With what the trace has received before, and whether what is sent is a copy of it; left out: nothing of the kind. */
+export interface EffectRow extends Readonly<Partial<Record<Label | 'copied', true>>> {
   readonly kind: EffectKind;
   /** Verdicts in the first situation in which they differ; `depends_on_call` where only the call can tell. */
   readonly from: string;
@@ -129,7 +129,7 @@ function has(ids: readonly string[], id: string): boolean {
 
 const sizeOf = ({ people, agents, items }: Block): number => people * agents.length * items.length;
 const rowKey = ({ kind, from, to, scopeHeld, approved, ...received }: EffectRow): string =>
-  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved, labelBits(received)]);
+  JSON.stringify([EFFECT_KINDS.indexOf(kind), from, to, scopeHeld, approved, flowBits(received)]);
 
 function effectFrom(of: Digest, blocks: readonly Block[]): Effect {
   const digests = new Map<readonly string[], Digest>();

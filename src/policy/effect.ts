@@ -13,7 +13,7 @@ import type { Decision, PersonFacts } from './decide.ts';
 import { effectBook } from './effect-book.ts';
 import type { Effect, EffectKind, EffectRow } from './effect-book.ts';
 import type { Label } from './labels.ts';
-import { BIT, LABELS, combinationsOf, labelsOf } from './labels.ts';
+import { BIT, COPIED, LABELS, NO_FLOW, combinationsOf, labelsOf } from './labels.ts';
 import { classOf, listAnswer, preparedAt, whoFor } from './prepare.ts';
 import type { ToolClass } from './prepare.ts';
 import { labelsRead, withoutCallContext } from './reads.ts';
@@ -57,7 +57,7 @@ interface Bucket {
 }
 
 /** What only a call knows and no standard question stands for. */
-const OPEN = ['arguments', 'scopes', 'at', 'actors', '*'];
+const OPEN = ['arguments', 'scopes', 'at', 'actors', 'copiedFrom', 'receivedFrom', '*'];
 
 /** Scope held, approved, labels of the trace. */
 type Situation = readonly [boolean, boolean, number];
@@ -225,7 +225,9 @@ function tableOf(
     const call = {
       scopes,
       approved,
+      ...NO_FLOW,
       ...labelsOf(labels),
+      copied: (labels & COPIED) !== 0,
       arguments: {},
       signIn: UNSAID,
       alone: alone !== null,
@@ -263,8 +265,9 @@ function compare(
     0,
   );
   const [scopeHeld, approved, labels] = situations[at]!;
-  const received: Partial<Record<Label, true>> = {};
+  const received: Partial<Record<Label | 'copied', true>> = {};
   for (const label of LABELS) if ((labels & BIT[label]) !== 0) received[label] = true;
+  if ((labels & COPIED) !== 0) received.copied = true;
   return { kind, from: now.words[at]!, to: then.words[at]!, scopeHeld, approved, ...received };
 }
 

@@ -1,6 +1,7 @@
 /**
  * The labels of a trace as policies see them (decisions 0012, 0013), each one bit. `private` is the union: who received confidential,
- * regulated or secret data received private data. A label that no policy reads is no bit of any kept answer, so it costs nothing.
+ * regulated or secret data received private data. Beside them what a call carries: text that was received elsewhere, and from whom.
+ * What no policy reads is no bit of any kept answer, so it costs nothing.
  */
 export interface Labels {
   /** It received what strangers may have written. */
@@ -21,6 +22,24 @@ export const NO_LABELS: Labels = Object.freeze({
   secret: false,
 });
 
+/** What flows into a call (CI-08). */
+export interface Flow extends Labels {
+  /** Its arguments hold text that another server with confidential or regulated data gave, and may not go where they go. */
+  readonly copied: boolean;
+  /** Servers with confidential or regulated data whose text it holds, wherever it goes. */
+  readonly copiedFrom: readonly string[];
+  /** Servers whose output the trace received. */
+  readonly receivedFrom: readonly string[];
+}
+
+const NO_SERVERS: readonly string[] = Object.freeze([]);
+export const NO_FLOW: Flow = Object.freeze({
+  ...NO_LABELS,
+  copied: false,
+  copiedFrom: NO_SERVERS,
+  receivedFrom: NO_SERVERS,
+});
+
 export type Label = keyof Labels;
 /** What is left out is not there. */
 export type SomeLabels = { readonly [label in Label]?: boolean | undefined };
@@ -33,6 +52,12 @@ export const CONFIDENTIAL = 4;
 export const REGULATED = 8;
 export const SECRET = 16;
 export const ALL_BITS = 31;
+/** Not a label of the trace: of the call. */
+export const COPIED = 32;
+/** No bit of any answer: some policy reads `receivedFrom`, for every call anew. */
+export const FROM = 64;
+/** All that a kept answer may depend on. */
+const KEPT_BITS = ALL_BITS | COPIED;
 const ABOVE = CONFIDENTIAL | REGULATED | SECRET;
 
 export const BIT: Readonly<Record<Label, number>> = {
@@ -63,11 +88,24 @@ const BY_BITS: readonly Labels[] = Array.from({ length: ALL_BITS + 1 }, (_, bits
   }),
 );
 /** One object for each, made once. */
-export const labelsOf = (bits: number): Labels => BY_BITS[bits]!;
+export const labelsOf = (bits: number): Labels => BY_BITS[bits & ALL_BITS]!;
 
-const COMBINATIONS: ReadonlyArray<readonly number[]> = Array.from({ length: ALL_BITS + 1 }, (_, mask) => {
-  const possible = BY_BITS.map((labels) => labelBits(labels) & mask);
+/** What may be said of a call that nobody makes; what is left out is not so. */
+export type SomeFlow = SomeLabels & { readonly [K in Exclude<keyof Flow, Label>]?: Flow[K] | undefined };
+export const flowFrom = (some: SomeFlow): Flow => ({
+  ...labelsOf(labelBits(some)),
+  copied: some.copied ?? false,
+  copiedFrom: some.copiedFrom ?? NO_SERVERS,
+  receivedFrom: some.receivedFrom ?? NO_SERVERS,
+});
+
+export const flowBits = (flow: SomeLabels & { readonly copied?: boolean | undefined }): number =>
+  labelBits(flow) | (flow.copied ? COPIED : 0);
+
+const POSSIBLE = BY_BITS.flatMap((labels) => [labelBits(labels), labelBits(labels) | COPIED]);
+const COMBINATIONS: ReadonlyArray<readonly number[]> = Array.from({ length: KEPT_BITS + 1 }, (_, mask) => {
+  const possible = POSSIBLE.map((bits) => bits & mask);
   return [...new Set([0, ...possible.toSorted((a, b) => b - a)])];
 });
-/** What the labels in `mask` can be together: none first, then from the most to the least. */
-export const combinationsOf = (mask: number): readonly number[] => COMBINATIONS[mask]!;
+/** What the bits in `mask` can be together: none first, then from the most to the least. */
+export const combinationsOf = (mask: number): readonly number[] => COMBINATIONS[mask & KEPT_BITS]!;

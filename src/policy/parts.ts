@@ -23,7 +23,7 @@ export interface Part {
   /** Upper bound of all of them, for lists. */
   readonly lists: Slice;
   readonly names: Names;
-  /** Labels of the trace that its answers depend on, as bits. */
+  /** Labels of the trace, and what flows into the call, that its answers depend on, as bits. */
   readonly labels: number;
   readonly answers: Map<string, Map<number, Answer>>;
   readonly listAnswers: Map<string, Map<number, Answer>>;
@@ -129,7 +129,7 @@ const situationOf = ({ labels: read }: Part, { roles, labels }: Who, scopeHeld: 
 
 /** One number for what a kept answer stands for. */
 export const situation = (roles: number, labels: number, scopeHeld: boolean, approved: boolean): number =>
-  roles * 128 + labels * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
+  roles * 256 + labels * 4 + (scopeHeld ? 2 : 0) + (approved ? 1 : 0);
 
 export function keptAnswerOf(part: Part, name: string, who: Who, scopeHeld: boolean, approved: boolean): Answer {
   return keep(part.answers, name, situationOf(part, who, scopeHeld, approved), () =>

@@ -9,7 +9,7 @@ import { compilePolicies, withTools } from './compile.ts';
 import type { Question } from './decide.ts';
 import { explain } from './explain.ts';
 import type { DecidingPolicy, NearestChange } from './explain.ts';
-import { labelBits, labelsOf } from './labels.ts';
+import { flowFrom } from './labels.ts';
 import { POLICY_DATA_CLASSES, POLICY_ENVIRONMENTS, POLICY_KINDS, POLICY_RISKS, POLICY_ROLES } from './schema.ts';
 import type { ToolFacts } from './schema.ts';
 
@@ -53,6 +53,10 @@ export const TestCase = z.strictObject({
   confidential: z.boolean().default(false),
   regulated: z.boolean().default(false),
   secret: z.boolean().default(false),
+  /** Text that another server with such data gave is in the arguments; of which ones; whose output the trace has received. */
+  copied: z.boolean().default(false),
+  copiedFrom: z.array(z.string()).max(1_000).default([]),
+  receivedFrom: z.array(z.string()).max(1_000).default([]),
   signIn: z
     .strictObject({
       /** Seconds ago; null: the token does not say. */
@@ -138,7 +142,7 @@ function runCase(
     tool,
     scopes: new Set(one.scopes ?? [tool.scope]),
     approved: one.approved,
-    ...labelsOf(labelBits(one)),
+    ...flowFrom(one),
     arguments: one.arguments,
     signIn: { authTime: age === null ? null : Math.floor(at / 1_000) - age, amr, acr },
     alone: who.alone,

@@ -286,6 +286,8 @@ export function perCallAnswer(
     readonly signIn: SignInFacts;
     readonly alone: boolean;
     readonly actors: readonly string[];
+    readonly copiedFrom: readonly string[];
+    readonly receivedFrom: readonly string[];
   },
 ): Answer {
   const { scopeHeld, approved, scopes, at, signIn, alone, actors } = call;
@@ -302,6 +304,8 @@ export function perCallAnswer(
     signIn: { ...signIn, factors: [...signIn.factors] },
     alone,
     actors: actors.filter((actor) => actor.isWellFormed()),
+    copiedFrom: [...call.copiedFrom],
+    receivedFrom: [...call.receivedFrom],
   };
   return evaluate(standing.perCall, { ...request, context });
 }

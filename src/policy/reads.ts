@@ -3,7 +3,7 @@
  * reads anything that only a call knows. Errs on the careful side: what is not recognised counts as read per call.
  */
 import type { Clause, EntityUidJson, Expr, PolicyJson, TypeAndId } from '@cedar-policy/cedar-wasm/nodejs';
-import { ALL_BITS, BIT, LABELS } from './labels.ts';
+import { ALL_BITS, BIT, COPIED, FROM, LABELS } from './labels.ts';
 import { signInReads } from './sign-in.ts';
 import type { SignInReads } from './sign-in.ts';
 
@@ -26,12 +26,13 @@ export interface Reads {
 }
 
 /** Bits and a name: small enough to keep an answer per value. Everything else in the context is per call. */
-const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', ...LABELS, 'agent']);
+const KEPT_CONTEXT = new Set(['scopeHeld', 'approved', ...LABELS, 'copied', 'agent']);
 
-/** Labels of the trace of which it may say something else (decision 0012), as bits. */
+/** Labels of the trace, and what flows into the call, of which it may say something else (decision 0012), as bits. */
 export function labelsRead({ context }: Reads): number {
-  if (context.has('*')) return ALL_BITS;
-  let mask = 0;
+  if (context.has('*')) return ALL_BITS | COPIED | FROM;
+  let mask = context.has('copied') || context.has('copiedFrom') ? COPIED : 0;
+  if (context.has('receivedFrom')) mask |= FROM;
   for (const label of LABELS) if (context.has(label)) mask |= BIT[label];
   return mask;
 }

@@ -3,7 +3,7 @@
  * Only these entities travel into the engine: each costs about 25 us there, and no policy can see more.
  */
 import type { Request } from './engine.ts';
-import { labelsOf } from './labels.ts';
+import { COPIED, labelsOf } from './labels.ts';
 import type { ToolFacts } from './schema.ts';
 import { POLICY_ROLES } from './schema.ts';
 import { NO_SIGN_IN } from './sign-in.ts';
@@ -17,7 +17,7 @@ export interface Who {
   readonly groups: readonly string[];
   readonly person: string;
   readonly agent: string;
-  /** What the trace has received: `labelBits`. */
+  /** What the trace has received, and the call carries: `flowBits`. */
   readonly labels: number;
 }
 
@@ -60,6 +60,9 @@ export function requestFor(tool: ToolFacts, who: Who, scopeHeld: boolean, approv
       scopeHeld,
       approved,
       ...labelsOf(who.labels),
+      copied: (who.labels & COPIED) !== 0,
+      copiedFrom: [],
+      receivedFrom: [],
       scopes: [],
       at: 0,
       signIn: SIGN_IN,

@@ -1,7 +1,7 @@
 /** The register of exceptions, and that what is over gives nothing: on a clock that the test moves. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decide } from '../../src/policy/decide.ts';
-import { NO_LABELS } from '../../src/policy/labels.ts';
+import { NO_FLOW } from '../../src/policy/labels.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { definitionDigest } from '../../src/integrity/definition.ts';
@@ -102,7 +102,7 @@ const may = (id: string, roles: readonly string[]): string =>
     tool: { server: 'docs', name: 'read_file' },
     scopes: new Set(['docs:read']),
     approved: false,
-    ...NO_LABELS,
+    ...NO_FLOW,
     arguments: {},
     signIn: { authTime: null, amr: [], acr: null },
     alone: false,

@@ -8,7 +8,7 @@ import { ToolRecord, toolId } from '../../src/integrity/records.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
-import { NO_LABELS } from '../../src/policy/labels.ts';
+import { NO_FLOW } from '../../src/policy/labels.ts';
 import { asksOnce } from '../gateway/asks-support.ts';
 import { ERAS, ORG, startRig, tableWith, textTool } from '../support/rig.ts';
 import type { Answer, CallOptions, Rig, RigOptions } from '../support/rig.ts';
@@ -390,7 +390,7 @@ describe('twins', () => {
     await lands(open);
   });
   test('AZ-10: twin: without labels the note is on the forum', async () => {
-    const forgetful = tableWith({ 'trace-is-known': () => learn({ labels: NO_LABELS }) });
+    const forgetful = tableWith({ 'trace-is-known': () => learn({ flow: NO_FLOW }) });
     await lands(await start({ table: forgetful }));
   });
   test('AZ-10: twin: where nobody said that a stranger writes the issues, the note is on the forum', async () => {

@@ -67,39 +67,39 @@ beforeEach(() => {
 test('AZ-10: a label is there once `mark` has resolved, on every node, and on one that starts later', async () => {
   const [one, other] = [node(), node()];
   await one.mark(trace(), UNTRUSTED);
-  expect(one.peek(trace())).toEqual(UNTRUSTED);
-  expect(await other.load(trace())).toEqual(UNTRUSTED);
+  expect(one.peek(trace()).labels).toEqual(UNTRUSTED);
+  expect((await other.load(trace())).labels).toEqual(UNTRUSTED);
   await other.mark(trace(), PRIVATE);
-  expect(await one.load(trace())).toEqual(BOTH);
-  expect(await node().load(trace())).toEqual(BOTH);
+  expect((await one.load(trace())).labels).toEqual(BOTH);
+  expect((await node().load(trace())).labels).toEqual(BOTH);
 });
 
 test('AZ-10: it is the person with the agent, and nobody else', async () => {
   const labels = node();
   await labels.mark(trace({ session: 's' }), BOTH);
   for (const other of [trace({ agent: 'b' }), trace({ person: 'somebody' }), trace({ agent: 'b', session: 's' })])
-    expect(await labels.load(other)).toEqual(NONE);
-  expect(await labels.load(trace({ session: 'another' }))).toEqual(BOTH);
-  expect(await labels.load(trace({ agent: 'b', actors: ['a'] }))).toEqual(BOTH);
+    expect((await labels.load(other)).labels).toEqual(NONE);
+  expect((await labels.load(trace({ session: 'another' }))).labels).toEqual(BOTH);
+  expect((await labels.load(trace({ agent: 'b', actors: ['a'] }))).labels).toEqual(BOTH);
 });
 
 test('AZ-10: who acts for an agent labels both', async () => {
   const labels = node();
   await labels.mark(trace({ agent: 'hand', actors: ['planner'] }), UNTRUSTED);
-  expect(await labels.load(trace({ agent: 'planner' }))).toEqual(UNTRUSTED);
-  expect(await labels.load(trace({ agent: 'hand' }))).toEqual(UNTRUSTED);
+  expect((await labels.load(trace({ agent: 'planner' }))).labels).toEqual(UNTRUSTED);
+  expect((await labels.load(trace({ agent: 'hand' }))).labels).toEqual(UNTRUSTED);
 });
 
 test('AZ-10: it lasts for the window after the last output, a little longer, and in its session as long as a session', async () => {
   const labels = node();
   await labels.mark(trace({ session: 's' }), BOTH);
   clock.advance(WINDOW_MS);
-  expect(await labels.load(trace())).toEqual(BOTH);
+  expect((await labels.load(trace())).labels).toEqual(BOTH);
   clock.advance(SLACK_MS);
-  expect(await labels.load(trace())).toEqual(NONE);
-  expect(await node().load(trace({ session: 's' }))).toEqual(BOTH);
+  expect((await labels.load(trace())).labels).toEqual(NONE);
+  expect((await node().load(trace({ session: 's' }))).labels).toEqual(BOTH);
   clock.advance(SESSION_MS - WINDOW_MS - SLACK_MS);
-  expect(await labels.load(trace({ session: 's' }))).toEqual(NONE);
+  expect((await labels.load(trace({ session: 's' }))).labels).toEqual(NONE);
 });
 
 test('AZ-10: labelled already, nothing is written and nothing waited for', async () => {
@@ -121,10 +121,10 @@ test('AZ-10: of many sessions the oldest is forgotten, and all they do is labell
   await labels.mark(trace({ session: 'first' }), BOTH);
   for (let at = 0; at < MAX_SESSIONS; at++) await labels.mark(trace({ session: `s${at}` }), UNTRUSTED);
   clock.advance(SESSION_MS - 1);
-  expect(await labels.load(trace({ session: 'first' }))).toEqual(BOTH);
-  expect(await labels.load(trace({ session: 'never seen' }))).toEqual(BOTH);
+  expect((await labels.load(trace({ session: 'first' }))).labels).toEqual(BOTH);
+  expect((await labels.load(trace({ session: 'never seen' }))).labels).toEqual(BOTH);
   clock.advance(1);
-  expect(await labels.load(trace({ session: 'first' }))).toEqual(NONE);
+  expect((await labels.load(trace({ session: 'first' }))).labels).toEqual(NONE);
 });
 
 describe('without the exchange', () => {
@@ -135,7 +135,7 @@ describe('without the exchange', () => {
     await expect(labels.load(trace())).rejects.toThrow('gone');
     broken = false;
     await labels.mark(trace(), UNTRUSTED);
-    expect(await labels.load(trace())).toEqual(UNTRUSTED);
+    expect((await labels.load(trace())).labels).toEqual(UNTRUSTED);
   });
 });
 
@@ -174,7 +174,7 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
                   (now - it.at < ms || (it.session !== null && it.session === session)),
               );
             for (const asked of nodes) {
-              const known = await asked.load(trace({ agent, session }));
+              const known = (await asked.load(trace({ agent, session }))).labels;
               for (const label of LABELS) {
                 if (since(label, WINDOW_MS)) expect(known[label]).toBe(true);
                 if (!since(label, WINDOW_MS + SLACK_MS)) expect(known[label]).toBe(false);
@@ -192,7 +192,7 @@ test('AZ-10: confidential, regulated and secret data are private data, too', asy
   for (const label of ['confidential', 'regulated', 'secret'] as const) {
     person = `p${++people}`;
     await one.mark(trace(), { [label]: true });
-    expect(await other.load(trace())).toEqual({ ...NONE, private: true, [label]: true });
+    expect((await other.load(trace())).labels).toEqual({ ...NONE, private: true, [label]: true });
   }
 });
 
@@ -202,9 +202,9 @@ test('AZ-10: what an earlier release wrote is read, and written on', async () =>
   const topic = sealedExchange(below, KEYS).topicOf(`labels/${sha256Hex(`${person}\na`)}`, z.json());
   await topic.append([{ ...ends, sessions: [{ id: 's', ...ends }] }], { expiresAt: until, replaces: true });
   const labels = node();
-  expect(await labels.load(trace())).toEqual(UNTRUSTED);
+  expect((await labels.load(trace())).labels).toEqual(UNTRUSTED);
   await labels.mark(trace(), { secret: true });
-  expect(await node().load(trace())).toEqual({ ...BOTH, secret: true });
+  expect((await node().load(trace())).labels).toEqual({ ...BOTH, secret: true });
 });
 
 test('AZ-10: only what matters is asked for: what this node knows of it already is not read again', async () => {
@@ -212,6 +212,6 @@ test('AZ-10: only what matters is asked for: what this node knows of it already 
   await labels.mark(trace(), UNTRUSTED);
   await node().mark(trace(), { regulated: true });
   broken = true;
-  expect(await labels.load(trace(), UNTRUSTED_BIT)).toEqual(UNTRUSTED);
+  expect((await labels.load(trace(), UNTRUSTED_BIT)).labels).toEqual(UNTRUSTED);
   await expect(labels.load(trace())).rejects.toThrow('gone');
 });

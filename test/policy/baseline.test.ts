@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import { decide, labelsMatter, visible } from '../../src/policy/decide.ts';
 import type { Decision } from '../../src/policy/decide.ts';
-import { PRIVATE, UNTRUSTED } from '../../src/policy/labels.ts';
+import { COPIED, PRIVATE, UNTRUSTED } from '../../src/policy/labels.ts';
 import { lintPolicy } from '../../src/policy/lint.ts';
 import type { Risk, ToolFacts } from '../../src/policy/schema.ts';
 import {
@@ -162,7 +162,11 @@ describe('AZ-10: role x label, with the scope', () => {
   test('AZ-10: whether labels matter is known before they are', () => {
     const asks = (name: string) =>
       labelsMatter(set, question({ person: someone('p', ['operator']), tool: { server: 'files', name } }));
-    expect([asks('post'), asks('draft'), asks('wipe')]).toEqual([UNTRUSTED | PRIVATE, 0, UNTRUSTED | PRIVATE]);
+    expect([asks('post'), asks('draft'), asks('wipe')]).toEqual([
+      UNTRUSTED | PRIVATE | COPIED,
+      COPIED,
+      UNTRUSTED | PRIVATE | COPIED,
+    ]);
   });
 });
 

@@ -7,7 +7,7 @@ import type { Question } from '../../src/policy/decide.ts';
 import { effectOf } from '../../src/policy/effect.ts';
 import type { EffectAgent, EffectPerson, EffectWorld } from '../../src/policy/effect.ts';
 import type { EffectTriple } from '../../src/policy/effect-book.ts';
-import { NO_LABELS, combinationsOf, labelsOf, ALL_BITS } from '../../src/policy/labels.ts';
+import { NO_FLOW, combinationsOf, labelsOf, ALL_BITS } from '../../src/policy/labels.ts';
 import type { Labels } from '../../src/policy/labels.ts';
 import type { PolicySet } from '../../src/policy/compile.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
@@ -32,7 +32,7 @@ function* seats(world: EffectWorld): Generator<Seat> {
 type Call = Pick<Question, 'scopes' | 'approved' | 'arguments' | 'signIn' | 'actors' | 'at'> & Partial<Labels>;
 
 const asked = (set: PolicySet, { person, agent, alone }: Seat, item: ToolFacts, call: Call) =>
-  decide(set, { org: 'default', person, agent: agent.client, tool: item, alone, ...NO_LABELS, ...call });
+  decide(set, { org: 'default', person, agent: agent.client, tool: item, alone, ...NO_FLOW, ...call });
 
 const TABLE: readonly Call[] = [true, false].flatMap((held) =>
   [true, false].flatMap((approved) =>

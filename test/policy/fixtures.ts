@@ -2,7 +2,7 @@
 import type { PolicySet, PolicySource } from '../../src/policy/compile.ts';
 import { compilePolicies } from '../../src/policy/compile.ts';
 import type { PersonFacts, Question } from '../../src/policy/decide.ts';
-import { NO_LABELS } from '../../src/policy/labels.ts';
+import { NO_FLOW } from '../../src/policy/labels.ts';
 import type { ToolFacts } from '../../src/policy/schema.ts';
 
 export const tool = (over: Partial<ToolFacts> = {}): ToolFacts => ({
@@ -35,7 +35,7 @@ export const question = (over: Partial<Question> = {}): Question => ({
   tool: tool(),
   scopes: new Set(['files:read']),
   approved: false,
-  ...NO_LABELS,
+  ...NO_FLOW,
   arguments: {},
   signIn: { authTime: null, amr: [], acr: null },
   alone: false,

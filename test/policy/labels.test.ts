@@ -7,6 +7,8 @@ import {
   ALL_BITS,
   BIT,
   CONFIDENTIAL,
+  COPIED,
+  FROM,
   LABELS,
   PRIVATE,
   REGULATED,
@@ -49,7 +51,10 @@ test.each([
   ['context.confidential || context["regulated"]', CONFIDENTIAL | REGULATED],
   ['context.secret', SECRET],
   ['context has secret', SECRET],
-  ['context == context', ALL_BITS],
+  ['context == context', ALL_BITS | COPIED | FROM],
+  ['context.copied', COPIED],
+  ['context.copiedFrom.contains("a")', COPIED],
+  ['context.receivedFrom.contains("a")', FROM],
   ['context.approved', 0],
   ['resource.outward', 0],
 ])('AZ-10: a policy that says %s reads these labels', (when, mask) => {
@@ -57,7 +62,7 @@ test.each([
   if (parsed.type === 'failure') throw new Error(JSON.stringify(parsed.errors));
   const reads = readsOf(parsed.json);
   expect(labelsRead(reads)).toBe(mask);
-  expect(reads.perCall).toBe(when.includes('=='));
+  expect(reads.perCall).toBe(when.includes('==') || when.includes('From'));
 });
 
 test('AZ-10: the schema has every label', () => {
@@ -70,13 +75,13 @@ describe('AZ-10: only what some policy reads matters', () => {
   const operator = person('p', ['operator']);
   const asked = (name: string) => question({ person: operator, tool: { server: 'files', name } });
   test.each([
-    ['the baseline', BASELINE, UNTRUSTED | PRIVATE],
-    ['a rule about secrets beside it', [...BASELINE, rule], UNTRUSTED | PRIVATE | SECRET],
-    ['that rule alone', [...BASELINE.filter(({ id }) => id !== 'baseline.toxic-flow'), rule], SECRET],
+    ['the baseline', BASELINE, UNTRUSTED | PRIVATE | COPIED],
+    ['a rule about secrets beside it', [...BASELINE, rule], UNTRUSTED | PRIVATE | COPIED | SECRET],
+    ['that rule alone', [...BASELINE.filter(({ id }) => !id.endsWith('-flow')), rule], SECRET],
   ] as const)('AZ-10: with %s', (_title, policies, mask) => {
     const set = setOf(policies, tools);
     expect(labelsMatter(set, asked('post'))).toBe(mask);
-    expect(labelsMatter(set, asked('read_file'))).toBe(0);
+    expect(labelsMatter(set, asked('read_file'))).toBe(mask & COPIED);
   });
   test('AZ-10: what a policy says of a new label is decided, and kept apart', () => {
     const set = setOf([...BASELINE, rule], tools);

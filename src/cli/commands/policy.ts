@@ -282,6 +282,9 @@ export function policyCommands(program: Command): void {
     .option('--confidential', 'as if it had received confidential data', false)
     .option('--regulated', 'as if it had received regulated data', false)
     .option('--secret', 'as if what it received had held a secret', false)
+    .option('--copied', 'as if the arguments held text of another server with such data', false)
+    .option('--copied-from <server...>', 'servers whose text they would hold')
+    .option('--received-from <server...>', 'servers whose output the trace would have received')
     .action(
       async (
         person: string,
@@ -299,6 +302,9 @@ export function policyCommands(program: Command): void {
           confidential: boolean;
           regulated: boolean;
           secret: boolean;
+          copied: boolean;
+          copiedFrom?: string[];
+          receivedFrom?: string[];
         },
       ) => {
         const [server, tool] = splitTool(name);
@@ -312,6 +318,9 @@ export function policyCommands(program: Command): void {
           confidential: options.confidential,
           regulated: options.regulated,
           secret: options.secret,
+          copied: options.copied,
+          ...(options.copiedFrom === undefined ? {} : { copiedFrom: options.copiedFrom }),
+          ...(options.receivedFrom === undefined ? {} : { receivedFrom: options.receivedFrom }),
           ...(options.agent === undefined ? {} : { agent: options.agent }),
           ...(options.scope === undefined ? {} : { scopes: options.scope }),
           ...(options.arguments === undefined ? {} : { arguments: jsonObject(options.arguments) }),
