@@ -130,7 +130,7 @@ test('AN-12: neither do a dead server, a secret that is gone, and a lost session
   delete process.env[NAME];
   await rig.setServer('notes', { title: 'The notes, renamed' });
   const answer = await keep(rig.call('notes', 'write_note', { text: 'x' }));
-  expect(answer.text).toContain('The server cannot be reached, so nothing was sent.');
+  expect(answer.text).toMatch(/cannot be reached, so nothing was sent\.|is left alone for \d+ s\. Nothing was sent\./);
   process.env[NAME] = CANARY.env;
 });
 
