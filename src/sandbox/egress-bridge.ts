@@ -5,6 +5,7 @@
  * Arguments: the folder with the socket, `ca` or `none`, then the server's program and its arguments.
  */
 import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { constants } from 'node:os';
 
@@ -30,7 +31,8 @@ server.listen(0, '127.0.0.1', () => {
   const at = server.address();
   const url = `http://127.0.0.1:${typeof at === 'object' && at !== null ? at.port : 0}`;
   const local = 'localhost,127.0.0.1,::1';
-  const bundle = `${folder}/bundle.pem`;
+  const ca = withOwn('ca.pem');
+  const bundle = withOwn('bundle.pem');
   const child = spawn(program, rest, {
     stdio: 'inherit',
     env: {
@@ -43,7 +45,7 @@ server.listen(0, '127.0.0.1', () => {
       no_proxy: local,
       NODE_USE_ENV_PROXY: '1',
       ...(authority === 'ca' && {
-        NODE_EXTRA_CA_CERTS: `${folder}/ca.pem`,
+        NODE_EXTRA_CA_CERTS: ca,
         SSL_CERT_FILE: bundle,
         REQUESTS_CA_BUNDLE: bundle,
         CURL_CA_BUNDLE: bundle,
@@ -60,3 +62,13 @@ server.listen(0, '127.0.0.1', () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR2', 'SIGXCPU'] as const)
     process.on(signal, () => void child.kill(signal));
 });
+
+/** What the gateway says is trusted, with what the record says is: clients read one file. Names a file. */
+function withOwn(name: string): string {
+  const { NODE_EXTRA_CA_CERTS: ca, SSL_CERT_FILE: bundle } = process.env;
+  const own = [ca, bundle].filter((path) => path !== undefined);
+  if (authority !== 'ca' || own.length === 0) return `${folder}/${name}`;
+  const path = `/tmp/remit-egress-${name}`;
+  writeFileSync(path, [...own, `${folder}/${name}`].map((file) => readFileSync(file, 'utf8')).join('\n'));
+  return path;
+}

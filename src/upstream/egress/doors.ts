@@ -39,6 +39,8 @@ export interface DoorsOptions extends Pick<ProxySetting, 'resolve' | 'extraCa' |
 }
 
 const PREFIX = 'remit-egress-';
+/** As mkdtemp makes it. */
+const MADE = /^remit-egress-[A-Za-z0-9]{6}$/;
 const ALIVE = 'alive';
 /** sockaddr_un holds 108 bytes with the NUL at their end. */
 const MAX_PATH = 107;
@@ -132,7 +134,7 @@ function pathFor(folder: string, name: string): string {
 async function removeLeftovers(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
     const folder = join(parent, name);
-    const stat = name.startsWith(PREFIX) ? await lstat(folder).catch(() => null) : null;
+    const stat = MADE.test(name) ? await lstat(folder).catch(() => null) : null;
     if (!stat?.isDirectory() || stat.uid !== process.getuid?.()) continue;
     const alive = join(folder, ALIVE);
     const young = Date.now() - stat.mtimeMs < YOUNG_MS;
