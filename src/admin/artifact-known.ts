@@ -44,18 +44,22 @@ export function knownOf({ artifacts }: Ask, server: Server): readonly Known[] {
 
 /** What keeps a server from being enabled because of its packages. */
 export function artifactLacks(ctx: Ask, server: Server): readonly Missing[] {
-  const { source } = server;
+  const { source, upstream } = server;
   const [installed] = installedHere(ctx, server);
-  const other =
-    installed !== undefined && installed.name === source?.package && installed.version !== source.version
-      ? [
-          {
-            field: 'source.version',
-            message: `The record says ${source.version}, and what would run is ${installed.name}@${installed.version}.`,
-            remedy: `Run \`remit artifact install ${installed.name}@${source.version}\` on the host of the gateway, or write ${installed.version}.`,
-          },
-        ]
-      : [];
+  const runs = upstream.transport === 'stdio' ? packageOf(upstream.command) : null;
+  const other: Missing[] = [];
+  if (runs !== null && source !== undefined && source.package !== runs)
+    other.push({
+      field: 'source.package',
+      message: `The command runs the package ${runs}, and the record names ${source.package ?? 'none'}.`,
+      remedy: `Set \`source.package\` to ${runs}.`,
+    });
+  else if (installed !== undefined && installed.version !== source?.version)
+    other.push({
+      field: 'source.version',
+      message: `The record says ${source?.version}, and what would run is ${installed.name}@${installed.version}.`,
+      remedy: `Run \`remit artifact install ${installed.name}@${source?.version}\` on the host of the gateway, or write ${installed.version}.`,
+    });
   return [
     ...other,
     ...knownOf(ctx, server).map((known) => ({
