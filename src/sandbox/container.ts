@@ -147,9 +147,9 @@ export function containerBackend(options: ContainerOptions): IsolationBackend {
   }
 
   async function imageOf(engine: Engine, reference: string): Promise<{ readonly imageId: string }> {
-    const digest = /(?:^|@)(sha256:[0-9a-f]{64})$/.exec(reference)?.[1];
+    const digest = /^(?:[a-z0-9][a-z0-9._:/-]{0,400}@)?(sha256:[0-9a-f]{64})$/.exec(reference)?.[1];
     if (digest === undefined)
-      throw new SandboxFault('sandbox_identity', `the image ${reference} has no digest; write NAME@sha256:…`);
+      throw new SandboxFault('sandbox_identity', `the image ${reference} is not one by digest; write NAME@sha256:…`);
     const image = await inspectImage(engine, reference).catch((cause: unknown) => {
       throw new SandboxFault(
         'sandbox_identity',
