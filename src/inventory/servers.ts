@@ -11,6 +11,7 @@ export interface ServerProblem {
   readonly code:
     | 'server_secret_literal'
     | 'server_network'
+    | 'server_egress'
     | 'server_plain_http'
     | 'server_header'
     | 'server_owner'
@@ -108,8 +109,36 @@ function checkHttp(upstream: HttpUpstream | SseUpstream): ServerProblem[] {
 const RESERVED_HEADERS =
   /^(?:host|connection|content-.*|transfer-encoding|upgrade|te|trailer|expect|keep-alive|proxy-.*|mcp-.*|accept|origin|forwarded|x-forwarded-.*)$/i;
 
-function checkStdio(upstream: StdioUpstream): ServerProblem[] {
+function checkEgress({ network, egress, egressNetworks }: StdioUpstream): ServerProblem[] {
   const problems: ServerProblem[] = [];
+  if (network === 'host' && egress.length > 0)
+    problems.push({
+      code: 'server_egress',
+      field: 'upstream.egress',
+      message: 'holds nothing with the network of the host; set network to none, or leave out the rules',
+    });
+  for (const [index, { host }] of egress.entries()) {
+    // `0x7f.1` has letters, and is an address for every resolver.
+    if (URL.parse(`http://${host}/`)?.hostname !== host)
+      problems.push({
+        code: 'server_egress',
+        field: `upstream.egress.${index}.host`,
+        message: 'is an address in another spelling, or no name at all; write one host name',
+      });
+  }
+  for (const [index, network] of egressNetworks.entries()) {
+    if (!isNetwork(network))
+      problems.push({
+        code: 'server_network',
+        field: `upstream.egressNetworks.${index}`,
+        message: 'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length that is not 0)',
+      });
+  }
+  return problems;
+}
+
+function checkStdio(upstream: StdioUpstream): ServerProblem[] {
+  const problems = checkEgress(upstream);
   const [program = ''] = upstream.command;
   if (program !== 'node' && !program.startsWith('/')) {
     problems.push({
