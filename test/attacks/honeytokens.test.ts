@@ -210,7 +210,7 @@ test('a retired one is looked for no longer, and one closed opens again', async 
       [...here.rig.view.records('incident', 'default')].filter(({ body }) => body['closed'] === undefined);
     refusedFor(await send(here.value));
     await here.rig.until('it is open', () => open().length === 1);
-    const [{ id, revision }] = open() as [{ id: string; revision: number }];
+    const [{ id, revision }] = open() as unknown as [{ id: string; revision: number }];
     const close = { reason: 'test' };
     expect(
       (await here.rig.admin('sven', 'POST', `/incidents/${id}/close`, close, { 'if-match': `"${revision}"` })).status,
