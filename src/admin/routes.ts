@@ -51,6 +51,7 @@ import {
   suspendGrant,
 } from './grants.ts';
 import { addHoneytoken, listHoneytokens, retireHoneytoken } from './honeytokens.ts';
+import { approveInspection, getInspection, putInspection } from './inspection.ts';
 import { closeIncident, getIncident, listIncidents } from './incidents.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
 import { claimAdministration } from './claim.ts';
@@ -148,6 +149,9 @@ const ROWS: readonly Row[] = [
   ['GET',    '/incidents',                           'admin:read',  STAFF,            listIncidents,    'List what was contained and waits for somebody to look at it'],
   ['GET',    '/incidents/:incident',                 'admin:read',  STAFF,            getIncident,      'Read an incident'],
   ['POST',   '/incidents/:incident/close',           'admin:write', POLICY_AUTHORS,   closeIncident,    'Close an incident with what was found; it opens again when the same is seen once more'],
+  ['GET',    '/inspection',                          'admin:read',  STAFF,            getInspection,    'What is done about content in either direction, and what is proposed'],
+  ['PUT',    '/inspection',                          'admin:write', POLICY_AUTHORS,   putInspection,    'Say what is done about content: what is stricter holds at once, what lets something through waits for somebody else'],
+  ['POST',   '/inspection/approve',                  'admin:write', POLICY_AUTHORS,   approveInspection, 'Agree to exactly what is proposed about content; never your own proposal'],
   ['GET',    '/honeytokens',                         'admin:read',  OVERSEERS,        listHoneytokens,  'List planted secrets and where they lie, never their values'],
   ['POST',   '/honeytokens',                         'admin:write', POLICY_AUTHORS,   addHoneytoken,    'Plant a secret: its value is made and shown once, or given'],
   ['POST',   '/honeytokens/:honeytoken/retire',      'admin:write', POLICY_AUTHORS,   retireHoneytoken, 'Look for a planted secret no longer'],

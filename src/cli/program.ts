@@ -15,6 +15,7 @@ import { grantCommands } from './commands/grant.ts';
 import { groupCommands } from './commands/group.ts';
 import { honeytokenCommands } from './commands/honeytoken.ts';
 import { incidentCommands } from './commands/incident.ts';
+import { inspectionCommands } from './commands/inspection.ts';
 import { initCommand } from './commands/init.ts';
 import { lockCommands } from './commands/lock.ts';
 import { mappingCommands } from './commands/mapping.ts';
@@ -61,6 +62,7 @@ export function buildProgram(): Command {
   credentialCommands(program);
   toolCommands(program);
   policyCommands(program);
+  inspectionCommands(program);
   grantCommands(program);
   scopeCommands(program);
   reviewCommands(program);

@@ -1,0 +1,112 @@
+/** `remit inspection …`: what is done about content on its way to servers and to clients. */
+import type { Command } from 'commander';
+import { apiOf, change, group, readObjectFile, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
+import { CliFailure } from '../failure.ts';
+import { fields, show, table, time } from '../output.ts';
+
+interface Rule {
+  readonly classes: readonly string[];
+  readonly direction: 'in' | 'out';
+  readonly risks?: readonly string[];
+  readonly servers?: readonly string[];
+  readonly dataClasses?: readonly string[];
+  readonly action: string;
+}
+interface Policy {
+  readonly rules: readonly Rule[];
+  readonly linkHosts: readonly string[];
+  readonly onFault: Readonly<Record<string, string>>;
+  readonly budgetMs: number;
+}
+interface Shown {
+  readonly inspection: Policy;
+  readonly readable: boolean;
+  readonly revision: number | null;
+  readonly proposed: {
+    readonly inspection: Policy;
+    readonly digest: string;
+    readonly by: string;
+    readonly at: number;
+    readonly why: string;
+  } | null;
+}
+
+export function inspectionCommands(program: Command): void {
+  const inspection = group(program, 'inspection', 'What is done about content', 'remit inspection show');
+
+  remote(inspection, 'show', 'Show the rules in force, and what is proposed', 'remit inspection show --json').action(
+    async (options: RemoteOptions) => {
+      const { body } = await apiOf(options).get<Shown>('/inspection');
+      show(options, body, ({ inspection: policy, readable, revision, proposed }) =>
+        [
+          ...(readable ? [] : ['The record cannot be read: nothing is sent to a server.\n']),
+          rulesOf(policy),
+          fields([
+            ['links to', policy.linkHosts.join(', ') || 'nowhere by themselves'],
+            [
+              'a failing detector',
+              Object.entries(policy.onFault)
+                .map(([risk, mode]) => `${risk}: ${mode}`)
+                .join(', '),
+            ],
+            ['time for one value', `${policy.budgetMs} ms`],
+            ['revision', revision ?? 'none: the defaults'],
+            ['proposed', proposed ? `by ${proposed.by}, ${time(proposed.at)}: ${proposed.why}` : 'nothing'],
+            ...(proposed ? ([['digest', proposed.digest]] as const) : []),
+          ]),
+          ...(proposed ? [rulesOf(proposed.inspection)] : []),
+        ].join('\n'),
+      );
+    },
+  );
+
+  change(
+    inspection,
+    'set',
+    'Replace the rules: what is stricter holds at once, what lets something through waits for somebody else',
+    'remit inspection set --file inspection.yaml --reason "TICKET-9"',
+  )
+    .requiredOption('-f, --file <path>', 'a file with the rules as JSON or YAML; `-` reads standard input')
+    .action(async (options: ReasonOptions & { file: string }) => {
+      const api = apiOf(options);
+      const { etag } = await api.get<Shown>('/inspection');
+      const { body } = await api.put<{ state: string; why?: string; revision: number }>(
+        '/inspection',
+        { reason: options.reason, inspection: readObjectFile(options.file) },
+        etag,
+      );
+      show(options, body, ({ state, why, revision }) =>
+        state === 'proposed'
+          ? `Proposed at revision ${revision}: it lets something through (${why ?? ''}), so somebody else agrees to it first.`
+          : `In force at revision ${revision}.`,
+      );
+    });
+
+  change(
+    inspection,
+    'approve',
+    'Agree to the proposed rules, as somebody else than who proposed them',
+    'remit inspection approve --reason "read with the owner of the CRM"',
+  ).action(async (options: ReasonOptions) => {
+    const api = apiOf(options);
+    const { proposed } = (await api.get<Shown>('/inspection')).body;
+    if (!proposed) throw new CliFailure('failed', 'Nothing is proposed.', 'Look at: remit inspection show');
+    const { digest } = proposed;
+    const { body } = await api.post<{ revision: number }>('/inspection/approve', { reason: options.reason, digest });
+    show(options, body, ({ revision }) => `In force at revision ${revision}.`);
+  });
+}
+
+const rulesOf = ({ rules }: Policy): string =>
+  table(
+    ['DIRECTION', 'CLASSES', 'RISKS', 'SERVERS', 'DATA', 'ACTION'],
+    rules.map((rule) => [
+      rule.direction,
+      rule.classes.join(' '),
+      rule.risks?.join(' ') ?? 'all',
+      rule.servers?.join(' ') ?? 'all',
+      rule.dataClasses?.join(' ') ?? 'all',
+      rule.action,
+    ]),
+    'No rules: the defaults.',
+  );
