@@ -169,7 +169,8 @@ export async function perform(
   const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
   else keepSpent(call);
-  if (settled) rememberReply(call, settled, deps);
+  // Of an error nothing leaves but its code.
+  if (settled?.digest && settled.reply.kind === 'result') remember(call, deps.ports.traces, settled.reply.result);
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
@@ -200,13 +201,6 @@ export async function perform(
   return asked
     ? { kind: 'asked', asks: asked.asks, state: asked.state, index }
     : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
-}
-
-/** What is the server's in what leaves. */
-function rememberReply(call: Call, { reply, status, digest }: Settled, { ports }: AnswerDeps): void {
-  if (reply.kind === 'result' && digest !== null) remember(call, ports.traces, reply.result);
-  else if (reply.kind === 'error' && status === 'protocol_error')
-    remember(call, ports.traces, [reply.message, reply.data ?? null]);
 }
 
 /** ATTACKER-CONTROLLED: the size of a result. What waits on a disk for its client is kept only as far as there is room for it. */

@@ -6,6 +6,7 @@ import type { GuardPorts } from '../../src/gateway/guard.ts';
 import { inspectionBooks } from '../../src/gateway/inspection-books.ts';
 import type { Snapshot } from '../../src/gateway/snapshot.ts';
 import type { SupposedCall } from '../../src/gateway/what-if.ts';
+import { flowFrom } from '../../src/policy/labels.ts';
 import { methodRule } from '../../src/protocol/methods.ts';
 import type { StoredRecord } from '../../src/store/state.ts';
 import { callerLike } from '../support/caller.ts';
@@ -41,6 +42,8 @@ const isArbitrary = <T>(value: T | fc.Arbitrary<T>): value is fc.Arbitrary<T> =>
   typeof value === 'object' && value !== null && 'chain' in value;
 
 const labelsOf = ({ untrusted, private: reserved }: Asked) => ({ untrusted, private: reserved });
+
+const receivedBy = (ask: Asked) => ({ labels: flowFrom(labelsOf(ask)), from: [], unknownText: false });
 
 const SCOPES = ['notes:read', 'notes:write', 'notes:delete'];
 const asked: fc.Arbitrary<Asked> = fc.record({
@@ -205,7 +208,7 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
     approvals: { holdFor: () => Promise.resolve(held) },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1_000,
-    traces: { peek: () => labelsOf(ask), load: () => Promise.resolve(labelsOf(ask)) },
+    traces: { peek: () => receivedBy(ask), load: () => Promise.resolve(receivedBy(ask)), recognise: () => [] },
     inspection: { books: inspectionBooks({ open: () => null }), report: () => undefined },
     laneOf: () => null,
   } as unknown as GuardPorts;
