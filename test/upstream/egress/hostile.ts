@@ -65,7 +65,9 @@ function dns(address: string, { udpPort: port, secret, patienceMs }: Aim): Promi
   const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
   return new Promise((resolve) => {
     let over = false;
+    let late: NodeJS.Timeout | undefined;
     const done = (outcome: string): void => {
+      clearTimeout(late);
       if (!over) socket.close();
       over = true;
       resolve(outcome);
@@ -74,7 +76,7 @@ function dns(address: string, { udpPort: port, secret, patienceMs }: Aim): Promi
     socket.once('message', () => done('answered'));
     socket.send(query, port, address, (error) => {
       if (error) done(code(error));
-      else setTimeout(() => done('no answer'), patienceMs);
+      else if (!over) late = setTimeout(() => done('no answer'), patienceMs);
     });
   });
 }
