@@ -11,6 +11,8 @@ const LONGEST_READ = 2 * MAX_LINE;
 /** Shorter parts of a secret say nothing, and are found by accident. */
 const SHORTEST_LINE = 8;
 const MINUTE_MS = 60_000;
+/** Times the bytes that are kept. */
+const FLOOD = 32;
 
 export interface StderrOptions {
   readonly clock: Clock;
@@ -18,6 +20,8 @@ export interface StderrOptions {
   /** Values that must not reach a log. */
   readonly secrets: readonly string[];
   readonly onLine: (line: string) => void;
+  /** It says so much more than is kept that reading it costs us: called once in a minute at most. */
+  readonly onFlood?: () => void;
 }
 
 /** The returned function tells the last line, for the message of a fault. */
@@ -45,8 +49,11 @@ export function captureStderr(stream: Readable, options: StderrOptions): () => s
       windowAt = now;
       left = options.bytesPerMinute;
     }
-    if (left <= 0) return;
+    const before = left;
     left -= chunk.length;
+    const flood = (1 - FLOOD) * options.bytesPerMinute;
+    if (left < flood && before >= flood) options.onFlood?.();
+    if (before <= 0) return;
     text += chunk.toString('utf8');
     const lines = text.split('\n');
     // A line without end is cut, not kept.

@@ -25,6 +25,9 @@ export interface StdioOptions {
 
 /** Violations a server may commit within a minute; servers that print a banner are common and harmless. */
 const VIOLATIONS_PER_MINUTE = 10;
+/** Messages that answer nothing, within ten seconds: a busy server sends a few hundred. */
+const NOTIFICATIONS_PER_WINDOW = 20_000;
+const WINDOW_MS = 10_000;
 /** Bytes we hold for a server that does not read. */
 const MAX_UNREAD = 16 * 1024 * 1024;
 
@@ -32,12 +35,15 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
   let end: { reason: string } | null = null;
   let violations = 0;
   let violationsSince = options.clock.now();
+  let notifications = 0;
+  let notificationsSince = violationsSince;
 
   const lastWords = captureStderr(process.stderr, {
     clock: options.clock,
     bytesPerMinute: options.outputBytes,
     secrets: options.secrets,
     onLine: options.onStderr,
+    onFlood: () => expel('upstream_too_large', 'the server floods its standard error', 'output'),
   });
 
   const repeats = credentialFinder(options.secrets);
@@ -70,6 +76,16 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
       expel('upstream_protocol', `the server does not speak MCP on its output: ${what}`, 'protocol');
   }
 
+  /** Every message costs us; one that nobody asked for is free for the server. */
+  function flooded(): boolean {
+    const now = options.clock.now();
+    if (now - notificationsSince >= WINDOW_MS) {
+      notificationsSince = now;
+      notifications = 0;
+    }
+    return ++notifications > NOTIFICATIONS_PER_WINDOW;
+  }
+
   function takeLine(line: Buffer): void {
     const bytes = line.at(-1) === 0x0d ? line.subarray(0, -1) : line;
     const read = readFromServer(bytes, options.outputBytes);
@@ -78,6 +94,8 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
       if (read.value.kind === 'reply' && typeof read.value.id === 'number') return fail(read.value.id, repeated());
       return violation('a message repeats a secret of its environment');
     }
+    if (read.ok && read.value.kind === 'notification' && flooded())
+      return expel('upstream_too_large', 'the server floods its output with notifications', 'output');
     const problem = read.ok ? take(read.value) : read.error;
     if (problem !== null) violation(problem);
   }
