@@ -17,7 +17,7 @@ const CLAIMED = [
   ...range('ID', 1, 9),
   ...range('NH', 1, 10),
   ...range('TD', 1, 9),
-  ...range('EX', 1, 3),
+  ...range('EX', 1, 4),
   'EX-05',
   ...range('EX', 7, 9),
   ...range('AE', 1, 4),
