@@ -3,6 +3,7 @@
  * else agrees to exactly that proposal about exactly that definition. The rules are `integrity/review.ts`; here they meet people and a revision.
  */
 import { z } from 'zod';
+import { widerBudget } from '../integrity/judgement.ts';
 import { DigestText, Judgement, itemKey, type ToolRecord } from '../integrity/records.ts';
 import {
   agree,
@@ -132,19 +133,19 @@ async function alone(
 
 /**
  * From the history: whoever withdraws it first must not thereby make a reading of it, nor trust what it returns, nor keep inside what it
- * is given.
+ * is given, nor have more of it than people allowed.
  */
 export async function everStricter(
   { ctx }: Pick<Ask<unknown, unknown>, 'ctx'>,
   id: string,
-  { untrustedOutput, outward }: Pick<Judgement, 'untrustedOutput' | 'outward'>,
+  { untrustedOutput, outward, budget }: Pick<Judgement, 'untrustedOutput' | 'outward' | 'budget'>,
 ): Promise<boolean> {
   const changes = await ctx.state.history('tool', ctx.org, id);
   return changes.some(({ body }) => {
     const before = body?.['approved'] as Readonly<Record<string, unknown>> | null | undefined;
     if (!before) return false;
     const laxer = (before['untrustedOutput'] === true && !untrustedOutput) || (before['outward'] === true && !outward);
-    return laxer || before['risk'] !== 'read';
+    return laxer || widerBudget(before['budget'] as Judgement['budget'], budget) || before['risk'] !== 'read';
   });
 }
 

@@ -409,8 +409,16 @@ async function dispatch(
       return { kind: 'denied', denial: leftAlone(call, error.retryAfterMs) };
     // A server says so by 404 before it looks at what the request asks for (2025-11-25 transports, session management): it was not carried out.
     if (code === 'upstream_session_lost' && !retry) return dispatch(call, deps, measure, ways, client, true);
+    // RL-05: the answer of a reading was lost, and people said that asking for it twice does no harm. Nothing else is ever sent again.
+    if (code === 'upstream_closed' && dispatched === 'unknown' && !retry && mayRepeat(call))
+      return dispatch(call, deps, measure, ways, client, true);
     return { kind: 'fault', code, dispatched };
   }
+}
+
+/** What is in a budget is counted by what was sent, so it is sent once. */
+function mayRepeat({ facts: { tool, budget } }: Call): boolean {
+  return tool?.facts?.risk === 'read' && tool.approved?.idempotent === true && budget === undefined;
 }
 
 /** Given up before anything was sent. */

@@ -1,6 +1,6 @@
 /**
  * Whether what a reviewer says fits what they say it of: a typed parameter (AZ-03) names an argument that the schema has and whose values can
- * be of that type, and what cannot be undone is agreed to by more than one. Not checked here: the shape of the judgement (records.ts).
+ * be of that type, what cannot be undone is agreed to by more than one, and a budget sums up numbers. Not checked here: the shape of the judgement (records.ts).
  */
 import type { ParameterType } from '../lib/canonical-values.ts';
 import type { JsonObject } from '../lib/json.ts';
@@ -24,12 +24,24 @@ const MAX_PARAMETERS = 50;
 
 /** `schema`: what the arguments of the item must fit. The first problem; null: none. */
 export function judgementProblem(kind: ItemKind, judgement: Judgement, schema: JsonObject): JudgementProblem | null {
-  const { parameters, tasks, irreversible, approvals = 1, risk } = judgement;
+  const { parameters, tasks, irreversible, approvals = 1, risk, idempotent, budget } = judgement;
   if (tasks !== undefined && kind !== 'tool') return { field: 'tasks', message: `a ${kind} never runs as a task` };
   if (irreversible && risk === 'read')
     return { field: 'irreversible', message: 'what is only read leaves nothing to undo; choose another class' };
   if (irreversible && approvals < 2)
     return { field: 'approvals', message: 'must be at least 2 for what cannot be undone' };
+  if (idempotent && risk !== 'read')
+    return { field: 'idempotent', message: 'only what is read is asked for a second time; choose the class read' };
+  const sum = budget?.sum;
+  if (budget && kind === 'server') return { field: 'budget', message: 'instructions are not called' };
+  if (sum) {
+    const field = 'budget.sum.argument';
+    const types = typesAt(schema, sum.argument);
+    if (types === null) return { field, message: 'is no argument that the schema of this item declares' };
+    const counted = parameters?.[sum.argument] === 'amount' ? ['number', 'integer', 'string'] : ['number', 'integer'];
+    const unfit = types.filter((one) => !counted.includes(one));
+    if (unfit.length > 0) return { field, message: `can be ${unfit.join(' or ')}, which cannot be summed up` };
+  }
   const named = Object.entries(parameters ?? {});
   if (named.length > MAX_PARAMETERS)
     return { field: 'parameters', message: `names more than ${MAX_PARAMETERS} arguments` };
@@ -42,6 +54,17 @@ export function judgementProblem(kind: ItemKind, judgement: Judgement, schema: J
       return { field, message: `can be ${unfit.join(' or ')}, which is no ${type}` };
   }
   return null;
+}
+
+/** Whether more may be done than before, by somebody, some day. */
+export function widerBudget(before: Judgement['budget'], after: Judgement['budget']): boolean {
+  if (!before) return false;
+  if (!after) return true;
+  const shared = before.shared === true && !after.shared;
+  const calls = after.calls > before.calls || after.perMinutes < before.perMinutes;
+  const { sum } = before;
+  const spend = sum && (after.sum?.argument !== sum.argument || after.sum.max > sum.max);
+  return shared || calls || spend === true;
 }
 
 /** The JSON types that a declared argument may have: empty when the schema does not say, null when there is no such argument. */

@@ -244,6 +244,17 @@ describe('a judgement that does not fit is refused with its field', () => {
       { irreversible: true, risk: 'read', approvals: 2 },
       'what is only read leaves nothing to undo; choose another class',
     ],
+    [
+      'budget.sum.argument',
+      { budget: { calls: 1, perMinutes: 1, sum: { argument: '/nothing', max: 1 } } },
+      'is no argument that the schema of this item declares',
+    ],
+    [
+      'budget.sum.argument',
+      { budget: { calls: 1, perMinutes: 1, sum: { argument: '/table', max: 1 } } },
+      'can be string, which cannot be summed up',
+    ],
+    ['idempotent', { idempotent: true }, 'only what is read is asked for a second time; choose the class read'],
   ])('%s: %j', async (field, more, message) => {
     const refused = await post('omar', 'propose', review(more));
     expect([refused.status, refused.body.error?.['message']]).toEqual([422, message]);

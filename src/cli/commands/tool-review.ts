@@ -7,6 +7,9 @@ import { CliFailure } from '../failure.ts';
 import { show, table, time, visible } from '../output.ts';
 import { findingCodes, itemsOf, kindOption, pathOf, type Changed, type History } from './tool-views.ts';
 
+const BUDGET = 'at most so many calls in so many minutes, of one person with one agent: 5/60';
+const BUDGET_SUM = 'with --budget: at most so much of a number in the arguments: /amount=1000';
+
 export function reviewCommands(tool: Command): void {
   remote(
     tool,
@@ -26,6 +29,10 @@ export function reviewCommands(tool: Command): void {
     .option('--scope <scope>', 'the scope a caller must hold')
     .requiredOption('--justification <text>', 'why it may be used, or why you agree')
     .addOption(tasksOption())
+    .option('--budget <calls/minutes>', BUDGET)
+    .option('--budget-sum <pointer=max>', BUDGET_SUM)
+    .option('--budget-shared', 'the budget is of everybody together, instead of each person with each agent')
+    .option('--idempotent', 'asking twice does no harm: a lost answer is asked for once more')
     .action(async (name: string, options: ApproveOptions) => {
       const { digest, proposal, all, kind } = options;
       const review = judgementOf(options);
@@ -72,6 +79,9 @@ export function reviewCommands(tool: Command): void {
       [],
     )
     .option('--approvals <number>', 'how many must agree to a held call')
+    .option('--budget <calls/minutes>', BUDGET)
+    .option('--budget-sum <pointer=max>', BUDGET_SUM)
+    .option('--budget-shared', 'the budget is of everybody together, instead of each person with each agent')
     .option('--irreversible', 'what it does cannot be undone; takes --approvals 2 or more')
     .option('--untrusted-output', 'what it returns may be written by strangers: mail, tickets, issues, web pages')
     .option('--outward', 'what it is given can leave the organisation: mail, posts, public comments, uploads')
@@ -146,6 +156,10 @@ interface JudgementOptions {
   readonly untrustedOutput?: true;
   readonly outward?: true;
   readonly productionData?: boolean;
+  readonly budget?: string;
+  readonly budgetSum?: string;
+  readonly budgetShared?: true;
+  readonly idempotent?: true;
 }
 interface ApproveOptions extends RemoteOptions, JudgementOptions {
   readonly digest?: string;
@@ -188,9 +202,33 @@ function judgementOf(options: JudgementOptions): Readonly<Record<string, unknown
     ...(parameters.length > 0 && { parameters: Object.fromEntries(parameters) }),
     ...(approvals !== undefined && { approvals: Number(approvals) }),
     ...(irreversible && { irreversible }),
+    ...budgetOf(options),
+    ...(options.idempotent && { idempotent: true }),
     ...(untrustedOutput && { untrustedOutput }),
     ...(outward && { outward }),
     ...(productionData !== undefined && { productionData }),
+  };
+}
+
+function budgetOf({ budget, budgetSum, budgetShared }: JudgementOptions): Readonly<Record<string, unknown>> {
+  if (budget === undefined && budgetSum === undefined && budgetShared === undefined) return {};
+  const [, calls, perMinutes] = /^(\d{1,7})\/(\d{1,5})$/.exec(budget ?? '') ?? [];
+  if (calls === undefined)
+    throw new CliFailure('usage', 'A budget is CALLS/MINUTES.', 'Write for example --budget 5/60: five calls an hour.');
+  const sum = budgetSum === undefined ? null : /^(\/.+)=(\d+(?:\.\d+)?)$/.exec(budgetSum);
+  if (sum === null && budgetSum !== undefined)
+    throw new CliFailure(
+      'usage',
+      `--budget-sum ${JSON.stringify(budgetSum)} is no pointer=max.`,
+      'Write for example --budget-sum /amount=1000: a JSON Pointer into the arguments, and a number.',
+    );
+  return {
+    budget: {
+      calls: Number(calls),
+      perMinutes: Number(perMinutes),
+      ...(sum && { sum: { argument: sum[1], max: Number(sum[2]) } }),
+      ...(budgetShared && { shared: true }),
+    },
   };
 }
 

@@ -32,6 +32,13 @@ export interface Rules {
   readonly tasks?: string;
   readonly untrustedOutput?: true;
   readonly outward?: true;
+  readonly budget?: {
+    readonly calls: number;
+    readonly perMinutes: number;
+    readonly sum?: { readonly argument: string; readonly max: number };
+    readonly shared?: true;
+  };
+  readonly idempotent?: true;
 }
 export interface DiffLine {
   readonly path: string;
@@ -114,8 +121,19 @@ export function rulesOf({ parameters = {}, approvals, irreversible, productionDa
     ...(tasks === undefined ? [] : [`as a task: ${tasks}`]),
     ...(flow.untrustedOutput ? ['what it returns may be written by strangers'] : []),
     ...(flow.outward ? ['what it is given can leave the organisation'] : []),
+    ...budgetInWords(flow.budget),
+    ...(flow.idempotent ? ['a lost answer is asked for once more'] : []),
   ];
   return said.join('; ') || 'none';
+}
+
+function budgetInWords(budget: Rules['budget']): readonly string[] {
+  if (!budget) return [];
+  const { calls, perMinutes, sum, shared } = budget;
+  const most = sum === undefined ? '' : `, and at most ${sum.max} of ${sum.argument}`;
+  return [
+    `${calls} calls in ${perMinutes} min${most}, ${shared ? 'of everybody together' : 'of one person with one agent'}`,
+  ];
 }
 
 export function describeDiff(tool: Tool): string {
