@@ -85,6 +85,11 @@ describe('calls per minute', () => {
   });
 });
 
+test('RL-01: a store that is away admits nobody: the guard fails, and a guard that fails refuses', async () => {
+  const away = { take: () => Promise.reject(new Error('gone')), giveBack: () => Promise.resolve() };
+  await expect(nodeLimits(ROOM, { counters: away }).take(keys('dana'))).rejects.toThrow('gone');
+});
+
 describe('refusals of one caller', () => {
   test('are logged up to a number a minute; one says that more may follow, the rest are counted', async () => {
     vi.useFakeTimers();
