@@ -103,9 +103,7 @@ esac`);
 });
 
 if (typeof here === 'string') {
-  describe.skip(`isolation by containers: ${here}`, () => {
-    test('is not tried');
-  });
+  test.skipIf(true)(`isolation by containers: ${here}`, () => {});
 } else {
   withEngine(here);
 }

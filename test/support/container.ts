@@ -73,6 +73,12 @@ export const removeImage = (image: string): void => void podman(['rmi', '-f', im
 
 /** An engine that runs containers here, or why there is none. */
 export function testEngine(): TestEngine | string {
+  const found = lookForEngine();
+  if (typeof found === 'string') console.warn(`tests of containers are skipped: ${found}`);
+  return found;
+}
+
+function lookForEngine(): TestEngine | string {
   if (podman(['--version']).status !== 0) return 'podman is not installed';
   const image = importImage();
   const remove = (): void => removeImage(image);
