@@ -92,27 +92,21 @@ function withEngine({ image, runtime, remove }: Exclude<typeof here, string>): v
       const node = await gatewayNode(folder, tokensOf(issuer));
       for (const path of [folder, node.configFile]) chownSync(path, UID, UID);
       const wrapper = [
-        ...[
-          'podman',
-          ...(runtime === undefined ? [] : ['--runtime', runtime]),
-          'run',
-          '-i',
-          '--rm',
-          '--pull=never',
-          `--name=${name}`,
-        ],
+        'podman',
+        ...(runtime === undefined ? [] : ['--runtime', runtime]),
+        'run',
+        '-i',
+        '--rm',
+        '--pull=never',
+        `--name=${name}`,
         ...flags(),
         // The issuer and the upstream of this test are on this host's loopback. The limits are those that this engine must be given.
-        ...[
-          '--network=host',
-          '--ulimit=nofile=1024:1024',
-          '--ulimit=nproc=1024:1024',
-          '--env=AWS_SECRET_ACCESS_KEY=canary',
-        ],
-        ...[
-          `--mount=type=bind,src=${REPOSITORY},dst=${REPOSITORY},readonly`,
-          `--mount=type=bind,src=${folder},dst=${folder}`,
-        ],
+        '--network=host',
+        '--ulimit=nofile=1024:1024',
+        '--ulimit=nproc=1024:1024',
+        '--env=AWS_SECRET_ACCESS_KEY=canary',
+        `--mount=type=bind,src=${REPOSITORY},dst=${REPOSITORY},readonly`,
+        `--mount=type=bind,src=${folder},dst=${folder}`,
         image,
       ];
       const { started } = await node.start({ wrapper, env, readyWithinMs: 60_000 });
