@@ -3,7 +3,7 @@
  * The server and everything it starts live in one PID namespace: when its first process is gone, the kernel has ended the rest.
  */
 import type { ChildProcess } from 'node:child_process';
-import { constants } from 'node:os';
+import { constants, setPriority } from 'node:os';
 import { Readable, type Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Posture, SandboxExit, SandboxSpec, SandboxedProcess } from './backend.ts';
@@ -62,6 +62,8 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
   }
 
   const pressed = patience(rules.pressedMs);
+  const greedy = patience(GREEDY_MS);
+  let spent = { at: performance.now(), seconds: 0 };
   let refusedBefore = 0;
 
   async function look(): Promise<void> {
@@ -76,7 +78,17 @@ export function supervise(bubblewrap: ChildProcess, first: number, rules: Superv
       ? events.full || events.refusedProcesses > refusedBefore
       : (await tasks(pids)) >= rules.limits.processes;
     refusedBefore = events?.refusedProcesses ?? 0;
-    if (pressed(atLimit)) kill('processes');
+    if (pressed(atLimit)) return kill('processes');
+    // Where no cgroup holds its part of the processor, one that takes more goes behind everybody else.
+    if (rules.group?.holds.includes('cpu') !== true && greedy(await tookMore(pids)))
+      for (const pid of pids) giveWay(pid);
+  }
+
+  async function tookMore(pids: readonly number[]): Promise<boolean> {
+    const before = spent;
+    const times = await Promise.all(pids.map(cpuSecondsOf));
+    spent = { at: performance.now(), seconds: times.reduce((sum, time) => sum + time, 0) };
+    return (spent.seconds - before.seconds) * 100_000 > (spent.at - before.at) * rules.limits.cpuPercent;
   }
 
   let looking = false;
@@ -126,6 +138,17 @@ function patience(ms: number): (pressed: boolean) => boolean {
 }
 
 const REST_MS = 1_500;
+/** A start is hard work, and is not held against it. */
+const GREEDY_MS = 2_000;
+const LAST = 19;
+
+function giveWay(pid: number): void {
+  try {
+    setPriority(pid, LAST);
+  } catch {
+    // Gone already.
+  }
+}
 
 interface Ended {
   readonly code: number | null;

@@ -4,7 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { SandboxSpec } from '../../src/sandbox/backend.ts';
@@ -12,6 +12,7 @@ import { bubblewrapBackend } from '../../src/sandbox/bubblewrap.ts';
 import { type Place, cgroupPlaces } from '../../src/sandbox/cgroup-place.ts';
 import { openCgroups } from '../../src/sandbox/cgroup.ts';
 import { startOf } from '../../src/sandbox/tree.ts';
+import { hostProcesses } from '../contracts/isolation.ts';
 import { until } from '../support/upstreams/open.ts';
 import { runInside } from './run-inside.ts';
 
@@ -235,6 +236,22 @@ describe('on this host', () => {
     const { out } = await runInside(spec(['/usr/bin/nice']));
     const own = Number(execFileSync('/usr/bin/nice').toString());
     expect(Number(out)).toBe(Math.min(19, Math.max(5, own)));
+  });
+
+  test('EX-07: where no cgroup holds the processor, a server that takes more than its part goes behind everybody', async () => {
+    const burn = 'setInterval(()=>{const end=Date.now()+100;while(Date.now()<end);},1)';
+    const process = await bubblewrapBackend({ ...WITHOUT, graceMs: 100, watchMs: 100 }).start(
+      spec(node(burn), { cpuPercent: 10 }),
+    );
+    const nice = (): number =>
+      Math.max(
+        ...hostProcesses()
+          .filter(([, command]) => command === `/remit/node -e ${burn}`)
+          .map(([pid]) => getPriority(pid)),
+      );
+    await until('it runs, and gives way as every server does', () => nice() >= 5);
+    await until('it goes behind', () => nice() === 19, 10_000);
+    await process.stop();
   });
 
   test('a server that ends leaves no cgroup, and neither does one that could not start', async () => {
