@@ -88,7 +88,7 @@ export function serverLauncher(
       ...(target.image !== undefined && { image: target.image }),
       limits,
     };
-    if (egress.length === 0) return backend.start(spec);
+    if (egress.length === 0) return noted(await backend.start(spec), network === 'host' ? HOST_NETWORK : null);
 
     if (options.openEgress === undefined)
       throw new SandboxFault('sandbox_network', `${serverId} is not started: nothing here can hold its egress rules`);
@@ -96,12 +96,21 @@ export function serverLauncher(
     try {
       const process = await backend.start(withBridge(spec, door));
       void process.exited.then(() => door.close());
-      return process;
+      return noted(process, EGRESS);
     } catch (error) {
       await door.close();
       throw error;
     }
   };
+}
+
+const HOST_NETWORK = 'It has the network of the host, and no rule for where it connects.';
+const EGRESS = 'It connects only to what its record names, by the proxy of the gateway.';
+
+/** What the backend measured, and what it cannot know. */
+function noted(process: SandboxedProcess, note: string | null): SandboxedProcess {
+  if (note === null) return process;
+  return { ...process, posture: { ...process.posture, notes: [...process.posture.notes, note] } };
 }
 
 function withBridge(spec: SandboxSpec, door: { readonly folder: string; readonly authority: boolean }): SandboxSpec {

@@ -1,6 +1,12 @@
 /** What the launcher asks of a backend: the way out of a server is mounts, arguments and room for the bridge, and ends with the process. */
 import { expect, test } from 'vitest';
-import type { IsolationBackend, SandboxExit, SandboxSpec, SandboxedProcess } from '../../src/sandbox/backend.ts';
+import type {
+  IsolationBackend,
+  Posture,
+  SandboxExit,
+  SandboxSpec,
+  SandboxedProcess,
+} from '../../src/sandbox/backend.ts';
 import { type LaunchOptions, serverLauncher } from '../../src/sandbox/launch.ts';
 
 const limits = { memoryMb: 100, processes: 10, cpuSeconds: 10, openFiles: 64, cpuPercent: 100 };
@@ -17,7 +23,8 @@ function rig(options: LaunchOptions = {}, fails = false) {
     start(spec) {
       specs.push(spec);
       if (fails) return Promise.reject(new Error('it does not start'));
-      return Promise.resolve({ exited: new Promise((resolve) => (end = resolve)) } as SandboxedProcess);
+      const posture = { notes: ['measured'] } as unknown as Posture;
+      return Promise.resolve({ posture, exited: new Promise((resolve) => (end = resolve)) } as SandboxedProcess);
     },
   };
   const openEgress: LaunchOptions['openEgress'] = async ({ serverId }) => {
@@ -51,7 +58,8 @@ test('a server without rules is started as its record says', async () => {
 
 test('a server with rules is started by the bridge, with room for it, and its way out closes with it', async () => {
   const { launch, specs, doors, end } = rig();
-  await launch({ serverId: 's', target: { ...target, egress }, env: { A: 'b' } });
+  const process = await launch({ serverId: 's', target: { ...target, egress }, env: { A: 'b' } });
+  expect(process.posture.notes).toEqual(['measured', expect.stringContaining('only to what its record names')]);
   const [spec] = specs;
   expect(spec?.argv.slice(-5)).toEqual([
     '/remit/egress-bridge.mts',
@@ -102,6 +110,7 @@ test.each([
 
 test('the network of the host is started where the configuration says so', async () => {
   const { launch, specs } = rig({ hostNetwork: true });
-  await launch({ serverId: 's', target: { ...target, network: 'host' }, env: {} });
+  const process = await launch({ serverId: 's', target: { ...target, network: 'host' }, env: {} });
+  expect(process.posture.notes).toEqual(['measured', expect.stringContaining('the network of the host')]);
   expect(specs[0]?.network).toBe('host');
 });
