@@ -6,7 +6,6 @@ import { z } from 'zod';
 import { InspectionPolicy } from '../content/records.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
-import type { Json } from '../lib/json.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
@@ -28,7 +27,7 @@ const Proposal = z.strictObject({
 });
 
 const proposed = (ctx: AdminContext): Item<z.infer<typeof Proposal>> | undefined => itemOf(ctx, PROPOSAL, ID, Proposal);
-const digest = (policy: InspectionPolicy): Digest => digestOf(policy as unknown as Json);
+const digest = (policy: InspectionPolicy): Digest => digestOf(policy);
 
 /** A record that cannot be read lets nothing out; whoever replaces it is judged by the defaults. */
 function inForce(ctx: AdminContext): { readonly policy: InspectionPolicy; readonly revision: number | undefined } {

@@ -22,7 +22,10 @@ export type ApprovalProblem =
 
 /** What is said of a request besides the call itself. */
 export type Circumstances = Partial<
-  Pick<Approval, 'issuer' | 'actors' | 'sealed' | 'validMs' | 'needed' | 'policy' | 'risk' | 'justification' | 'ref'>
+  Pick<
+    Approval,
+    'issuer' | 'actors' | 'sealed' | 'validMs' | 'needed' | 'policy' | 'risk' | 'justification' | 'found' | 'ref'
+  >
 >;
 
 /** A call that waits for a decision. `at` and the result are ms since the epoch. With `sealed`, no argument stands in it in plain. */

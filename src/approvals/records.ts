@@ -60,6 +60,8 @@ export const Approval = z.strictObject({
   /** What the review says of the tool. */
   risk: z.string().exactOptional(),
   justification: z.string().exactOptional(),
+  /** Classes of what was found in its arguments because of which it is held. */
+  found: z.array(z.string().max(300)).max(8).exactOptional(),
   /** Id of the call that was held first, as the log names it. */
   ref: z.string().exactOptional(),
 });

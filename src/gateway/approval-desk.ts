@@ -174,6 +174,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
         policy: call.snapshot.policyDigest,
         risk: tool.facts!.risk,
         justification: tool.approved!.justification,
+        ...(call.facts.contentHold && { found: call.facts.contentHold.map((one) => one.slice(0, 300)) }),
         ref: call.id,
       });
       // What stands in its place is over, or its yes is worth nothing any more.

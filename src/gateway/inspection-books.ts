@@ -20,7 +20,7 @@ export interface HeldSecrets {
 export interface InspectionBooks {
   readonly own: Matcher;
   readonly planted: Matcher;
-  /** Whether there is anything to look for. */
+  /** Whether there may be anything to look for. */
   hold(): boolean;
   /** Who is told of a planted secret; null: it is not known here. */
   ownerOf(honeytoken: string): string | null;
@@ -36,6 +36,7 @@ export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldS
   let seen = -1;
   let planted = exactMatcher([]);
   let owners: ReadonlyMap<string, string> = new Map();
+  /** @throws what the source of secrets throws: then nobody knows what to look for. */
   const fresh = (): Matcher => {
     const now = secrets.revision();
     if (now !== seen) {
@@ -49,7 +50,7 @@ export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldS
   return {
     own: { find: (text) => fresh().find(text) },
     planted: { find: (text) => planted.find(text) },
-    hold: () => owners.size > 0 || (fresh(), ownCount > 0),
+    hold: () => owners.size > 0 || ownCount > 0 || secrets.revision() !== seen,
     ownerOf: (id) => owners.get(id) ?? null,
     replant(records) {
       const values: ExactValue[] = [];

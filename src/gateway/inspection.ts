@@ -82,44 +82,58 @@ export function outgoing(call: Call): JsonObject {
 export function inspectOut(call: Call, value: JsonObject, port: Pick<InspectionPort, 'books'>): OutInspection {
   const terms = termsFor(call, 'out', port);
   const inspection = inspectArguments(value, terms);
-  if (inspection.verdict === 'block' || !port.books.hold()) return inspection;
-  const found = acrossTexts(value, terms);
-  if (found === null) return inspection;
-  const { labels, findings, faults, inspected } = inspection;
-  const said = `found:${found.class}@=${found.action}`;
-  return {
-    verdict: 'block',
-    reason: found.class,
-    labels,
-    findings: [...findings, found],
-    faults,
-    inspected: [...inspected, said],
-  };
+  return inspection.verdict === 'block' || !port.books.hold() ? inspection : acrossTexts(value, terms, inspection);
 }
+
+const EXACT = { planted: 'honeytoken', own: 'own_secret' } as const;
 
 /** ATTACKER-CONTROLLED: where a value is cut. What is cut over several texts of one message is put together again, in their order. */
-function acrossTexts(value: JsonObject, terms: Terms): Finding | null {
+function acrossTexts(value: JsonObject, terms: Terms, inspection: OutInspection): OutInspection {
   const texts: string[] = [];
   gather(value, texts);
-  if (texts.length < 2) return null;
+  if (texts.length < 2) return inspection;
   const whole = texts.join('');
-  for (const family of ['planted', 'own'] as const) {
-    // A matcher that fails has failed on the texts themselves, and what that means is decided there.
-    const { id } = findIn(terms[family], whole)?.[0] ?? {};
-    if (id === undefined) continue;
-    const found = `${family === 'own' ? 'own_secret' : 'honeytoken'}.${id}`;
-    const action = terms.actionFor(found);
-    if (action === 'block') return { class: found, at: '', span: null, action };
+  let seen = inspection;
+  for (const name of ['planted', 'own'] as const) {
+    try {
+      for (const { id } of terms[name]?.find(whole) ?? []) {
+        const found = {
+          class: `${EXACT[name]}.${id}`,
+          at: '',
+          span: null,
+          action: terms.actionFor(`${EXACT[name]}.${id}`),
+        };
+        if (found.action === 'block') return blockedFor(seen, { ...found, action: found.action });
+      }
+    } catch {
+      seen = failedFor(seen, name, terms);
+      if (seen.verdict === 'block') return seen;
+    }
   }
-  return null;
+  return seen;
 }
 
-function findIn(matcher: Terms['own'], text: string): ReturnType<NonNullable<Terms['own']>['find']> | undefined {
-  try {
-    return matcher?.find(text);
-  } catch {
-    return undefined;
-  }
+const blockedFor = ({ labels, findings, faults, inspected }: OutInspection, found: Finding): OutInspection => ({
+  verdict: 'block',
+  reason: found.class,
+  labels,
+  findings: [...findings, found],
+  faults,
+  inspected: [...inspected, `found:${found.class}@=${found.action}`],
+});
+
+/** The same a detector comes to that fails on one text (CI-11). */
+function failedFor(inspection: OutInspection, name: string, { onFault }: Terms): OutInspection {
+  const { labels, findings, faults, inspected } = inspection;
+  const failed = {
+    labels,
+    findings,
+    faults: faults.includes(name) ? faults : [...faults, name],
+    inspected: faults.includes(name) ? inspected : [...inspected, `uninspected:${name}`],
+  };
+  return onFault === 'refuse'
+    ? { verdict: 'block', reason: 'inspection_failed', ...failed }
+    : { ...inspection, ...failed };
 }
 
 function gather(value: Json, texts: string[]): void {

@@ -23,6 +23,7 @@ interface Approval {
   readonly ended?: string;
   readonly risk?: string;
   readonly justification?: string;
+  readonly found?: readonly string[];
   readonly state: string;
   readonly call: string;
   readonly requestedAt: number;
@@ -86,6 +87,7 @@ export function approvalCommands(program: Command): void {
             ['ended', row.ended ?? null],
             ['risk', row.risk ?? null],
             ['justification', row.justification ?? null],
+            ['found in it', row.found?.join(', ') ?? null],
             ['person', row.person],
             ['agent', row.agent],
             ['tool', `${row.server}/${row.tool}`],
