@@ -30,7 +30,8 @@ interface Form {
   readonly letters: Uint8Array;
   /** Where in it the window begins. */
   readonly window: number;
-  readonly contiguous: boolean;
+  /** How long it is with what stands between its letters; 0: anything may stand between them. */
+  readonly exactly: number;
   /** In base64 a few letters before and after carry bits of it, too. */
   readonly spill: boolean;
 }
@@ -54,10 +55,11 @@ export function exactMatcher(values: readonly ExactValue[]): ExactMatcher {
   const refused: string[] = [];
   const literal: ExactValue[] = [];
   for (const { id, value } of values) {
-    const count = forms.length;
-    if (value.length >= SHORTEST_VALUE) for (const form of formsOf(id, value)) forms.push(form);
-    // A passphrase of signs only: as it is, and no other way.
-    if (forms.length === count && value.length >= SHORTEST_VALUE) literal.push({ id, value });
+    if (value.length >= SHORTEST_VALUE) {
+      forms.push(...formsOf(id, value));
+      // Mostly signs: as it is, too.
+      if (lettersIn(value) < WINDOW) literal.push({ id, value });
+    }
     if (value.length < SHORTEST_VALUE) refused.push(id);
   }
   const table = tableOf(forms);
@@ -162,7 +164,7 @@ function scan(text: string, origin: Uint32Array | null, { filter, byHash }: Tabl
       if (from < 0 || to > count || !same(codes, from, form.letters)) continue;
       let start = at[from]!;
       let end = at[to - 1]! + 1;
-      if (form.contiguous && end - start !== form.letters.length) continue;
+      if (form.exactly !== 0 && end - start !== form.exactly) continue;
       for (let spilt = 0; form.spill && spilt < 3 && start > 0 && LETTER[text.charCodeAt(start - 1)] !== 0; spilt++)
         start--;
       for (let spilt = 0; form.spill && spilt < 3 && end < text.length && LETTER[text.charCodeAt(end)] !== 0; spilt++)
@@ -219,6 +221,12 @@ function decode(
   return { text: parts.join(''), places };
 }
 
+function lettersIn(value: string): number {
+  let count = 0;
+  for (let i = 0; i < value.length; i++) if (LETTER[value.charCodeAt(i)] !== 0) count++;
+  return count;
+}
+
 function* formsOf(id: string, value: string): Generator<Form> {
   const bytes = Buffer.from(value, 'utf8');
   const seen = new Set<string>();
@@ -227,9 +235,14 @@ function* formsOf(id: string, value: string): Generator<Form> {
   const spilling = alignments(bytes).flatMap((text) => [text, turned(text)]);
   for (const written of [...plain, ...spilling, ...alignments(Buffer.from(bytes).reverse())]) {
     const codes: number[] = [];
+    let first = -1;
+    let last = -1;
     for (let i = 0; i < written.length; i++) {
       const code = LETTER[written.charCodeAt(i)]!;
-      if (code !== 0) codes.push(code);
+      if (code === 0) continue;
+      codes.push(code);
+      if (first === -1) first = i;
+      last = i;
     }
     const key = codes.join();
     if (codes.length < WINDOW || seen.has(key)) continue;
@@ -239,7 +252,7 @@ function* formsOf(id: string, value: string): Generator<Form> {
       id,
       letters: Uint8Array.from(codes),
       window: (codes.length - WINDOW) >> 1,
-      contiguous: codes.length < SHORTEST_SPLIT,
+      exactly: codes.length < SHORTEST_SPLIT ? last - first + 1 : 0,
       spill: !plain.includes(written),
     };
   }

@@ -4,11 +4,11 @@
  */
 import { needlesOf } from '../lib/needles.ts';
 
-/** The text has at least seven digits. */
+/** The text has at least six digits. */
 export const SIGN_DIGITS = 1;
 /** It has a run of at least 20 letters, digits, `+`, `_`, `-` and `=`. */
 export const SIGN_RUN = 2;
-const ENOUGH_DIGITS = 7;
+const ENOUGH_DIGITS = 6;
 const LONG_RUN = 20;
 
 export interface SignWords {

@@ -11,6 +11,9 @@ import { NOTHING } from './found.ts';
 
 /** A few words between two that matter. */
 const FEW = "(?:[\\p{L}\\p{N}_'’,*-]{1,30}\\s{1,4}){0,4}?";
+/** Between letters that are kept apart by anything. */
+const GAP = '[\\s._*~-]{1,4}';
+const WORDS = `(?:[\\p{L}\\p{N}'’,]{1,30}${GAP}){0,4}?`;
 const MORE = '(?:[\\p{L}\\p{N}_\'’,*"-]{1,40}\\s{1,4}){0,9}?';
 const MODEL =
   '(?:ai|a\\.i\\.|llms?|language models?|assistants?|agents?|models?|chatbots?|bots?|claude|chatgpt|gpt(?:-\\d)?|copilot|cursor|gemini)';
@@ -33,7 +36,7 @@ const PATTERNS: readonly Pattern[] = [
   order(
     'override',
     'ignore|disregard|forget|override|bypass|overrule|discard|neglect',
-    `(?<![\\p{L}_-])(?:ignore|disregard|forget|override|bypass|overrule|discard|neglect)(?:ing)?\\s{1,4}(?:about\\s{1,4})?${FEW}(?:previous|prior|earlier|above|preceding|other|system|your|all|any|existing|original|initial|former|every|everything)\\s{1,4}${FEW}(?:instructions?|rules?|prompts?|guidelines?|polic(?:y|ies)|restrictions?|directions?|directives?|orders?|guardrails?|constraints?|programming|training|safety|context|you (?:were|have been|know))`,
+    `(?<![\\p{L}_-])(?:ignore|disregard|forget|override|bypass|overrule|discard|neglect)(?:ing)?${GAP}(?:about${GAP})?${WORDS}(?:previous|prior|earlier|above|preceding|other|system|your|all|any|existing|original|initial|former|every|everything)${GAP}${WORDS}(?:instructions?|rules?|prompts?|guidelines?|polic(?:y|ies)|restrictions?|directions?|directives?|orders?|guardrails?|constraints?|programming|training|safety|context|you (?:were|have been|know))`,
   ),
   order(
     'override',
@@ -100,6 +103,11 @@ const PATTERNS: readonly Pattern[] = [
     'addressed',
     'ai |assistant|agent|language model|llm|model|claude|chatgpt|copilot|bots',
     `(?<=(?:^|[^\\p{L}])(?:if you are (?:an? )?|attention,?:? (?:all )?(?:the )?|(?:note|message|instructions?|notice|directive|reminder|request|important) (?:to|for) (?:the |any |all |an )?|dear |hey |hello |hi |any |all )(?:[\\p{L}]{1,12} ){0,2})${MODEL}(?:\\s(?:agents?|assistants?|models?|systems?|tools?))?(?:\\s(?:reading|processing|parsing|summari[sz]ing|that (?:reads?|process(?:es)?)|who (?:reads?))\\b|\\s?[:,—-]\\s?(?:you|please|do|when|before|call|use|run|send|ignore|stop|the|read|include|add|always|never|first|after|it is)\\b)`,
+  ),
+  order(
+    'addressed',
+    'ai |assistants |agents |models ',
+    '(?:ai )?(?:assistants?|agents?|models?) (?:reading|processing|parsing|summari[sz]ing|indexing) this\\b',
   ),
   order(
     'addressed',
