@@ -53,7 +53,7 @@ export interface LaunchOptions {
 
 const EGRESS_INSIDE = '/remit/egress';
 /** What the bridge needs beside its server. */
-const BRIDGE = { heapMb: 32, memoryMb: 64, processes: 12 } as const;
+const BRIDGE = { heapMb: 32, memoryMb: 64, processes: 8 } as const;
 
 /**
  * Starts servers with this backend and with no other. Fits the upstream pool's `startProcess`.
@@ -117,7 +117,7 @@ function withBridge(spec: SandboxSpec, door: { readonly folder: string; readonly
   const bridge = siblingModule('egress-bridge');
   // Its ending says that it is a module wherever it lies alone.
   const inside = `/remit/egress-bridge.m${bridge.slice(-2)}`;
-  const node = [NODE_INSIDE, '--no-warnings', `--max-old-space-size=${BRIDGE.heapMb}`, '--single-threaded'];
+  const node = [NODE_INSIDE, '--no-warnings', `--max-old-space-size=${BRIDGE.heapMb}`, '--single-threaded', '--v8-pool-size=1'];
   return {
     ...spec,
     argv: [...node, inside, EGRESS_INSIDE, door.authority ? 'ca' : 'none', ...spec.argv],

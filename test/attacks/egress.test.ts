@@ -18,12 +18,15 @@ import { incidentLog } from '../../src/gateway/incidents.ts';
 import { loadConfig } from '../../src/cli/config.ts';
 import { processLog, runGateway } from '../../src/cli/serve.ts';
 import { openSqliteLedger } from '../../src/store/sqlite/ledger.ts';
+import type { IsolationBackend } from '../../src/sandbox/backend.ts';
+import { containerBackend } from '../../src/sandbox/container.ts';
 import { serverLauncher } from '../../src/sandbox/launch.ts';
 import { egressDoors, type EgressDoors } from '../../src/upstream/egress/doors.ts';
 import type { RefusedEgress } from '../../src/upstream/egress/proxy.ts';
 import type { EgressRule, StdioTarget } from '../../src/upstream/target.ts';
 import { ORG, openLog } from '../audit/fixtures.ts';
 import { selfSigned } from '../support/certificate.ts';
+import { type TestEngine, testEngine } from '../support/container.ts';
 import { memoryLedger } from '../support/memory-ledger.ts';
 import { SINK_PROGRAM, REPOSITORY, backend, stdioServer, testPool } from '../support/upstreams/open.ts';
 import type { Aim } from '../upstream/egress/hostile.ts';
@@ -188,8 +191,12 @@ async function run(
   return { out, err, code };
 }
 
-const hostile = async (more: Partial<StdioTarget> = {}): Promise<Record<string, unknown>> => {
-  const ran = await run(['node', `/repo/${HOSTILE}`, JSON.stringify(aim)], more);
+const hostile = async (
+  more: Partial<StdioTarget> = {},
+  by: IsolationBackend = backend,
+): Promise<Record<string, unknown>> => {
+  const launch = serverLauncher(by, { openEgress: doors.open });
+  const ran = await run(['node', `/repo/${HOSTILE}`, JSON.stringify(aim)], more, launch);
   expect(ran.err).toBe('');
   return JSON.parse(ran.out) as Record<string, unknown>;
 };
@@ -339,6 +346,23 @@ describe('a hostile server', () => {
     );
     expect(incidents.count('egress_refused', 'server/hostile')).toBe(8);
   });
+});
+
+/** A container engine, where one works; the backend is the only difference. */
+const engine = testEngine();
+describe.skipIf(typeof engine === 'string')('a hostile server in a container', () => {
+  const { remove, ...options } = engine as TestEngine;
+  afterAll(() => remove());
+
+  test('EX-04: gets nothing out either, and an allowed request passes', async () => {
+    const found = await hostile({}, containerBackend({ ...options, owner: `egress-${process.pid}`, graceMs: 300 }));
+    expect(attemptsIn(found).length).toBeGreaterThan(70);
+    expect(attemptsIn(found).filter((key) => landed(found[key]))).toEqual([]);
+    expect(trapped).toEqual([]);
+    expect(found['rebinding 1']).toContain('welcome');
+    expect(found['interfaces']).toEqual(['lo']);
+    expect(refused.length).toBeGreaterThan(50);
+  }, 60_000);
 });
 
 describe('a whole gateway', () => {

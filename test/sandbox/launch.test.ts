@@ -78,7 +78,7 @@ test('a server with rules is started by the bridge, with room for it, and its wa
     },
     { from: '/tmp/door', to: '/remit/egress', mode: 'read' },
   ]);
-  expect(spec?.limits).toEqual({ ...limits, memoryMb: 164, processes: 22 });
+  expect(spec?.limits).toEqual({ ...limits, memoryMb: 164, processes: 18 });
   expect(doors).toEqual(['open s']);
   end();
   await expect.poll(() => doors).toEqual(['open s', 'close s']);
