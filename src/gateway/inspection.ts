@@ -82,8 +82,14 @@ export function outgoing(call: Call): JsonObject {
 export function inspectOut(call: Call, value: JsonObject, port: Pick<InspectionPort, 'books'>): OutInspection {
   const terms = termsFor(call, 'out', port);
   const inspection = inspectArguments(value, terms);
+  if (inspection.faults.length === 0 && !SENT.has(terms)) SENT.set(terms, lookedBy(inspection.inspected));
   return inspection.verdict === 'block' || !port.books.hold() ? inspection : acrossTexts(value, terms, inspection);
 }
+
+/** What looks at something that is sent on these terms, as one line, when nothing fails. */
+const SENT = new WeakMap<Terms, string>();
+const lookedBy = (inspected: readonly string[]): string =>
+  `sent:${inspected.filter((line) => !line.startsWith('found:') && !line.startsWith('uninspected:')).join(' ')}`;
 
 const EXACT = { planted: 'honeytoken', own: 'own_secret' } as const;
 
@@ -157,6 +163,7 @@ export function noted(
   port: InspectionPort,
 ): void {
   const { findings, faults, inspected } = inspection;
+  if (where === 'sent' && faults.length > 0) note(call, lookedBy(inspected));
   if (where !== null)
     for (const line of inspected) {
       if (line.startsWith('found:') || line.startsWith('uninspected:')) note(call, `${where}:${line}`);
@@ -177,10 +184,15 @@ export function noted(
   }
 }
 
-/** What an outcome says was looked at: what was sent, what came back, what was found in between. */
-export function inspectedIn(call: Call, result: readonly string[]): readonly string[] {
-  const { content } = call.facts;
-  return content === undefined ? result : [...result, ...content.notes];
+/** What an outcome says was looked at (AE-11): what came back, what was sent, what was found in between. */
+export function inspectedIn(
+  call: Call,
+  result: readonly string[],
+  port: Pick<InspectionPort, 'books'>,
+): readonly string[] {
+  const notes = call.facts.content?.notes ?? [];
+  const sent = notes.some((line) => line.startsWith('sent:size')) ? undefined : SENT.get(termsFor(call, 'out', port));
+  return sent === undefined ? [...result, ...notes] : [...result, sent, ...notes];
 }
 
 const cut = (findingClass: string): readonly [family: string, id: string] => {

@@ -174,8 +174,15 @@ export async function perform(
   const stoppedBefore = call.inflight.cancelledBy;
   const outcome = {
     ...(settled
-      ? outcomeFacts(call, deps, settled.status, settled.detail, settled.digest, inspectedIn(call, settled.inspected))
-      : outcomeFacts(call, deps, 'input_required', null, null, inspectedIn(call, []))),
+      ? outcomeFacts(
+          call,
+          deps,
+          settled.status,
+          settled.detail,
+          settled.digest,
+          inspectedIn(call, settled.inspected, deps.ports.inspection),
+        )
+      : outcomeFacts(call, deps, 'input_required', null, null, inspectedIn(call, [], deps.ports.inspection))),
     ...events.facts(),
   };
   let index: number;

@@ -226,6 +226,7 @@ describe.each(ERAS)('a %s client', (era) => {
       const { inspected } = (await outcome(rig, { ...answer, reference: referenceOf(answer) }))!;
       expect(inspected).toContain('uninspected:image');
       expect(inspected.filter((line) => /^(?:own|planted|hidden)@\d+$/.test(line))).toHaveLength(3);
+      expect(inspected).toContainEqual(expect.stringMatching(/^sent:size shape hidden@\d+ planted@\d+ own@\d+/));
       await rules(rig, { rules: [{ classes: ['media.*'], direction: 'in', action: 'withhold' }] });
       expect((await look()).text).not.toContain(PNG);
     });
@@ -249,6 +250,9 @@ describe('CI-11: a detector that fails', () => {
       const { inspected } = (await outcome(failing, { ...read, reference: referenceOf(read) }))!;
       expect(inspected).toContain('uninspected:own');
       expect(inspected).toContain('sent:uninspected:own');
+      const [sent] = inspected.filter((line) => line.startsWith('sent:size'));
+      expect(sent).toContain('planted@');
+      expect(sent).not.toContain('own@');
       const events = (await failing.entries('incident')).map(({ event }) => event);
       expect(events).toContainEqual(
         expect.objectContaining({ what: 'detector_failed', subject: 'detector/own', action: 'refuse' }),
