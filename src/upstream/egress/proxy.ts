@@ -48,6 +48,10 @@ export const LIMITS = {
   idleMs: 300_000,
   openingMs: 10_000,
   connectMs: 10_000,
+  /** Connections and requests in a second. They are the gateway's time, and so that of all other servers. */
+  perSecond: 1_000,
+  /** How long a server that asks for more is not listened to. */
+  restMs: 1_000,
   /** Of one answer that is read, bytes. */
   answerBytes: 1_073_741_824,
 };
@@ -91,7 +95,6 @@ export async function startProxy(path: string, setting: ProxySetting): Promise<E
   });
   server.maxConnections = limits.connections;
   server.timeout = limits.idleMs;
-  server.on('connection', (socket) => socket.on('error', () => socket.destroy()));
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Not HTTP, or HTTP that could be read in two ways.
     if (error.code?.startsWith('HPE_')) report(inside.get(socket) ?? {}, 'framing');
@@ -121,9 +124,13 @@ export async function startProxy(path: string, setting: ProxySetting): Promise<E
     response.writeHead(403, SHORT).end(textOf(why));
   }
 
-  server.on('request', (request, response) => void answer(request, response));
+  server.on('request', (request, response) => {
+    if (tooMany()) return;
+    answer(request, response).catch(() => response.destroy());
+  });
   server.on('connect', (request, socket, head) => {
     socket.on('error', () => socket.destroy());
+    if (tooMany()) return;
     const to = inside.has(request.socket) ? null : readAuthority(request.url ?? '');
     const { host: named } = request.headers;
     const why =
@@ -145,7 +152,7 @@ export async function startProxy(path: string, setting: ProxySetting): Promise<E
     request.socket.setTimeout(limits.idleMs, () => socket.destroy());
     socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
     if (head.length > 0) socket.unshift(head);
-    void openTunnel(socket, to.host, to.port, {
+    openTunnel(socket, to.host, to.port, {
       ...limits,
       rules,
       authority,
@@ -155,24 +162,51 @@ export async function startProxy(path: string, setting: ProxySetting): Promise<E
         inside.set(stream, destination);
         server.emit('connection', stream);
       },
-    });
+    }).catch(() => socket.destroy());
   });
 
   const sockets = new Set<Duplex>();
   server.on('connection', (socket: Duplex) => {
+    socket.on('error', () => socket.destroy());
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
+    if (!inside.has(socket)) tooMany();
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ path, readableAll: true, writableAll: true }, () => {
-      server.off('error', reject);
-      resolve();
+  server.on('drop', () => void tooMany());
+
+  let second = 0;
+  let count = 0;
+  let resting: NodeJS.Timeout | null = null;
+  /** Ends everything and listens to nobody for a while: who cannot connect costs nothing. */
+  function tooMany(): boolean {
+    const now = Math.floor(Date.now() / 1_000);
+    if (now !== second) [second, count] = [now, 0];
+    if (++count <= limits.perSecond) return false;
+    if (resting !== null) return true;
+    report({}, 'rate');
+    server.close();
+    for (const socket of sockets) socket.destroy();
+    resting = setTimeout(() => {
+      resting = null;
+      count = 0;
+      listen().catch(() => undefined); // its folder is gone, and so is the server
+    }, limits.restMs).unref();
+    return true;
+  }
+
+  const listen = (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ path, readableAll: true, writableAll: true }, () => {
+        server.off('error', reject);
+        resolve();
+      });
     });
-  });
+  await listen();
   return {
     certificate: authority?.certificate ?? null,
     async close() {
+      if (resting !== null) clearTimeout(resting);
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of sockets) socket.destroy();
       await Promise.all([closed, dispatcher.destroy()]);
@@ -191,6 +225,7 @@ const WHY: Record<EgressRefusal, string> = {
   framing: 'this is not HTTP/1.1 that can be read in one way only',
   not_tls: 'the tunnel does not begin with TLS',
   server_name: 'TLS names another host than the tunnel, or none that can be read',
+  rate: 'too many connections or requests',
   address: 'the name leads to an address that this server may not reach',
 };
 

@@ -24,6 +24,7 @@ export type EgressRefusal =
   | 'framing'
   | 'not_tls' // what came first is not a TLS ClientHello
   | 'server_name' // TLS for another name, or for none that can be read
+  | 'rate' // more than one server may take of the gateway's time
   | 'address'; // the name leads where a server may not go
 
 export interface EgressRules {

@@ -440,6 +440,19 @@ describe('plain http', () => {
   });
 });
 
+test('who asks too often is not listened to for a while, once told, and then is', async () => {
+  await start({ limits: { perSecond: 20, restMs: 1_500 } });
+  const host = `${HOST}:${plainPort}`;
+  const flood = (): Promise<string[]> =>
+    Promise.all(Array.from({ length: 60 }, () => raw(`GET http://${host}/admin HTTP/1.1\r\nHost: ${host}\r\n\r\n`)));
+  const told = (why: string): number => refused.filter((one) => one.why === why).length;
+  await flood();
+  expect(told('rate')).toBe(1);
+  expect(told('path')).toBeLessThan(60);
+  const allowed = `GET http://${host}/v1/a HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  await expect.poll(() => raw(allowed, /never/), { timeout: 10_000, interval: 100 }).toContain('hello /v1/a');
+});
+
 test('the socket may be used by any user who can reach it, and is gone with the proxy', async () => {
   await start();
   expect(statSync(path).mode & 0o777).toBe(0o666);
