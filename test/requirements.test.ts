@@ -16,7 +16,7 @@ const CLAIMED = [
   ...range('CI', 1, 7),
   ...range('CI', 9, 11),
   ...range('ID', 1, 9),
-  ...range('NH', 1, 10),
+  ...range('NH', 1, 11),
   ...range('TD', 1, 9),
   ...range('EX', 1, 4),
   'EX-05',

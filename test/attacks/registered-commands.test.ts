@@ -220,7 +220,7 @@ test('EX-02: what a shell would obey arrives as it is', async () => {
   await enabled('words', ['node', '/app/one.mjs', ...words], { env: { BEHAVIOUR: 'argv' } });
   await rig.approveTool('words', 'echo', 'read', 'notes:read');
   const answer = await rig.call('words', 'echo', {});
-  const [content] = answer.result?.['content'] as [{ text: string }];
+  const [content] = answer.result!['content'] as [{ text: string }];
   expect(JSON.parse(content.text)).toEqual(words);
   expect(ran()).toEqual(['one']);
 });
