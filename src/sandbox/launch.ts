@@ -47,6 +47,8 @@ export interface LaunchOptions {
     readonly egress: readonly EgressRule[];
     readonly egressNetworks: readonly string[];
   }) => Promise<{ readonly folder: string; readonly authority: boolean; close(): Promise<void> }>;
+  /** Whether a folder has the ways out of other processes in it: no record may mount such a one. */
+  readonly holdsEgress?: (folder: string) => boolean;
   /** Whether `network: host` may be started at all. Default: it may not. */
   readonly hostNetwork?: boolean;
 }
@@ -77,6 +79,13 @@ export function serverLauncher(
           'set network to none and name the hosts it needs in egress, or set sandbox.unsafeHostNetwork to true',
       );
     const from = artifactFrom(options.artifacts, target.command, source);
+    // Where the gateway is nobody in particular, its servers are the same user and could use what they see.
+    const theirs = target.mounts.find(({ from }) => options.holdsEgress?.(from));
+    if (theirs !== undefined)
+      throw new SandboxFault(
+        'sandbox_mount',
+        `mount source ${theirs.from}: the ways out of other servers lie there; choose a folder of its own`,
+      );
     if (digest !== undefined) await mustBe(target, digest, from);
     const artifact = resolveCommand(target.command, limits.memoryMb * 0.75, from);
     const spec: SandboxSpec = {
@@ -117,7 +126,13 @@ function withBridge(spec: SandboxSpec, door: { readonly folder: string; readonly
   const bridge = siblingModule('egress-bridge');
   // Its ending says that it is a module wherever it lies alone.
   const inside = `/remit/egress-bridge.m${bridge.slice(-2)}`;
-  const node = [NODE_INSIDE, '--no-warnings', `--max-old-space-size=${BRIDGE.heapMb}`, '--single-threaded', '--v8-pool-size=1'];
+  const node = [
+    NODE_INSIDE,
+    '--no-warnings',
+    `--max-old-space-size=${BRIDGE.heapMb}`,
+    '--single-threaded',
+    '--v8-pool-size=1',
+  ];
   return {
     ...spec,
     argv: [...node, inside, EGRESS_INSIDE, door.authority ? 'ca' : 'none', ...spec.argv],

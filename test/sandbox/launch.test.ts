@@ -114,3 +114,15 @@ test('the network of the host is started where the configuration says so', async
   expect(process.posture.notes).toEqual(['measured', expect.stringContaining('the network of the host')]);
   expect(specs[0]?.network).toBe('host');
 });
+
+test('EX-04: a folder with the ways out of others is not mounted', async () => {
+  const { launch, specs } = rig({ holdsEgress: (folder) => folder === '/tmp' });
+  const mount = (from: string) => [{ from, to: '/data', mode: 'read' }] as const;
+  await expect(launch({ serverId: 's', target: { ...target, mounts: mount('/tmp') }, env: {} })).rejects.toMatchObject({
+    code: 'sandbox_mount',
+    message: expect.stringContaining('choose a folder of its own') as string,
+  });
+  expect(specs).toEqual([]);
+  await launch({ serverId: 's', target: { ...target, mounts: mount('/tmp/x') }, env: {} });
+  expect(specs).toHaveLength(1);
+});

@@ -29,6 +29,8 @@ export interface EgressDoors {
     readonly egress: readonly EgressRule[];
     readonly egressNetworks: readonly string[];
   }): Promise<EgressDoor>;
+  /** Whether a folder of this machine is, holds or lies in the place of the doors: who has that has the ways out of others. */
+  touches(folder: string): boolean;
   close(): Promise<void>;
 }
 
@@ -50,6 +52,7 @@ const YOUNG_MS = 600_000;
 /** Nothing is made before the first door is opened; leftovers of others are removed at once. */
 export async function egressDoors(options: DoorsOptions): Promise<EgressDoors> {
   const parent = await realpath(options.parent ?? tmpdir());
+  const place = join(parent, PREFIX);
   await removeLeftovers(parent);
   let home: Promise<{ readonly folder: string; readonly alive: Server }> | null = null;
   let count = 0;
@@ -57,7 +60,7 @@ export async function egressDoors(options: DoorsOptions): Promise<EgressDoors> {
   const open = new Set<EgressDoor>();
 
   async function made(): Promise<{ readonly folder: string; readonly alive: Server }> {
-    const folder = await mkdtemp(join(parent, PREFIX)); // mode 0700
+    const folder = await mkdtemp(place); // mode 0700
     const alive = createServer((socket) => socket.destroy()).unref();
     await new Promise<void>((resolve, reject) => {
       alive.once('error', reject);
@@ -109,6 +112,7 @@ export async function egressDoors(options: DoorsOptions): Promise<EgressDoors> {
         throw error;
       }
     },
+    touches: (folder) => place.startsWith(folder === '/' ? folder : `${folder}/`) || folder.startsWith(place),
     async close() {
       closed = true;
       await Promise.all([...open].map((door) => door.close()));

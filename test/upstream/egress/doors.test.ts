@@ -59,6 +59,10 @@ test('each process has a folder that only the gateway may enter by its path, and
   expect(await ask(join(other.folder, 's'))).toBe(403);
   expect(told).toEqual([['b', { scheme: 'http', host: 'evil.example', port: 80, why: 'no_rule' }]]);
 
+  for (const folder of ['/', dirname(parent), parent, dirname(one.folder), one.folder])
+    expect(doors.touches(folder), folder).toBe(true);
+  for (const folder of [`${parent}x`, join(parent, 'x'), '/srv']) expect(doors.touches(folder), folder).toBe(false);
+
   await one.close();
   await one.close();
   expect([existsSync(one.folder), existsSync(other.folder)]).toEqual([false, true]);
