@@ -294,6 +294,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
       startProcess: running.watched(
         serverLauncher(backend, {
           openEgress: egress.open,
+          holdsEgress: egress.touches,
           hostNetwork: config.sandbox.unsafeHostNetwork,
           artifacts: config.artifacts.folder,
         }),
