@@ -180,7 +180,7 @@ function passport(line: string): boolean {
 }
 
 const BIRTH =
-  /(?:\bborn|birth|\bdob\b|geboren|geburtsdatum|\bgeb\.|\bnée? le|naissance|nacimiento|nascita)[^\d\n]{0,24}((?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d{2}|(?:19|20)\d{2}-\d{2}-\d{2}|\d{1,2}\.? ?(?:of )?[A-Za-zäûéç]{3,10}\.?,? (?:19|20)\d{2})|(?:[A-Z][a-z]{2,8} \d{1,2},? (?:19|20)\d{2}))(?!\d)/giu;
+  /(?:\bborn|birth|\bdob\b|geboren|geburtsdatum|\bgeb\.|\bnée? le|naissance|nacimiento|nascita)[^\d\n]{0,24}?(?<![\p{L}\d])((?:\d{1,2}[./-]\d{1,2}[./-](?:19|20)\d{2}|(?:19|20)\d{2}-\d{2}-\d{2}|\d{1,2}\.? ?(?:of )?[A-Za-zäûéç]{3,10}\.?,? (?:19|20)\d{2})|(?:[A-Z][a-z]{2,8} \d{1,2},? (?:19|20)\d{2}))(?!\d)/giu;
 
 function births(text: string, found: Found[]): void {
   for (const match of text.matchAll(BIRTH)) {
