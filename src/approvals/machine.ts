@@ -24,7 +24,17 @@ export type ApprovalProblem =
 export type Circumstances = Partial<
   Pick<
     Approval,
-    'issuer' | 'actors' | 'sealed' | 'validMs' | 'needed' | 'policy' | 'risk' | 'justification' | 'found' | 'ref'
+    | 'issuer'
+    | 'actors'
+    | 'sealed'
+    | 'validMs'
+    | 'needed'
+    | 'policy'
+    | 'risk'
+    | 'justification'
+    | 'because'
+    | 'found'
+    | 'ref'
   >
 >;
 

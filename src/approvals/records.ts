@@ -60,6 +60,8 @@ export const Approval = z.strictObject({
   /** What the review says of the tool. */
   risk: z.string().exactOptional(),
   justification: z.string().exactOptional(),
+  /** What stands in its way, and what its trace received before: one sentence each, no text of anybody. */
+  because: z.array(z.string().max(1_000)).max(50).exactOptional(),
   /** Classes of what was found in its arguments because of which it is held. */
   found: z.array(z.string().max(300)).max(8).exactOptional(),
   /** Id of the call that was held first, as the log names it. */

@@ -21,6 +21,7 @@ import { sayOf } from './approvers.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import { exactCallOf, neededFor } from './exact-call.ts';
+import { heldBecause } from './held-because.ts';
 import type { ApprovalEntry, Snapshot } from './snapshot.ts';
 
 /** How a request ended without a yes that could be used. `too_large`: nobody could read what it would send. */
@@ -165,6 +166,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
       const id = newId('apr', clock);
       const caller = known(call, 'caller');
       const tool = known(call, 'tool');
+      const because = heldBecause(call);
       const request = requestApproval(exact, now, settings.pendingMs, {
         issuer: caller.issuer,
         ...(caller.actChain.length > 0 && { actors: [...caller.actChain] }),
@@ -174,6 +176,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
         policy: call.snapshot.policyDigest,
         risk: tool.facts!.risk,
         justification: tool.approved!.justification,
+        ...(because.length > 0 && { because }),
         ...(call.facts.contentHold && { found: call.facts.contentHold.map((one) => one.slice(0, 300)) }),
         ref: call.id,
       });

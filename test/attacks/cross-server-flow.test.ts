@@ -113,6 +113,10 @@ describe('a file that was read in one server', () => {
       decision: { verdict: 'hold', reason: 'approval_needed', approval: id },
     });
     const { body } = await rig.admin('petra', 'GET', `/approvals/${id}`);
+    expect(body['because']).toEqual([
+      expect.stringMatching(/^baseline\.copied-flow: Text that a server /),
+      'The arguments hold text that came from crm.',
+    ]);
     expect((await rig.admin('petra', 'POST', `/approvals/${id}/approve`, { call: body['call']! })).status).toBe(200);
     expect(heldId(await use('mail', 'send', { text: `${FILE} And more.` }))).not.toBe(id);
     expect(passed(await use('mail', 'send', { text: FILE }))).toBe(true);

@@ -3,6 +3,8 @@
  * that is not for strangers, then posts what it was told to a place outside. Nothing looks at the words; the oracle is the place outside.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { startGateway } from '../../src/gateway/gateway.ts';
+import type { GatewayDeps } from '../../src/gateway/gateway.ts';
 import { learn } from '../../src/gateway/guard.ts';
 import { ToolRecord, toolId } from '../../src/integrity/records.ts';
 import { manualClock } from '../../src/lib/clock.ts';
@@ -10,9 +12,11 @@ import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
 import { NO_FLOW } from '../../src/policy/labels.ts';
 import { asksOnce } from '../gateway/asks-support.ts';
-import { ERAS, ORG, startRig, tableWith, textTool } from '../support/rig.ts';
+import { openStream } from '../support/event-stream.ts';
+import { ERAS, JSON_HEADERS, ORG, modernHeaders, startRig, tableWith, textTool } from '../support/rig.ts';
 import type { Answer, CallOptions, Rig, RigOptions } from '../support/rig.ts';
 import { TASKS, onTask } from '../support/tasks.ts';
+import { testPool } from '../support/upstreams/open.ts';
 
 const WINDOW_MS = 10 * 60_000;
 const SLACK_MS = WINDOW_MS / 8;
@@ -78,13 +82,20 @@ async function judged(rig: Rig): Promise<Rig> {
   return rig;
 }
 
+const ENVELOPE = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'test', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+
+let parts: GatewayDeps | null = null;
 const start = async (more: RigOptions = {}): Promise<Rig> =>
   judged(
     await startRig({
       servers: SERVERS,
       clock,
       freshnessLimitMs: 86_400_000,
-      wrap: (deps) => ({ ...deps, labelWindowMs: WINDOW_MS }),
+      wrap: (deps) => (parts = { ...deps, labelWindowMs: WINDOW_MS }),
       ...more,
     }),
   );
@@ -143,6 +154,11 @@ describe('an issue of a stranger, a note, a post', () => {
       decision: { verdict: 'hold', reason: 'approval_needed', approval: id },
     });
 
+    // Who decides reads that a flow is why, and which.
+    expect((await rig.admin('petra', 'GET', `/approvals/${id}`)).body['because']).toEqual([
+      expect.stringMatching(/^baseline\.toxic-flow: Who has received /),
+      'Before this call the agent received what strangers may have written, private data.',
+    ]);
     await approve(id!);
     const use = agentOf(rig, { era });
     expect(heldId(await use('forum', 'post', { text: `${SECRET} and more` }))).not.toBe(id);
@@ -228,6 +244,34 @@ describe('labels are not shed', () => {
     const answer = await rig.call('forum', 'post', { text: SECRET }, { token, ...(await how({ token })) });
     expect(heldId(answer), answer.text).toBeDefined();
     expect(posts()).toHaveLength(before);
+  });
+
+  test('AZ-10: by another node, or by one that started after they came', async () => {
+    await scripted(rig);
+    const before = posts().length;
+    const pool = testPool();
+    const node = await startGateway({ ...parts!, node: 'rig-2', pool });
+    try {
+      await node.refresh('forum');
+      const token = rig.token('omar', { client, audience: node.listener.resourceUrl('forum') });
+      const params = { name: 'post', arguments: { text: SECRET } };
+      const answer = await openStream(node.listener.resourceUrl('forum'), {
+        method: 'POST',
+        headers: {
+          ...JSON_HEADERS,
+          ...modernHeaders('tools/call', params),
+          accept: 'application/json',
+          authorization: `Bearer ${token}`,
+        },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { ...params, _meta: ENVELOPE } }),
+      });
+      await answer.end(20_000);
+      expect(answer.text()).toMatch(/approval \(apr_/);
+      expect(posts()).toHaveLength(before);
+    } finally {
+      await node.close();
+      await pool.closeAll();
+    }
   });
 
   test('AZ-10: by acting for the agent that has them', async () => {

@@ -49,6 +49,7 @@ export function factsMarkup(ctx: AdminContext, held: HeldView): Markup {
   }</dd>
 <dt>Tool</dt><dd><code>${visibleText(held.tool)}</code> <span class="tag${HIGH.has(risk) ? ' high' : ''}">${risk}</span>${tool?.approved?.irreversible === true ? markup` <span class="tag high">cannot be undone</span>` : null}<br><small>definition <code>${held.definition}</code></small>${changed ? markup`<p class="bad" role="alert">The definition in force is another one than when this was asked. It cannot be approved any more.</p>` : null}</dd>
 <dt>Why it waits</dt><dd>${held.justification === undefined ? 'A policy demands a decision for this tool.' : shown(held.justification)}${typeof held.policy === 'string' ? markup`<br><small>policies <code>${held.policy}</code></small>` : null}</dd>
+${held.because === undefined ? null : markup`<dt>Decided by</dt><dd>${held.because.map((one) => markup`${shown(one)}<br>`)}</dd>`}
 ${held.found === undefined ? null : markup`<dt>Found in it</dt><dd>${held.found.map((one) => markup`<code>${visibleText(one)}</code> `)}</dd>`}
 <dt>Asked</dt><dd>${timeText(held.requestedAt)}</dd>
 <dt>Ends</dt><dd>${timeText(held.expiresAt)}</dd>

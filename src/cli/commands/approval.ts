@@ -23,6 +23,7 @@ interface Approval {
   readonly ended?: string;
   readonly risk?: string;
   readonly justification?: string;
+  readonly because?: readonly string[];
   readonly found?: readonly string[];
   readonly state: string;
   readonly call: string;
@@ -87,6 +88,7 @@ export function approvalCommands(program: Command): void {
             ['ended', row.ended ?? null],
             ['risk', row.risk ?? null],
             ['justification', row.justification ?? null],
+            ...(row.because ?? []).map((one): [string, string] => ['because', visible(one)]),
             ['found in it', row.found?.join(', ') ?? null],
             ['person', row.person],
             ['agent', row.agent],

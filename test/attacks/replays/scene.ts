@@ -9,6 +9,7 @@ export type Said = Readonly<Record<string, JsonObject>>;
 
 export async function stage(options: RigOptions, said: Said = {}): Promise<Rig> {
   const rig = await startRig({ freshnessLimitMs: 86_400_000, ...options });
+  if (Object.keys(said).length === 0) return rig;
   await rig.commit(
     Object.entries(said).map(([id, more]) => {
       const record = ToolRecord.parse(rig.view.get('tool', ORG, id)!.body);
