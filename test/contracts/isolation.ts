@@ -266,9 +266,10 @@ export function isolationContract(name: string, subject: IsolationSubject): void
       });
       gateway.stdin.end(JSON.stringify(spec(['/usr/bin/sleep', marker])));
       const alive = (): boolean => hostProcesses().some(([, command]) => command === `/usr/bin/sleep ${marker}`);
-      await until('the server runs', alive);
+      // A whole process starts first, and a container's end is an engine's business.
+      await until('the server runs', alive, 20_000);
       gateway.kill('SIGKILL');
-      await until('the server is gone', () => !alive());
+      await until('the server is gone', () => !alive(), 20_000);
     });
   });
 }
