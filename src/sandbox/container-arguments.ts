@@ -93,7 +93,9 @@ export function runArguments(spec: SandboxSpec, setting: ContainerSetting): read
   const podman = setting.kind === 'podman';
   return [
     ...words('run -i --pull=never --sig-proxy=false --read-only --cap-drop=all --ipc=private --cgroupns=private'),
-    ...words('--log-driver=none --no-healthcheck --hostname=sandbox --workdir=/tmp --entrypoint=/bin/sh'),
+    ...words(
+      '--log-driver=none --no-healthcheck --hostname=sandbox --workdir=/tmp --entrypoint=/bin/sh --stop-timeout=0',
+    ),
     ...(podman ? PODMAN : DOCKER),
     ...(!podman && setting.runtime !== undefined ? ['--runtime', setting.runtime] : []),
     `--name=${setting.name}`,
