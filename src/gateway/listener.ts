@@ -75,6 +75,13 @@ const SSE_PATH = /^\/mcp\/([a-z0-9-]{1,63})\/([a-z0-9-]{1,63})\/(sse|messages)$/
 const METADATA_PREFIX = '/.well-known/oauth-protected-resource';
 /** Bodies under way may hold this much before who sends the next one is asked first. */
 const UNASKED_BYTES = 64 * 1_048_576;
+/** Sockets cost memory before anybody has said who they are. */
+const MAX_CONNECTIONS = 10_000;
+const HEADERS_WITHIN_MS = 5_000;
+const REQUEST_WITHIN_MS = 30_000;
+/** After this a body must come at least so fast, from its beginning on. */
+const BODY_GRACE_MS = 5_000;
+const BODY_BYTES_PER_SECOND = 16_384;
 /** A request without an answer for so long gets a sign of life, and another one as often. */
 const SIGN_OF_LIFE_MS = 5_000;
 
@@ -86,10 +93,10 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       // Where a header may stand once, two are refused as one wrong value: the next reader might take the other (RFC 9112 3.2 for Host).
       joinDuplicateHeaders: true,
       maxHeaderSize: 32_768,
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
+      headersTimeout: HEADERS_WITHIN_MS,
+      requestTimeout: REQUEST_WITHIN_MS,
       keepAliveTimeout: 60_000,
-      connectionsCheckingInterval: 5_000,
+      connectionsCheckingInterval: 1_000,
     },
     (request, response) => {
       handle(request, response).catch((error: unknown) => {
@@ -100,11 +107,11 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     },
   );
   server.maxRequestsPerSocket = 0;
-  // Beyond this a connection is closed at once: sockets cost memory before anybody has said who they are.
-  server.maxConnections = 10_000;
+  // Beyond this a connection is closed at once.
+  server.maxConnections = MAX_CONNECTIONS;
+  holdRoom(server);
 
-  /** Bytes of bodies that are not complete yet. */
-  const pending = { bytes: 0 };
+  const pending = pendingBodies();
 
   /** Requests that may be answered by a stream, and since when they wait. */
   const waiting = bag<Waiting>();
@@ -151,6 +158,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     }
     const body = await collect(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
+    if (body === 'too_slow') return write(response, { status: 408, headers: cors ?? {}, body: '' }, true);
     const read = body === 'too_large' ? null : readBody(body, request.headers, deps.readLimits);
     if (sse && read) return posted(endpoint, request, response, read, cors);
     if (!read?.ok) {
@@ -374,6 +382,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     close: () =>
       new Promise((resolve) => {
         clearInterval(living);
+        pending.stop();
         server.close(() => resolve());
         server.closeIdleConnections();
         setTimeout(() => server.closeAllConnections(), 2_000).unref();
@@ -399,18 +408,67 @@ const HEARING: InboundMessage = {
   rule: { family: 'listen', kind: 'notification', eras: ['legacy'], name: null, members: {} },
 };
 
+/**
+ * ATTACKER-CONTROLLED: how many connections one address opens and keeps. One holds at most half of all; behind a proxy there is only one.
+ * When few are left, those on which nothing happens are given up.
+ */
+function holdRoom(server: Server): void {
+  const byAddress = new Map<string, number>();
+  let open = 0;
+  let shedAt = 0;
+  server.on('connection', (socket) => {
+    const address = socket.remoteAddress ?? '';
+    const theirs = (byAddress.get(address) ?? 0) + 1;
+    byAddress.set(address, theirs);
+    open++;
+    socket.once('close', () => {
+      open--;
+      const left = byAddress.get(address)! - 1;
+      if (left === 0) byAddress.delete(address);
+      else byAddress.set(address, left);
+    });
+    if (theirs > MAX_CONNECTIONS / 2) return void socket.destroy();
+    if (open > MAX_CONNECTIONS * 0.8 && performance.now() - shedAt > 1_000) {
+      shedAt = performance.now();
+      server.closeIdleConnections();
+    }
+  });
+}
+
+interface PendingBody extends Place {
+  readonly since: number;
+  size: number;
+  giveUp(): void;
+}
+
+/** Bodies that are not complete yet. Who sends one by drops holds a socket and a place; it has a pace to keep. */
+function pendingBodies() {
+  const bodies = bag<PendingBody>();
+  const timer = setInterval(() => {
+    const now = performance.now();
+    for (const body of bodies) {
+      const ms = now - body.since;
+      if (ms > BODY_GRACE_MS && body.size < (ms / 1_000) * BODY_BYTES_PER_SECOND) body.giveUp();
+    }
+  }, 1_000).unref();
+  return { bytes: 0, bodies, stop: () => clearInterval(timer) };
+}
+
 /** Null: the client went away. The bound is kept while the bytes come in, whatever Content-Length says. */
 function collect(
   request: IncomingMessage,
   maxBytes: number,
-  pending: { bytes: number },
-): Promise<Buffer | 'too_large' | null> {
+  pending: ReturnType<typeof pendingBodies>,
+): Promise<Buffer | 'too_large' | 'too_slow' | null> {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.resolve('too_large');
   return new Promise((done) => {
     const chunks: Buffer[] = [];
     let size = 0;
     let over = false;
-    const resolve = (body: Buffer | 'too_large' | null): void => {
+    const place: PendingBody = { at: -1, since: performance.now(), size: 0, giveUp: () => resolve('too_slow') };
+    pending.bodies.add(place);
+    const resolve = (body: Buffer | 'too_large' | 'too_slow' | null): void => {
+      pending.bodies.remove(place);
       if (!over) pending.bytes -= size;
       over = true;
       done(body);
@@ -418,6 +476,7 @@ function collect(
     request.on('data', (chunk: Buffer) => {
       if (over) return;
       size += chunk.length;
+      place.size = size;
       pending.bytes += chunk.length;
       if (size > maxBytes) {
         request.pause();
