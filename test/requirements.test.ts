@@ -25,8 +25,8 @@ const CLAIMED = [
   ...range('AE', 10, 11),
   ...range('PH', 1, 10),
   ...range('PH', 12, 13),
-  'RL-03',
-  'RL-05',
+  ...range('RL', 1, 5),
+  ...range('RL', 7, 9),
 ];
 
 function* testFiles(folder: string): Generator<string> {
