@@ -111,11 +111,14 @@ async function tidy(place: string, prefix: string): Promise<void> {
   for (const name of names(place)) {
     const [, pid = '', start = ''] = new RegExp(`^${prefix}(\\d+)-(\\d+)-\\d+$`).exec(name) ?? [];
     if (pid === '' || (await startOf(Number(pid))) === start) continue;
-    // Servers die with their gateway; one that is about to is helped along.
-    for (const left of text(join(place, name, 'cgroup.procs'))
+    const left = text(join(place, name, 'cgroup.procs'))
       .split('\n')
-      .filter(Boolean))
-      kill(Number(left));
+      .filter(Boolean)
+      .map(Number);
+    // A process that has no number for us lives in a container beside ours, and so may its gateway. A signal to 0 would reach us.
+    if (left.includes(0)) continue;
+    // Servers die with their gateway; one that is about to is helped along.
+    for (const one of left) kill(one);
     await removed(join(place, name));
   }
 }

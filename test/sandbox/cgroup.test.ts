@@ -148,8 +148,14 @@ describe('plain files in place of cgroup v2', () => {
     const other = await group('node-2');
     const others = other.replace(/-\d+-\d+-\d+$/, `-${process.pid}-1-5`);
     for (const name of [dead, others, 'remit-gateway', `${prefix}x`]) mkdirSync(join(place.folder, name));
+    // It is empty for all we know, but somebody whom we cannot see lives in it.
+    const beside = `${prefix}${process.pid}-1-6`;
+    mkdirSync(join(place.folder, beside));
+    writeFileSync(join(place.folder, beside, 'cgroup.procs'), '0\n');
     await openCgroups('node-1', [place]);
-    expect(readdirSync(place.folder).sort()).toEqual([running, other, others, 'remit-gateway', `${prefix}x`].sort());
+    expect(readdirSync(place.folder).sort()).toEqual(
+      [running, other, others, beside, 'remit-gateway', `${prefix}x`].sort(),
+    );
   });
 });
 
