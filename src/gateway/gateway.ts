@@ -249,6 +249,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       audit.record(adminEntry(audit.stamp(), { ...event, source: 'remit:catalogue' })).catch((error: unknown) => {
         log('error', { server, fault: isFault(error) ? error.code : String(error) }, 'suspension not recorded');
       });
+      void incidents.report({ what: 'artifact', subject: `server/${server}`, facts: { why: 'identity', revision } });
     },
     onFault: (server, error) =>
       log(

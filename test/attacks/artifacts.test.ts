@@ -262,6 +262,12 @@ describe('TD-08: the package behind a server', () => {
     ({ started } = await node.start());
     expect(await send('d@example.com')).toEqual({ passed: false, left: [] });
     await until('the server to be suspended', async () => (await state()) === 'suspended', 20_000);
+    // Somebody is told: it is an alarm that stays open until a person closes it.
+    await until(
+      'an alarm',
+      async () => (await node.api('sven', 'GET', '/findings')).text.includes('incident_open'),
+      20_000,
+    );
     const verify = await runRemit(['artifact', 'verify', 'mail-mcp@1.0.1', '--config', node.configFile]);
     expect([verify.code, verify.out]).toEqual([1, expect.stringContaining('was installed')]);
   });
