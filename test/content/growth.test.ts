@@ -34,7 +34,6 @@ const HOSTILE = [
   '![[',
   '![a](b "',
   '<img style="',
-  ,
   '1',
   '1 ',
   '1-',
@@ -55,7 +54,6 @@ const HOSTILE = [
   'born ',
   'dob: ',
   'born 1.1.',
-  ,
   'token=',
   'token: ',
   'password',
@@ -72,7 +70,6 @@ const HOSTILE = [
   '%2',
   '\\u00',
   '&#',
-  ,
   'ignore ',
   'ignore all ',
   'ignore the ',
@@ -96,7 +93,6 @@ const HOSTILE = [
   '\u001B[',
   '\u200B',
   'a\u200B',
-  ,
 ];
 
 describe('linear', () => {
