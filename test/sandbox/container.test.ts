@@ -130,7 +130,10 @@ function withEngine({ remove, ...engine }: Exclude<typeof here, string>): void {
     hostUid: uid,
     groups: `${uid}`,
     rootFolders: ['run', 'sys'],
-    gateway: [join(REPOSITORY, 'test/sandbox/run-in-container.ts'), JSON.stringify({ ...options, owner: `${options.owner}-killed` })],
+    gateway: [
+      join(REPOSITORY, 'test/sandbox/run-in-container.ts'),
+      JSON.stringify({ ...options, owner: `${options.owner}-killed` }),
+    ],
   });
 
   test('EX-01: says what is in force, as measured for this container', async () => {
