@@ -22,6 +22,7 @@ import type { IsolationBackend } from '../../src/sandbox/backend.ts';
 import { containerBackend } from '../../src/sandbox/container.ts';
 import { serverLauncher } from '../../src/sandbox/launch.ts';
 import { egressDoors, type EgressDoors } from '../../src/upstream/egress/doors.ts';
+import { listItems } from '../../src/upstream/lists.ts';
 import type { RefusedEgress } from '../../src/upstream/egress/proxy.ts';
 import type { EgressRule, StdioTarget } from '../../src/upstream/target.ts';
 import { ORG, openLog } from '../audit/fixtures.ts';
@@ -473,12 +474,13 @@ describe('a server that keeps to its record', () => {
     expect([out, err]).toEqual(['welcome\n', '']);
   });
 
-  test('speaks MCP as without a bridge, and what it declares arrives', async () => {
+  test('speaks MCP as without a bridge, and its way out is gone when it is', async () => {
     const pool = testPool({ startProcess: serverLauncher(backend, { openEgress: doors.open }) });
     try {
       const server = stdioServer(SINK_PROGRAM, { egress: rules, egressNetworks: ['127.0.0.1/32'] });
       const connection = await pool.connection('quiet', server);
-      expect(connection.identity.era).toBeDefined();
+      const { items } = await listItems(connection, 'tool', AbortSignal.timeout(5_000));
+      expect(items.length).toBeGreaterThan(0);
       expect(egressFolders()).toHaveLength(1);
     } finally {
       await pool.closeAll();
