@@ -80,7 +80,12 @@ export function testEngine(): TestEngine | string {
 
 function lookForEngine(): TestEngine | string {
   if (podman(['--version']).status !== 0) return 'podman is not installed';
-  const image = importImage();
+  let image: string;
+  try {
+    image = importImage();
+  } catch (error) {
+    return (error as Error).message;
+  }
   const remove = (): void => removeImage(image);
   let said = '';
   for (const runtime of existsSync('/usr/sbin/runc') ? ['runc', undefined] : [undefined]) {
