@@ -205,7 +205,10 @@ function encodedOrders(text: string, found: Found[]): void {
   for (const { index, 0: run } of text.matchAll(ENCODED)) {
     if (--left < 0) return;
     const hex = /^(?:[0-9a-fA-F]{2})+$/.test(run);
-    const decoded = Buffer.from(run, hex ? 'hex' : 'base64').toString('latin1');
+    const how = hex ? 'hex' : 'base64';
+    // Digests and random bytes end here.
+    if (!READABLE.test(Buffer.from(run.slice(0, 16), how).toString('latin1'))) continue;
+    const decoded = Buffer.from(run, how).toString('latin1');
     if (!READABLE.test(decoded) || !/[a-z]{2,} [a-z]{2,}/i.test(decoded)) continue;
     const inside: Found[] = [];
     plainOrders(decoded, inside);
