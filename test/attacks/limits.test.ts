@@ -41,13 +41,13 @@ async function budget(name: string, body: NonNullable<Approved['budget']>): Prom
   const stored = rig.view.get('tool', ORG, `notes/${name}`)!;
   const record = ToolRecord.parse(stored.body);
   const next = { ...record, approved: { ...record.approved!, budget: body } };
-  await rig.commit([{ kind: 'tool', org: ORG, id: stored.id, body: next as JsonObject }]);
+  await rig.commit([{ kind: 'tool', org: ORG, id: stored.id, body: next }]);
 }
 const sent = (name: string): number =>
   rig
     .sink()
     .calls()
-    .filter(({ message }) => (message?.['params'] as JsonObject)['name'] === name).length;
+    .filter(({ message }) => (message!['params'] as JsonObject)['name'] === name).length;
 const reasonOf = async ({ reference }: Answer): Promise<string | null | undefined> =>
   (await rig.about(reference)).at(-1)?.decision?.reason;
 const remove = (text: string, how: CallOptions = {}): Promise<Answer> =>
