@@ -77,13 +77,20 @@ export interface Received {
   readonly unknownText: boolean;
 }
 
+export interface MarkedWith {
+  /** The server that gives it. */
+  readonly from: string | null;
+  /** `remember` is called with what comes of it. */
+  readonly remembered: boolean;
+}
+
 export interface TraceLabels {
   /** As far as this node knows. */
   peek(trace: Trace): Received;
   /** As all nodes know, at least of what the bits `wanted` name. @throws what the exchange throws. */
   load(trace: Trace, wanted?: number): Promise<Received>;
   /** Null: it was labelled so already. Resolves once every `load` sees it; rejects when that cannot be had: then nothing may leave. */
-  mark(trace: Trace, given: SomeLabels, from?: string): Promise<void> | null;
+  mark(trace: Trace, given: SomeLabels, more?: MarkedWith): Promise<void> | null;
   /** Keeps fingerprints of what a server gave, so that it is recognised in what goes to another one. `given`: what it was sent. */
   remember(trace: Trace, source: Source, value: Json, given: Json): void;
   /** Sources, each once, of which there is some text in what goes out. */
@@ -116,8 +123,9 @@ export function traceOf(call: Call): Trace {
 export function labelled(call: Call, traces: TraceLabels, found?: SomeLabels): Promise<void> | null {
   const { gives, facts } = known(call, 'tool');
   const bits = (gives === null ? 0 : labelBits(gives)) | (found === undefined ? 0 : labelBits(found));
-  const from = asksFor(call, FROM) ? facts!.server : undefined;
-  return bits === 0 && from === undefined ? null : traces.mark(traceOf(call), labelsOf(bits), from);
+  const from = asksFor(call, FROM) ? facts!.server : null;
+  if (bits === 0 && from === null) return null;
+  return traces.mark(traceOf(call), labelsOf(bits), { from, remembered: asksFor(call, COPIED) });
 }
 
 /** Remembers what the server of this call gave, where its data are above the threshold and some policy asks for copies. */
@@ -235,9 +243,13 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
       const found = keysOf(trace).flatMap((key) => reads.recognise(key, value));
       return found.filter(({ server }, at) => found.findIndex((other) => other.server === server) === at);
     },
-    mark({ person, agent, actors, session }, found, from) {
+    mark(trace, found, more) {
+      const { person, agent, actors, session } = trace;
       const labels = labelsOf(labelBits(found));
-      const given = { labels, from, node: labels.confidential || labels.regulated ? me : undefined };
+      const node = labels.confidential || labels.regulated ? me : undefined;
+      // Before it is asked: a call that fails, or is still under way, leaves nothing to recognise.
+      if (node !== undefined && more?.remembered) for (const key of keysOf(trace)) reads.open(key);
+      const given = { labels, from: more?.from ?? undefined, node };
       const first = markOne(keyOf(person, agent), session, given);
       if (actors.length === 0) return first;
       const all = [first, ...actors.map((actor) => markOne(keyOf(person, actor), session, given))];

@@ -18,6 +18,8 @@ export interface Source {
 }
 
 export interface TraceReads {
+  /** From now on something may come for this key, and will be remembered. */
+  open(key: string): void;
   /** `given`: what the server was sent; what it only says again is not from it. `until`: ms since the epoch. */
   remember(key: string, source: Source, value: Json, given: Json, until: number): void;
   /** Sources of which some text is in there. */
@@ -60,6 +62,9 @@ export function traceReads(clock: Clock, maxAllPrints = MAX_ALL_PRINTS): TraceRe
   });
 
   return {
+    open(key) {
+      if (!books.has(key)) books.set(key, { pages: [], partUntil: droppedUntil });
+    },
     remember(key, source, value, given, until) {
       const now = clock.now();
       const book = books.get(key);

@@ -297,6 +297,23 @@ describe('on several nodes', () => {
   });
 });
 
+test('CI-08: a reading that is under way, or that failed, is nothing to copy', async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  rig.sink('crm').onCall(async () => {
+    asked.resolve();
+    await promise;
+    throw new Error('broken');
+  });
+  const reading = use('crm', 'read_file');
+  await asked.promise;
+  expect(passed(await use('mail', 'send', { text: 'Nothing of anybody.' }))).toBe(true);
+  resolve();
+  expect(passed(await reading)).toBe(false);
+  expect(passed(await use('mail', 'send', { text: 'Nothing of anybody.' }))).toBe(true);
+  rig.sink('crm').onCall(says(FILE));
+});
+
 describe('a rule that looks at no text', () => {
   const RULE = `forbid (principal, action == Remit::Action::"callTool", resource in Remit::Server::"wiki")
     when { context.receivedFrom.contains("crm") };`;
