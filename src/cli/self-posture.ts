@@ -32,8 +32,8 @@ export interface SelfPosture {
 
 const CLOUDS =
   /^(?:AWS|AZURE|ARM|GOOGLE|GCLOUD|CLOUDSDK|GCE|ALIBABA_CLOUD|ALICLOUD|OCI|IBMCLOUD)_|^(?:IDENTITY_ENDPOINT|IDENTITY_HEADER|MSI_ENDPOINT|MSI_SECRET|KUBECONFIG|VAULT_TOKEN|DIGITALOCEAN_ACCESS_TOKEN|HCLOUD_TOKEN)$/;
-/** Where something is, not how to get in. */
-const HARMLESS = /_(?:REGION|LOCATION|PROJECT|PAGER|OUTPUT|ZONE)$/;
+/** Where something is and whom to believe, not how to get in. */
+const HARMLESS = /_(?:REGION|LOCATION|PROJECT|PAGER|OUTPUT|ZONE|CA_BUNDLE|CA_CERTS_FILE)$/;
 
 const FILES = [
   '/var/run/secrets/kubernetes.io/serviceaccount/token',

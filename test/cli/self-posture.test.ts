@@ -59,6 +59,8 @@ test.each([
   ['KUBECONFIG', true],
   ['AWS_DEFAULT_REGION', false],
   ['GOOGLE_CLOUD_PROJECT', false],
+  ['AWS_CA_BUNDLE', false],
+  ['CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE', false],
   ['PATH', false],
   ['LAWS_OF_NATURE', false],
 ] as const)('EX-06: %s is ambient: %s', (name, ambient) => {
