@@ -542,7 +542,9 @@ export const ConfigSchema = z.strictObject({
           engine: z
             .enum(['podman', 'docker'])
             .default('podman')
-            .describe('The engine, by its command line, on this machine. A gateway that may use Docker is as good as root.'),
+            .describe(
+              'The engine, by its command line, on this machine. A gateway that may use Docker is as good as root.',
+            ),
           image: z
             .string()
             .max(500)
@@ -555,7 +557,10 @@ export const ConfigSchema = z.strictObject({
             ),
           runtime: z
             .string()
-            .regex(/^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$|^\/[A-Za-z0-9._/-]{1,200}$/, 'use the name or the absolute path of an OCI runtime')
+            .regex(
+              /^[A-Za-z0-9][A-Za-z0-9._/-]{0,200}$|^\/[A-Za-z0-9._/-]{1,200}$/,
+              'use the name or the absolute path of an OCI runtime',
+            )
             .optional()
             .describe('The OCI runtime, for example runc. Left out: the one of the engine.'),
         })
