@@ -1,7 +1,7 @@
 /** Incidents and planted secrets through the API: who may, what is refused and with which words, and that a value never comes out again. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { honeytokenBox } from '../../src/inventory/honeytokens.ts';
-import type { JsonObject } from '../../src/lib/json.ts';
+import { noticesOf } from '../../src/admin/notify/notices.ts';
 import { HELD_KEY, startPlane, type Plane } from './plane.ts';
 
 let plane: Plane;
@@ -22,7 +22,7 @@ test('CI-07: a planted value is made, shown once, and lies sealed to its record'
   const history = await plane.as('aiko', 'GET', '/history/honeytoken/crm');
   for (const text of [list.text, JSON.stringify(records), history.text]) expect(text).not.toContain(value);
   const box = honeytokenBox([HELD_KEY], 'default');
-  const { sealed } = record.body as JsonObject;
+  const { sealed } = record.body;
   expect([box.open(sealed as string, 'crm'), box.open(sealed as string, 'other')]).toEqual([value, null]);
 });
 
@@ -32,7 +32,7 @@ test.each([
   ['an id that is taken', 'sven', planted, 409, 'honeytoken_exists'],
   ['an operator', 'omar', { ...planted, id: 'ops' }, 403, 'role'],
 ])('is refused: %s', async (_what, who, body, status, word) => {
-  const refused = await plane.as(who as 'sven', 'POST', '/honeytokens', body);
+  const refused = await plane.as(who, 'POST', '/honeytokens', body);
   expect(refused.status).toBe(status);
   expect(refused.text).toContain(word);
 });
@@ -68,4 +68,23 @@ test('an alarm is a finding until somebody closes it and says what they found', 
   expect((await plane.as('omar', 'GET', '/incidents?state=all')).body).toMatchObject({
     incidents: [{ id: 'honeytoken-1', severity: 'alarm', closed: { by: 'sven', reason: 'the red team' } }],
   });
+});
+
+test('CI-07: an alarm that opens, or opens again, is told to reviewers and to whoever planted it; nothing else of it is', async () => {
+  const body = { what: 'honeytoken', subject: 'honeytoken/told', facts: { owner: 'dana' }, openedAt: 1 };
+  const closed = { by: 'sven', at: 2, reason: 'red team' };
+  for (const one of [body, { ...body, facts: { ...body.facts, more: 1 } }, { ...body, closed }, body])
+    await plane.seed([plane.put('incident', 'told', one)]);
+  const changes = await plane.state.history('incident', 'default', 'told');
+  const facts = { org: 'default', state: plane.state, snapshot: plane.snapshot };
+  const told = await Promise.all(changes.map((change) => noticesOf([change], facts)));
+  expect(told.map((notices) => notices.length)).toEqual([1, 0, 0, 1]);
+  const [notice] = told[0]!;
+  expect(notice).toMatchObject({
+    type: 'incident.opened',
+    title: 'A planted secret was seen: honeytoken/told',
+    data: { severity: 'alarm', what: 'honeytoken' },
+    path: '/incidents/told',
+  });
+  expect(notice?.concerns.toSorted()).toEqual(['dana', 'sven']);
 });
