@@ -419,7 +419,7 @@ describe('a whole gateway', () => {
       why: 'no_rule',
     });
     expect(texts.join('\n')).not.toContain(SECRET);
-  }, 30_000);
+  }, 60_000);
 });
 
 describe('a server that keeps to its record', () => {
@@ -485,7 +485,7 @@ describe('a server that keeps to its record', () => {
     } finally {
       await pool.closeAll();
     }
-    await expect.poll(() => egressFolders()).toEqual([]);
+    await expect.poll(() => egressFolders(), { timeout: 10_000 }).toEqual([]);
   });
 
   test.each([

@@ -37,7 +37,7 @@ const code = (error: unknown): string => {
   return own ?? (cause === undefined ? message : code(cause));
 };
 
-const MS = 3_000;
+const MS = 10_000;
 
 /** Everything that is said until the end, or what went wrong. */
 function said(socket: Socket, text: string | Buffer): Promise<string> {

@@ -110,7 +110,7 @@ function raw(text: string | Buffer, enough: RegExp = /\n\r\n|remit: .*\n/): Prom
     });
     socket.on('error', () => {});
     socket.once('close', () => resolve(said));
-    socket.setTimeout(4_000, () => socket.destroy());
+    socket.setTimeout(10_000, () => socket.destroy());
   });
 }
 
@@ -157,7 +157,7 @@ function talk(stream: Socket, text: string): Promise<string> {
     stream.on('data', (chunk: Buffer) => (said += chunk.toString('latin1')));
     stream.on('error', () => {});
     stream.once('close', () => resolve(said));
-    stream.setTimeout(4_000, () => stream.destroy());
+    stream.setTimeout(10_000, () => stream.destroy());
     stream.write(text);
   });
 }
@@ -374,7 +374,7 @@ describe('TLS that ends at the gateway', () => {
     names[HOST] = ['127.0.0.2'];
     secure.closeAllConnections();
     await expect
-      .poll(async () => talk(await readHost(), get('/v1/b', `${HOST}:${securePort}`)))
+      .poll(async () => talk(await readHost(), get('/v1/b', `${HOST}:${securePort}`)), { timeout: 10_000 })
       .toContain('refused (address)');
     expect(received.map(({ url }) => url)).toEqual(['/v1/a']);
   });
