@@ -32,8 +32,8 @@ export interface TraceReads {
 const MAX_PRINTS = 16_384;
 /** Of all traces, 4 bytes each. */
 const MAX_ALL_PRINTS = 4_194_304;
-/** Characters of one value; what is longer makes a book that is not whole. */
-const MAX_TEXT = 1_048_576;
+/** Characters of one value: more than a book can hold. What is longer makes it one that is not whole. */
+const MAX_TEXT = 262_144;
 
 interface Page {
   readonly source: Source;

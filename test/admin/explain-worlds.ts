@@ -204,7 +204,12 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
       seen: (id: string) => ({ at: NOW, tools: tools(id) }),
       confirm: (entry: { id: string }) => Promise.resolve({ tools: tools(entry.id) }),
     },
-    limits: { take: () => Promise.resolve({ ok: true }) },
+    limits: {
+      take: () => Promise.resolve({ ok: true }),
+      enter: () => null,
+      leave: () => undefined,
+      loops: { again: () => null },
+    },
     approvals: { holdFor: () => Promise.resolve(held) },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1_000,

@@ -119,7 +119,7 @@ describe('CI-08: it knows what it does not know', () => {
     const long = reads(content(NOTE), content(text(1, 600_000)));
     expect(long.book.whole('k')).toBe(false);
     expect(long.from({ text: NOTE })).toEqual(['crm']);
-    const cut = reads(content(`${'x'.repeat(1_048_576)}${NOTE}`));
+    const cut = reads(content(`${'x'.repeat(262_144)}${NOTE}`));
     expect(cut.book.whole('k')).toBe(false);
     cut.clock.advance(DAY);
     expect(cut.book.whole('k')).toBe(true);
