@@ -3,10 +3,11 @@
  * process, a registry on this machine, the real npm client. The oracle is what the server writes where its mails go.
  */
 import { spawn } from 'node:child_process';
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SCOPES, gatewayNode, tokensOf, type GatewayNode, type Reply } from '../journeys/node.ts';
+import { MCP_REMOTE } from '../support/advisories.ts';
 import { startIssuer, type TestIssuer } from '../support/issuer.ts';
 import { endAll, runRemit, temporaryFolder, until, type Started } from '../support/processes.ts';
 import { startRegistry, type Registry, type TestPackage } from '../support/registry.ts';
@@ -70,7 +71,8 @@ beforeAll(async () => {
   registry.publish(good('1.0.0'));
   issuer = await startIssuer();
   sink = await startSink();
-  node = await gatewayNode(folder, tokensOf(issuer));
+  writeFileSync(join(folder, 'advisories.json'), JSON.stringify([MCP_REMOTE]));
+  node = await gatewayNode(folder, tokensOf(issuer), { artifacts: { advisories: './advisories.json' } });
   ({ started } = await node.start());
   await node.setUp(sink);
 });
@@ -256,20 +258,49 @@ describe('TD-08: the package behind a server', () => {
     expect(JSON.parse(back.out)).toMatchObject({ ok: true, artifacts: [{ version: '1.0.0' }, { version: '1.0.1' }] });
   });
 
+  test('NH-11: once an advisory names the version, it is a finding and an alarm, and it is not enabled again', async () => {
+    const known = { ...MCP_REMOTE, id: 'TEST-2026-1', aliases: [] };
+    const range = { type: 'SEMVER', events: [{ introduced: '1.0.1' }, { fixed: '1.0.3' }] };
+    const affected = [{ package: { ecosystem: 'npm', name: 'mail-mcp' }, ranges: [range] }];
+    writeFileSync(join(folder!, 'advisories.json'), JSON.stringify([MCP_REMOTE, { ...known, affected }]));
+    await restart();
+    await until(
+      'an alarm',
+      async () => (await node.api('sven', 'GET', '/findings')).text.includes('incident_open'),
+      20_000,
+    );
+    expect((await node.api('sven', 'GET', '/findings')).text).toContain(
+      'mail-mcp@1.0.1 is known to be vulnerable: TEST-2026-1.',
+    );
+    expect((await send('d@example.com')).passed).toBe(true);
+    expect((await step('omar', 'suspend')).status).toBe(200);
+    const refused = await step('sven', 'enable');
+    expect([refused.status, refused.body.error?.['code'], refused.body.error?.['remedy']]).toEqual([
+      422,
+      'known_vulnerable',
+      'Install and review a version that has the fix (1.0.3 or newer).',
+    ]);
+    writeFileSync(join(folder!, 'advisories.json'), JSON.stringify([MCP_REMOTE]));
+    await restart();
+    expect((await step('sven', 'enable')).status).toBe(200);
+  });
+
   test('TD-08: a file that somebody exchanges there is not run, and the server is suspended', async () => {
     await started.stop('SIGTERM');
     appendFileSync(join(folder!, 'remit-artifacts/mail-mcp/1.0.1/node_modules/mail-mcp/run.js'), '// one more line\n');
     ({ started } = await node.start());
     expect(await send('d@example.com')).toEqual({ passed: false, left: [] });
     await until('the server to be suspended', async () => (await state()) === 'suspended', 20_000);
-    // Somebody is told: it is an alarm that stays open until a person closes it.
-    await until(
-      'an alarm',
-      async () => (await node.api('sven', 'GET', '/findings')).text.includes('incident_open'),
-      20_000,
-    );
     const verify = await runRemit(['artifact', 'verify', 'mail-mcp@1.0.1', '--config', node.configFile]);
     expect([verify.code, verify.out]).toEqual([1, expect.stringContaining('was installed')]);
+    await started.stop('SIGTERM');
+    const incidents = (await node.entries()).filter(
+      ({ kind, event }) => kind === 'incident' && event?.['what'] === 'artifact',
+    );
+    expect(incidents.map(({ event }) => [event?.['subject'], event?.['why']])).toEqual([
+      ['server/mail', 'known_vulnerable'],
+      ['server/mail', 'identity'],
+    ]);
   });
 
   test('TD-08: no install script ever ran', () => {
