@@ -113,12 +113,13 @@ export function lookOver(
   const text = (given: string, at: () => string, name: string | null = null): string => {
     const runs = hiddenIn(given);
     if (given.length < SHORTEST && runs.length === 0) return given;
-    const edits: Edit[] = [];
+    let edits: Edit[] | null = null;
     for (const { kind, start, end } of runs) {
       if (record(`hidden.${kind}`, 'hidden_text', [start, end], at) === 'redact')
-        edits.push({ start, end, instead: '' });
+        (edits ??= []).push({ start, end, instead: '' });
     }
     const visible = runs.length === 0 ? given : withoutRuns(given, runs);
+    const shifts = runs.length === 0 ? null : shiftsOf(runs);
     let signs = -1;
     for (const detector of looksFor) {
       if (late(visible.length)) {
@@ -137,17 +138,17 @@ export function lookOver(
       }
       for (const one of found) {
         const kind = one.class.slice(one.class.indexOf('.') + 1);
-        const start = runs.length === 0 ? one.start : given_(one.start, runs);
-        const end = runs.length === 0 ? one.end : given_(one.end - 1, runs) + 1;
+        const start = shifts === null ? one.start : given_(one.start, shifts);
+        const end = shifts === null ? one.end : given_(one.end - 1, shifts) + 1;
         const action = record(one.class, `${detector.family}:${kind}`, [start, end], at);
-        if (action === 'redact') edits.push({ start, end, instead: one.instead ?? `[redacted:${kind}]` });
+        if (action === 'redact') (edits ??= []).push({ start, end, instead: one.instead ?? `[redacted:${kind}]` });
       }
     }
-    if (name !== null && looksForNamed && edits.length === 0 && namesSecret(name) && isSecretValue(name, visible)) {
+    if (name !== null && looksForNamed && edits === null && namesSecret(name) && isSecretValue(name, visible)) {
       if (record('secret.assigned', 'secret:assigned', [0, given.length], at) === 'redact')
         return '[redacted:assigned]';
     }
-    return edits.length === 0 ? given : withoutNewLinks(edited(given, edits));
+    return edits === null ? given : withoutNewLinks(edited(given, edits));
   };
   const whole = (findingClass: string, at: () => string): void => void record(findingClass, null, null, at);
   // Plain members: see outlet.ts for what an accessor in a literal costs that is made for every call.
@@ -182,14 +183,33 @@ function withoutRuns(given: string, runs: readonly HiddenRun[]): string {
   return parts.join('');
 }
 
-/** Where a character of the visible text stands in the given one. Few runs, few findings: a walk is enough up to a point. */
-function given_(visible: number, runs: readonly HiddenRun[]): number {
-  let at = visible;
-  for (const { start, end } of runs) {
-    if (start > at) break;
-    at += end - start;
+/** For each run: how many hidden characters stand before its end, and where that is in the visible text. */
+function shiftsOf(runs: readonly HiddenRun[]): Shifts {
+  const at = new Uint32Array(runs.length);
+  const by = new Uint32Array(runs.length);
+  let sum = 0;
+  runs.forEach(({ start, end }, i) => {
+    at[i] = start - sum;
+    sum += end - start;
+    by[i] = sum;
+  });
+  return { at, by };
+}
+interface Shifts {
+  readonly at: Uint32Array;
+  readonly by: Uint32Array;
+}
+
+/** Where a character of the visible text stands in the given one. */
+function given_(visible: number, { at, by }: Shifts): number {
+  let low = 0;
+  let high = at.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (at[middle]! <= visible) low = middle + 1;
+    else high = middle;
   }
-  return at;
+  return low === 0 ? visible : visible + by[low - 1]!;
 }
 
 /** What overlaps is one piece, under the name of its beginning; what would only vanish gives way to what has a name. */

@@ -56,15 +56,19 @@ export function exactMatcher(values: readonly ExactValue[]): ExactMatcher {
   const literal: ExactValue[] = [];
   for (const { id, value } of values) {
     if (value.length >= SHORTEST_VALUE) {
-      forms.push(...formsOf(id, value));
+      for (const form of formsOf(id, value)) forms.push(form);
       // Mostly signs: as it is, too.
       if (lettersIn(value) < WINDOW) literal.push({ id, value });
     }
     if (value.length < SHORTEST_VALUE) refused.push(id);
   }
   const table = tableOf(forms);
+  // No text that is shorter than every form holds one, decoded or not.
+  let shortest = Number.POSITIVE_INFINITY;
+  for (const form of forms) shortest = Math.min(shortest, form.letters.length);
+  for (const { value } of literal) shortest = Math.min(shortest, value.length);
   const find: Matcher['find'] = (text) => {
-    if (text.length < SHORTEST_VALUE || values.length === 0) return NONE;
+    if (text.length < shortest) return NONE;
     const found: Range[] = [];
     scan(text, null, table, found);
     for (const { id, value } of literal) {

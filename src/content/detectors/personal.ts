@@ -60,7 +60,17 @@ const NINO =
   /(?<![A-Za-z0-9])(?!BG|GB|KN|NK|NT|TN|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?![A-Za-z0-9])/g;
 const MRZ = /(?<![A-Z0-9<])[A-Z0-9<]{9}\d[A-Z<]{3}\d{6}\d[MFX<]\d{6}\d[A-Z0-9<]{14}[\d<]\d(?![A-Z0-9<])/g;
 
+/** @param from where the ones that can overlap begin. */
+function overlaps(found: readonly Found[], from: number, start: number, end: number): boolean {
+  for (let i = from; i < found.length && i < from + MOST_CHECKED; i++)
+    if (start < found[i]!.end && end > found[i]!.start) return true;
+  return false;
+}
+/** Of those with a checksum: beyond that a number is found twice rather than late. */
+const MOST_CHECKED = 50;
+
 function numbers(text: string, found: Found[]): void {
+  const from = found.length;
   for (const { index, 0: written } of text.matchAll(IBAN)) {
     const length = ibanLength(written);
     if (length > 0) found.push(kind('iban', index, index + length));
@@ -75,7 +85,7 @@ function numbers(text: string, found: Found[]): void {
   }
   for (const { index, 0: written } of text.matchAll(NUMBER)) {
     const name = numberKind(written, text, index);
-    if (name !== null && !found.some(({ start, end }) => index < end && index + written.length > start))
+    if (name !== null && !overlaps(found, from, index, index + written.length))
       found.push(kind(name, index, index + written.length));
     if (found.length > 5_000) break;
   }

@@ -19,9 +19,16 @@ export const secrets: Detector = {
     if ((signs & SIGN_SECRET) !== 0)
       for (const { kind, start, end } of secretRanges(text)) found.push({ class: `secret.${kind}`, start, end });
     const shaped = found.length;
+    /** Shaped ones are in order and apart. */
     const add = (one: Found): void => {
-      for (let i = 0; i < shaped; i++) if (found[i]!.start < one.end && one.start < found[i]!.end) return;
-      found.push(one);
+      let low = 0;
+      let high = shaped;
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (found[middle]!.end <= one.start) low = middle + 1;
+        else high = middle;
+      }
+      if (low === shaped || found[low]!.start >= one.end) found.push(one);
     };
     if ((signs & SIGN_ASSIGNED) !== 0) assignedValues(text, add);
     if ((signs & SIGN_RUN) !== 0) drawnRuns(text, add);
