@@ -9,6 +9,7 @@ import type { JsonObject } from '../lib/json.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { GuardPorts } from './guard.ts';
+import { agentOf } from './limits-who.ts';
 import type { Quota } from './limits.ts';
 
 export interface Wants {
@@ -36,7 +37,7 @@ export function wantsOf(call: Call): Wants | string | null {
   const budget = tool.approved?.budget;
   // What is answered to a question of a call that goes on was counted with that call.
   if (!budget || (resumed !== undefined && resumed.park !== null)) return null;
-  const whose = budget.shared ? '' : `${known(call, 'person').id} ${known(call, 'agent').id}`;
+  const whose = budget.shared ? '' : `${known(call, 'person').id} ${agentOf(call)}`;
   const key = `${tool.id} ${whose}`;
   const windowMs = budget.perMinutes * MINUTE_MS;
   const calls: Quota = { on: 'budget', max: budget.calls, windowMs };

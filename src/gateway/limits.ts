@@ -11,6 +11,7 @@ import { known } from './call.ts';
 import type { Call } from './call.ts';
 import type { Denial } from './denial.ts';
 import { memoryCounters } from './limits-memory.ts';
+import { agentOf } from './limits-who.ts';
 import { loopWatch } from './loops.ts';
 import type { LoopSettings, Loops } from './loops.ts';
 
@@ -97,9 +98,9 @@ export interface Limits {
 
 /** Verified identities of this call, in the order of LEVELS. */
 export function keysOf(call: Call): string[] {
-  const { person, agent, server, tool } = call.facts;
-  // INVARIANT: after caller-stands all three are there; an agent that acts alone stands in the person's place, too.
-  const keys = [person?.id ?? known(call, 'person').id, agent?.id ?? known(call, 'agent').id, call.endpoint.org];
+  const { server, tool } = call.facts;
+  // An agent that acts alone stands in the person's place, too.
+  const keys = [known(call, 'person').id, agentOf(call), call.endpoint.org];
   if (server) {
     keys.push(server.id);
     if (tool) keys.push(tool.id);

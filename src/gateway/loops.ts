@@ -7,6 +7,7 @@
  */
 import { known } from './call.ts';
 import type { Call } from './call.ts';
+import { agentOf } from './limits-who.ts';
 
 export interface LoopSettings {
   /** Of exactly one call in a minute, of what does more than read. */
@@ -56,7 +57,7 @@ export function loopWatch(
   return {
     again(call) {
       const tool = known(call, 'tool');
-      const key = `${known(call, 'person').id} ${known(call, 'agent').id} ${known(call, 'argumentsDigest')} ${tool.id}`;
+      const key = `${known(call, 'person').id} ${agentOf(call)} ${known(call, 'argumentsDigest')} ${tool.id}`;
       const at = now();
       const seen = seenAt(key, at);
       if (at - seen.last >= LOOP_MS || (!seen.stopped && at - seen.since >= LOOP_MS))
