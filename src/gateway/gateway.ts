@@ -40,6 +40,7 @@ import type { Incidents } from './incidents.ts';
 import { inflightRegistry } from './inflight.ts';
 import { lockEffect } from './lock-effect.ts';
 import type { LockEffect } from './lock-effect.ts';
+import { agentOf } from './limits-who.ts';
 import { nodeLimits } from './limits.ts';
 import type { LimitSettings } from './limits.ts';
 import { laneOf } from './lanes.ts';
@@ -164,7 +165,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     unwell: (server) => pool.unwell(server),
     onLoop(call, times) {
       const { id } = known(call, 'tool');
-      const facts = { times, person: known(call, 'person').id, agent: known(call, 'agent').id };
+      const facts = { times, person: known(call, 'person').id, agent: agentOf(call) };
       void incidents.report({
         what: 'loop',
         subject: `tool/${id}`,
