@@ -281,7 +281,7 @@ export function policyCommands(program: Command): void {
     .option('--private', 'as if the trace had received private data', false)
     .option('--confidential', 'as if it had received confidential data', false)
     .option('--regulated', 'as if it had received regulated data', false)
-    .option('--secret', 'as if what it received had held a secret', false)
+    .option('--credential', 'as if what it received had held a secret', false)
     .option('--copied', 'as if the arguments held text of another server with such data', false)
     .option('--copied-from <server...>', 'servers whose text they would hold')
     .option('--received-from <server...>', 'servers whose output the trace would have received')
@@ -301,7 +301,7 @@ export function policyCommands(program: Command): void {
           private: boolean;
           confidential: boolean;
           regulated: boolean;
-          secret: boolean;
+          credential: boolean;
           copied: boolean;
           copiedFrom?: string[];
           receivedFrom?: string[];
@@ -317,7 +317,7 @@ export function policyCommands(program: Command): void {
           private: options.private,
           confidential: options.confidential,
           regulated: options.regulated,
-          secret: options.secret,
+          secret: options.credential,
           copied: options.copied,
           ...(options.copiedFrom === undefined ? {} : { copiedFrom: options.copiedFrom }),
           ...(options.receivedFrom === undefined ? {} : { receivedFrom: options.receivedFrom }),
