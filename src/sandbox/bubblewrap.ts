@@ -219,12 +219,16 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
 
 function checkSpec({ argv, env, image }: SandboxSpec): void {
   if (image !== undefined)
-    throw new SandboxFault('sandbox_command', `its record names the image ${image}, and servers run in bubblewrap here; set sandbox.backend to container, or leave the image out`);
-  const [program] = argv;
-  if (program === undefined || !isAbsolute(program)) {
     throw new SandboxFault(
       'sandbox_command',
-      'the first element of the command must be an absolute path inside the sandbox',
+      `its record names the image ${image}, and servers run in bubblewrap here; set sandbox.backend to container, or leave the image out`,
+    );
+  const [program] = argv;
+  // `=`: env(1), which starts it, would read a variable.
+  if (program === undefined || !isAbsolute(program) || program.includes('=')) {
+    throw new SandboxFault(
+      'sandbox_command',
+      'the first element of the command must be an absolute path inside the sandbox, without "="',
     );
   }
   if ([...argv, ...Object.keys(env), ...Object.values(env)].some((text) => text.includes('\0'))) {
@@ -233,7 +237,17 @@ function checkSpec({ argv, env, image }: SandboxSpec): void {
   const name = Object.keys(env).find((key) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(key) || key === 'PWD');
   if (name !== undefined)
     throw new SandboxFault('sandbox_command', `the environment may not set ${JSON.stringify(name)}`);
+  const loader = Object.keys(env).find((key) => OF_THE_LOADER.test(key));
+  if (loader !== undefined)
+    throw new SandboxFault(
+      'sandbox_command',
+      `the environment may not set ${JSON.stringify(loader)}: the programs that drop rights and set limits would obey it; ` +
+        `let the command begin with /usr/bin/env ${loader}=VALUE instead`,
+    );
 }
+
+/** ATTACKER-CONTROLLED: what these name is code or data of every program that is started, and the first of them still is root. */
+const OF_THE_LOADER = /^(?:LD_.*|GLIBC_TUNABLES|GCONV_PATH|LOCPATH)$/;
 
 async function findBubblewrap(searchPath: string): Promise<string | null> {
   for (const folder of searchPath.split(delimiter)) {
