@@ -35,6 +35,8 @@ const LONGEST_PAUSE_MS = 30_000;
 export const FAILURES_TO_OPEN = 5;
 /** Who was let through to see and then sends nothing holds up nobody for longer. */
 const UNUSED_PROBE_MS = 1_000;
+/** ATTACKER-CONTROLLED: how long a call that tries it out takes; a slow tool would hold up everybody else. Then another one may try, too. */
+const SLOW_PROBE_MS = 5_000;
 
 /** No answer came, for a reason that another request would meet, too. */
 const COUNTS: ReadonlySet<UpstreamFaultCode> = new Set(['upstream_timeout', 'upstream_unreachable', 'upstream_closed']);
@@ -49,7 +51,7 @@ export function refusedFor(breaker: Breaker, now: number): number | null {
   const { retryAt, probedAt, probing } = breaker;
   if (retryAt === null) return null;
   if (now < retryAt) return retryAt - now;
-  if (probedAt !== null && (probing > 0 || now - probedAt < UNUSED_PROBE_MS)) return UNUSED_PROBE_MS;
+  if (probedAt !== null && now - probedAt < (probing > 0 ? SLOW_PROBE_MS : UNUSED_PROBE_MS)) return UNUSED_PROBE_MS;
   breaker.probedAt = now;
   return null;
 }
@@ -90,5 +92,6 @@ export function ended(breaker: Breaker, tried: boolean, how: Ending, now: number
   // What went out before it opened says nothing new, nor does a second one of those that tried.
   if (breaker.retryAt !== null && (!tried || now < breaker.retryAt)) return null;
   breaker.failures++;
-  return tried || breaker.failures >= FAILURES_TO_OPEN ? open(breaker, how, now) : null;
+  // One that tried, while another one was answered, is a failure like any other: the server works.
+  return breaker.retryAt !== null || breaker.failures >= FAILURES_TO_OPEN ? open(breaker, how, now) : null;
 }

@@ -63,9 +63,29 @@ describe('RL-04: half open', () => {
     expect(refusedFor(breaker, 500)).toBeNull();
     const tried = began(breaker, 500);
     expect(tried).toBe(true);
-    for (const now of [500, 501, 60_000]) expect(refusedFor(breaker, now)).toBe(1_000);
-    ended(breaker, tried, 'answered', 60_001);
-    expect([phaseOf(breaker, 60_001), refusedFor(breaker, 60_001), breaker.failures]).toEqual(['closed', null, 0]);
+    for (const now of [500, 501, 5_499]) expect(refusedFor(breaker, now)).toBe(1_000);
+    ended(breaker, tried, 'answered', 5_499);
+    expect([phaseOf(breaker, 5_499), refusedFor(breaker, 5_499), breaker.failures]).toEqual(['closed', null, 0]);
+  });
+
+  test('a slow call that tries it out holds up the others for five seconds, not to its end', () => {
+    const breaker = newBreaker();
+    failing(breaker, 5);
+    expect(refusedFor(breaker, 500)).toBeNull();
+    const slow = began(breaker, 500);
+    expect([5_499, 5_500, 5_501].map((now) => refusedFor(breaker, now))).toEqual([1_000, null, 1_000]);
+    ended(breaker, began(breaker, 5_502), 'answered', 5_600);
+    expect([phaseOf(breaker, 5_600), slow]).toEqual(['closed', true]);
+  });
+
+  test('of two that try, one that is answered closes it, and the other one, which is not, does not open it again', () => {
+    const breaker = newBreaker();
+    failing(breaker, 5);
+    refusedFor(breaker, 500);
+    const [quick, slow] = [began(breaker, 500), began(breaker, 500)];
+    ended(breaker, quick, 'answered', 510);
+    expect(ended(breaker, slow, fault(), 30_500)).toBeNull();
+    expect([phaseOf(breaker, 30_500), breaker.failures, breaker.probing]).toEqual(['closed', 1, 0]);
   });
 
   test('who was let through and sends nothing holds up nobody for long', () => {
