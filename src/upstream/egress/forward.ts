@@ -31,10 +31,16 @@ const OVERRIDES =
 export function requestRefusal(request: IncomingMessage): EgressRefusal | null {
   const names = namesOf(request);
   if (request.headers.upgrade !== undefined) return 'upgrade';
-  if (names.some((name) => OVERRIDES.test(name))) return 'override';
+  if (names.some(overrides)) return 'override';
   if (names.filter((name) => name === 'host').length !== 1) return 'host_header';
   const { 'transfer-encoding': coding } = request.headers;
   return coding === undefined || coding.toLowerCase() === 'chunked' ? null : 'framing';
+}
+
+/** Servers of the CGI kind (WSGI, PHP) read `_` in a name as `-`: what is meant for one connection, and a second length or host, too. */
+function overrides(name: string): boolean {
+  const plain = name.replaceAll('_', '-');
+  return OVERRIDES.test(plain) || (plain !== name && (NOT_FORWARDED.has(plain) || plain === 'content-length'));
 }
 
 const namesOf = ({ rawHeaders }: IncomingMessage): string[] =>
