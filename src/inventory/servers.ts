@@ -83,7 +83,8 @@ function checkHttp(upstream: HttpUpstream | SseUpstream): ServerProblem[] {
       problems.push({
         code: 'server_network',
         field: `upstream.allowedNetworks.${index}`,
-        message: 'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length that is not 0)',
+        message:
+          'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length of at least 8, of IPv6 at least 7), or one where clouds hand out credentials (169.254.0.0/16)',
       });
     }
   }
@@ -131,7 +132,8 @@ function checkEgress({ network, egress, egressNetworks }: StdioUpstream): Server
       problems.push({
         code: 'server_network',
         field: `upstream.egressNetworks.${index}`,
-        message: 'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length that is not 0)',
+        message:
+          'is not a network such as 10.1.0.0/16 or fd00::/8 (an address, a slash, a length of at least 8, of IPv6 at least 7), or one where clouds hand out credentials (169.254.0.0/16)',
       });
   }
   return problems;
@@ -183,12 +185,21 @@ export function isSecret(name: string, value: string): boolean {
   return SECRET_NAME.test(name) && !HARMLESS.test(value) && !value.startsWith('-');
 }
 
-/** A CIDR block of IPv4 or IPv6. Length 0 would allow everything and is refused. */
+/**
+ * A CIDR block of IPv4 or IPv6, no wider than any private network is: two halves of the internet would be all of it. Never of link-local
+ * addresses of IPv4: nothing serves there but the metadata of clouds, with credentials of this machine.
+ */
 export function isNetwork(text: string): boolean {
   const [address = '', length = '', ...more] = text.split('/');
   const version = isIP(address);
   if (version === 0 || more.length > 0 || !/^[1-9]\d{0,2}$/.test(length)) return false;
-  return Number(length) <= (version === 4 ? 32 : 128);
+  if (version === 4) return Number(length) >= 8 && Number(length) <= 32 && !holdsLinkLocal(address, Number(length));
+  return Number(length) >= 7 && Number(length) <= 128;
+}
+
+function holdsLinkLocal(address: string, length: number): boolean {
+  const [first, second] = address.split('.').map(Number);
+  return first === 169 && (length >= 16 ? second === 254 : (second! ^ 254) >> (16 - length) === 0);
 }
 
 const shorten = (text: string): string => text.replaceAll(/[^\w.-]/g, '').slice(0, 40);
