@@ -22,7 +22,9 @@ export const SHORTEST_VALUE = 8;
 const SHORTEST_SPLIT = 12;
 const WINDOW = 8;
 const MULTIPLIER = 0x01000193;
-const MAX_FOUND = 100;
+/** So many places are told apart; from then on what lies between two of one value counts as that value, too: nothing is left to stand. */
+const MAX_PLACES = 1_000;
+const LOOKED_BACK = 64;
 
 interface Form {
   readonly id: string;
@@ -72,12 +74,8 @@ export function exactMatcher(values: readonly ExactValue[]): ExactMatcher {
     const found: Range[] = [];
     scan(text, null, table, found);
     for (const { id, value } of literal) {
-      for (
-        let at = text.indexOf(value);
-        at !== -1 && found.length < MAX_FOUND;
-        at = text.indexOf(value, at + value.length)
-      )
-        found.push({ id, start: at, end: at + value.length });
+      for (let at = text.indexOf(value); at !== -1; at = text.indexOf(value, at + value.length))
+        addTo(found, { id, start: at, end: at + value.length });
     }
     let layer = { text, places: null as Uint32Array | null };
     for (let round = 0; round < 2; round++) {
@@ -98,14 +96,30 @@ interface Range {
 }
 const NONE: readonly Range[] = [];
 
+/** ATTACKER-CONTROLLED: how often a value stands in a text. */
+function addTo(found: Range[], range: Range): void {
+  for (let i = found.length - 1; found.length >= MAX_PLACES && i >= 0 && i >= found.length - LOOKED_BACK; i--) {
+    const { id, start, end } = found[i]!;
+    if (id !== range.id) continue;
+    found[i] = { id, start: Math.min(start, range.start), end: Math.max(end, range.end) };
+    return;
+  }
+  found.push(range);
+}
+
 /** Each value once per place, whatever the number of forms that match there. */
 function inOrder(found: Range[]): Range[] {
   found.sort((a, b) => a.start - b.start || b.end - a.end);
   const kept: Range[] = [];
-  const ends = new Map<string, number>();
+  const lastOf = new Map<string, number>();
   for (const range of found) {
-    if (range.start < (ends.get(range.id) ?? 0)) continue;
-    ends.set(range.id, range.end);
+    const last = lastOf.get(range.id);
+    const before = last === undefined ? undefined : kept[last]!;
+    if (before !== undefined && range.start < before.end) {
+      if (range.end > before.end) kept[last!] = { ...before, end: range.end };
+      continue;
+    }
+    lastOf.set(range.id, kept.length);
     kept.push(range);
   }
   return kept;
@@ -173,8 +187,7 @@ function scan(text: string, origin: Uint32Array | null, { filter, byHash }: Tabl
         start--;
       for (let spilt = 0; form.spill && spilt < 3 && end < text.length && LETTER[text.charCodeAt(end)] !== 0; spilt++)
         end++;
-      if (found.length >= MAX_FOUND) return;
-      found.push({
+      addTo(found, {
         id: form.id,
         start: origin === null ? start : origin[start]!,
         end: origin === null ? end : origin[end]!,
