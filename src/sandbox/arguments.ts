@@ -25,8 +25,11 @@ const ETC = [
 ];
 const ETC_NETWORK = ['/etc/hosts', '/etc/nsswitch.conf', '/etc/resolv.conf'];
 
-/** So that it is the cgroup that refuses a process, and counts that it did. */
-const SLACK = 16;
+/**
+ * Where a cgroup counts the processes of each server. The limit per user is of all that run as this user, which may be connections of other
+ * persons to the same server, or all servers of a host without a range of ids: at the limit of one it would be theirs that are refused.
+ */
+const PROCESSES_OF_USER = 4_096;
 
 export interface Setting {
   /** Host user to drop to; null: we are not root and use a user namespace. */
@@ -75,7 +78,7 @@ export function optionArguments(spec: SandboxSpec, setting: Setting): readonly s
 /** Each program replaces itself by the next; none of them is a shell. */
 export function commandArguments(spec: SandboxSpec, setting: Setting): readonly string[] {
   const { cpuSeconds, openFiles } = spec.limits;
-  const processes = spec.limits.processes + (setting.counted ? SLACK : 0);
+  const processes = setting.counted ? Math.max(PROCESSES_OF_USER, spec.limits.processes) : spec.limits.processes;
   const uid = setting.dropTo;
   return [
     ...(uid === null
