@@ -68,7 +68,7 @@ export function auditCommands(program: Command): void {
     'remit audit tail --person person_01k… --since 1h',
   )
     .option('-n, --lines <count>', 'how many', wholeNumber, 20)
-    .option('--kind <kind>', 'intent, outcome, call, denial, admin, key, clock or gate')
+    .option('--kind <kind>', 'intent, outcome, call, denial, incident, admin, key, clock or gate')
     .option('--all', 'also what the clock says every few seconds', false)
     .option('--call <id>', 'entries of one call')
     .option('--ref <id>', 'the reference somebody quotes')
@@ -96,7 +96,7 @@ export function auditCommands(program: Command): void {
               entry.actor?.person ?? entry.actor?.subject,
               what(entry),
               result(entry),
-              entry.ref,
+              entry.ref ?? (typeof entry.event?.['ref'] === 'string' ? entry.event['ref'] : undefined),
             ]),
             'No entry fits.',
           ),
@@ -236,14 +236,21 @@ function storyText(value: unknown): string {
     .join('; ');
 }
 
-const what = ({ call, event }: Entry): string =>
-  call !== undefined
+const what = ({ kind, call, event }: Entry): string =>
+  call !== undefined && kind !== 'incident'
     ? `${call.server ?? '-'}/${call.tool ?? '-'}`
     : typeof event?.['what'] === 'string'
       ? `${event['what']} ${typeof event['subject'] === 'string' ? event['subject'] : ''}`.trim()
       : '-';
 
-const result = ({ decision, outcome, event }: Entry): string => {
+/** What an incident says beside its name, whom it is about, and what has a column of its own. */
+const ELSEWHERE = ['what', 'subject', 'ref', 'person', 'owner'];
+
+const result = ({ kind, decision, outcome, event }: Entry): string => {
+  if (kind === 'incident') {
+    const facts = Object.entries(event ?? {}).filter(([name]) => !ELSEWHERE.includes(name));
+    return storyText(Object.fromEntries(facts)) || '-';
+  }
   if (outcome !== undefined) return outcome.status;
   if (decision !== undefined)
     return decision.reason === null ? decision.verdict : `${decision.verdict}: ${decision.reason}`;
