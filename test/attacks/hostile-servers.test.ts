@@ -2,8 +2,8 @@
  * EX-01, EX-03, EX-07, EX-08: servers that attack the machine they run on, through the whole gateway: each is stopped within ten seconds or
  * gets nothing, the log says so, and a neighbour on the same node goes on answering. Twins: the same program without isolation, or with
  * limits that are not small, lands the same attack; each is harmless and bounded.
- * On figures: a machine with two processors, shared with other tests, cannot hold a p99; median and p95 of the neighbour are compared with
- * their quiet values of the same run, within twice and a floor.
+ * On figures: median, p95 and p99 of the neighbour are compared with their quiet values of the same run, within twice and a floor: a machine
+ * with two processors, shared with other tests, holds no tail by itself.
  */
 import { createSocket } from 'node:dgram';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -51,6 +51,7 @@ afterAll(async () => {
 interface Quick {
   readonly median: number;
   readonly p95: number;
+  readonly p99: number;
 }
 
 /** The neighbour is called one after the other while this holds; every call must be answered. */
@@ -63,7 +64,8 @@ async function neighbour(goOn: (calls: number) => boolean): Promise<Quick> {
     times.push(performance.now() - from);
   }
   times.sort((a, b) => a - b);
-  return { median: times[times.length >> 1] ?? 0, p95: times[Math.floor(times.length * 0.95)] ?? 0 };
+  const at = (share: number): number => times[Math.floor(times.length * share)] ?? 0;
+  return { median: at(0.5), p95: at(0.95), p99: at(0.99) };
 }
 
 describe('what uses up the machine', () => {
@@ -88,11 +90,11 @@ describe('what uses up the machine', () => {
       await hostile.add(id, { limits: { cpuSeconds: reason === 'cpu' ? 2 : 30 } });
       const what = { 'forks without end': 'forks', 'fills memory': 'fills' }[name] ?? name;
       const from = performance.now();
-      let over = false;
-      const attack = hostile.call(id, { what, ...more }).finally(() => (over = true));
-      const during = await neighbour((calls) => !over || calls < 40);
+      let tookMs: number | undefined;
+      const attack = hostile.call(id, { what, ...more }).finally(() => (tookMs = performance.now() - from));
+      const during = await neighbour((calls) => tookMs === undefined || calls < 40);
       const answer = await attack;
-      expect(performance.now() - from).toBeLessThan(STOPPED_MS + 5_000); // 40 calls of the neighbour may come after it
+      expect(tookMs).toBeLessThan(STOPPED_MS);
       // The caller learns that nobody knows what became of it; the operator learns why.
       expect(answer.text).toMatch(/did not give a usable answer/);
       await until('the log has it', async () => (await hostile.ended(id)).includes(reason));
@@ -104,6 +106,7 @@ describe('what uses up the machine', () => {
       await until('nothing of it is left', () => hostile.book.of(id).length === 0);
       expect(during.median).toBeLessThan(2 * quiet.median + 50);
       expect(during.p95).toBeLessThan(2 * quiet.p95 + 250);
+      expect(during.p99).toBeLessThan(Math.max(2 * quiet.p99, 1_000));
     },
   );
 
