@@ -366,7 +366,7 @@ const ELSEWHERE: ReadonlyArray<readonly [string, string, string]> = [
   [
     'detector of content',
     'what the risk class says: labelled and let through, or refused, and an `incident` entry (`detector_failed`)',
-    'CI-11: rules that cannot be read let nothing out',
+    'CI-11: %s: what is risky is refused, what only reads goes on and says so; both are incidents',
   ],
 ];
 

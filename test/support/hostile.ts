@@ -112,7 +112,7 @@ export async function startHostileRig(): Promise<HostileRig> {
 }
 
 /** What starting it without a sandbox would be. Ends with this test at the latest. */
-function bare(): ServerProcess {
+export function bare(): ServerProcess {
   const child = spawn(process.execPath, [join(REPOSITORY, PROGRAM)], { env: { SECRET: 'of the twin' }, stdio: 'pipe' });
   const exited = new Promise<ProcessExit>((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
   const { stdin, stdout, stderr } = child;
