@@ -12,6 +12,7 @@ import { getCACertificates } from 'node:tls';
 import { Fault } from '../../lib/fault.ts';
 import type { EgressRule } from '../target.ts';
 import { type ProxySetting, type RefusedEgress, startProxy } from './proxy.ts';
+import { inTurn, resolveBySystem } from './reach.ts';
 
 export interface EgressDoor {
   /** To be mounted read-only: the socket `s`, and with an authority `ca.pem` and `bundle.pem`. */
@@ -54,6 +55,8 @@ export async function egressDoors(options: DoorsOptions): Promise<EgressDoors> {
   const parent = await realpath(options.parent ?? tmpdir());
   const place = join(parent, PREFIX);
   await removeLeftovers(parent);
+  // Of all sandboxes together one lookup at a time; each of them waits with one at most, so that none comes before the others.
+  const resolve = inTurn(options.resolve ?? resolveBySystem);
   let home: Promise<{ readonly folder: string; readonly alive: Server }> | null = null;
   let count = 0;
   let closed = false;
@@ -77,14 +80,14 @@ export async function egressDoors(options: DoorsOptions): Promise<EgressDoors> {
       const socket = pathFor(folder, 's');
       await mkdir(folder);
       await chmod(folder, 0o755);
-      const { resolve, extraCa, limits } = options;
+      const { extraCa, limits } = options;
       const removed = (): Promise<void> => rm(folder, { recursive: true, force: true });
       try {
         const proxy = await startProxy(socket, {
           rules: egress,
           networks: egressNetworks,
           refused: (what) => options.refused(serverId, what),
-          ...(resolve && { resolve }),
+          resolve,
           ...(extraCa && { extraCa }),
           ...(limits && { limits }),
         });

@@ -10,7 +10,7 @@ import { type ResolveName, guardedDispatcher } from '../dial.ts';
 import type { EgressRule } from '../target.ts';
 import { type EgressAuthority, egressAuthority } from './authority.ts';
 import { SHORT, forward, requestRefusal } from './forward.ts';
-import { checkedReach } from './reach.ts';
+import { checkedReach, inTurn, resolveBySystem } from './reach.ts';
 import {
   type Destination,
   type EgressRefusal,
@@ -67,11 +67,12 @@ export async function startProxy(path: string, setting: ProxySetting): Promise<E
   const limits = { ...LIMITS, ...setting.limits };
   const rules = egressRules(setting.rules);
   const authority: EgressAuthority | null = rules.readHosts.length > 0 ? egressAuthority(rules.readHosts) : null;
-  const reach = checkedReach(setting.networks, limits.connectMs, setting.resolve);
+  const resolve = inTurn(setting.resolve ?? resolveBySystem);
+  const reach = checkedReach(setting.networks, limits.connectMs, resolve);
   const dispatcher = guardedDispatcher(
     { allowedNetworks: setting.networks, requireHttps: false, ...(setting.extraCa && { extraCa: setting.extraCa }) },
     {
-      ...(setting.resolve && { resolve: setting.resolve }),
+      resolve,
       connectTimeoutMs: limits.connectMs,
       agent: {
         connections: 16,

@@ -15,7 +15,26 @@ export type ReachFaultCode =
 
 export type Reach = (host: string, port: number) => Promise<Socket>;
 
-const resolveBySystem: ResolveName = async (name) => (await lookup(name, { all: true })).map(({ address }) => address);
+export const resolveBySystem: ResolveName = async (name) =>
+  (await lookup(name, { all: true })).map(({ address }) => address);
+
+/**
+ * One name at a time, and one name once for all who ask while it is looked up.
+ * ATTACKER-CONTROLLED: how slowly the name servers of an allowed host answer. The system's lookups wait in a queue with few places that the
+ * whole process shares, so that a server that asks for many slow names would keep the gateway from every name of its own.
+ */
+export function inTurn(resolve: ResolveName): ResolveName {
+  const asked = new Map<string, Promise<readonly string[]>>();
+  let last: Promise<unknown> = Promise.resolve();
+  return (name) => {
+    const known = asked.get(name);
+    if (known !== undefined) return known;
+    const mine = last.then(() => resolve(name)).finally(() => asked.delete(name));
+    last = mine.catch(() => undefined);
+    asked.set(name, mine);
+    return mine;
+  };
+}
 
 /** Tried of one name. */
 const ADDRESSES = 4;
