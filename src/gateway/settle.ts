@@ -101,7 +101,9 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = f
   noted(call, 'in', null, inspection, port);
   const { inspected } = inspection;
   if (inspection.verdict === 'withhold') {
-    const reply = tell('The result was withheld: it does not pass inspection. The call itself was made.');
+    const reply = tell(
+      'The result was withheld: it does not pass inspection. The call itself was made: do not make it again for its result. Ask your administrator, quoting the reference.',
+    );
     return { ...bare, status: 'withheld', detail: `inspection:${inspection.reason}`, inspected, reply };
   }
   const result = USES[family].shape(call, facingOf(call, deps), inspection.result);

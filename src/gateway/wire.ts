@@ -290,7 +290,9 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
       });
     case 'budget_spent':
       return refused(
-        `The budget of this tool is spent: no more of it until ${new Date(denial.again).toISOString()}. Nothing was sent. Do not try again before; do something else, or ask your administrator.`,
+        denial.on === 'calls'
+          ? `The budget of this tool is spent: no more of it until ${new Date(denial.again).toISOString()}. Nothing was sent. Do not try again before; do something else, or ask your administrator.`
+          : `This amount is more than what is left of the budget of this tool until ${new Date(denial.again).toISOString()}. Nothing was sent. Do not try the same again before; ask for less, or ask your administrator.`,
       );
     case 'loop_stopped':
       return refused(

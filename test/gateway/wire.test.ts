@@ -405,6 +405,19 @@ describe('a refused tools/call', () => {
   });
 });
 
+test('an amount too large for what is left of a budget does not say that nothing is left', () => {
+  const reply = toReply({ reason: 'budget_spent', on: 'sum', again: 1_800_000_000_000 }, FACTS);
+  expect(reply).toMatchObject({
+    result: {
+      content: [
+        {
+          text: `This amount is more than what is left of the budget of this tool until 2027-01-15T08:00:00.000Z. Nothing was sent. Do not try the same again before; ask for less, or ask your administrator. Reference: ${REF}`,
+        },
+      ],
+    },
+  });
+});
+
 describe('the same refusal of any other method', () => {
   test('a server that cannot be asked is unavailable to a list', () => {
     expect(toReply({ reason: 'tool_unconfirmed', fault: 'x' }, { ...FACTS, family: 'list' })).toMatchObject({
