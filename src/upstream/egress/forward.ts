@@ -65,6 +65,8 @@ export async function forward(
       headers: passed(request.rawHeaders, request.headers.connection),
       body: length === undefined && coding === undefined ? null : request,
       signal: over.signal,
+      // A server that leaves a body unread would take it for the next request, which nobody has checked.
+      reset: length !== undefined || coding !== undefined,
     });
     const { connection } = answer.headers;
     const pairs = Object.entries(answer.headers).flatMap(([name, value]) =>

@@ -128,6 +128,6 @@ function isUnambiguous(path: string): boolean {
   // Wide forms of a dot or a slash become plain ones on some systems.
   const plain = decoded.normalize('NFKC');
   if (plain.includes('\\') || plain.split('/').length !== path.split('/').length) return false;
-  // Some servers drop `;parameters` before they look for dots.
-  return plain.split('/').every((segment) => !/^\.{1,2}(?:;|$)/.test(segment.trim()));
+  // Some servers drop `;parameters`, or what was an encoded `?` or `#`, before they look for dots.
+  return plain.split('/').every((segment) => !/^\.{1,2}(?:[;?#]|$)/.test(segment.trim()));
 }

@@ -172,6 +172,8 @@ describe('rules', () => {
     ['GET', '/v1/..%5cadmin', 'path'],
     ['GET', '/v1/..;/admin', 'path'],
     ['GET', '/v1/..%3b/admin', 'path'],
+    ['GET', '/v1/..%3f/admin', 'path'],
+    ['GET', '/v1/..%23/admin', 'path'],
     ['GET', '/v1/%252e%252e/admin', 'path'],
     ['GET', '/v1/%c0%ae%c0%ae/admin', 'path'],
     ['GET', '/v1/%ef%bc%8e%ef%bc%8e/admin', 'path'],
