@@ -18,15 +18,25 @@ const SUBSETS = Array.from({ length: 15 }, (_, at) => DATA_CLASSES.filter((_one,
 const ONLY_ONE: ReadonlyArray<readonly InspectedDataClass[]> = [['internal']];
 const MAX_QUESTIONS = 400_000;
 
+/** Of what is let through, so much is named one by one. */
+const NAMED = 8;
+
 /** What is let through now that was not, in words; null: nothing. */
 export function relaxes(before: InspectionPolicy, after: InspectionPolicy): string | null {
-  const gained = after.linkHosts.find((host) => !before.linkHosts.includes(host));
-  if (gained !== undefined) return `links to ${gained} are loaded`;
-  for (const risk of INSPECTED_RISKS)
-    if (before.onFault[risk] === 'refuse' && after.onFault[risk] === 'label')
-      return `a failing detector lets ${risk} calls through`;
-  if (after.budgetMs < before.budgetMs) return 'detectors have less time';
+  const found = [
+    ...after.linkHosts.filter((host) => !before.linkHosts.includes(host)).map((host) => `links to ${host} are loaded`),
+    ...INSPECTED_RISKS.filter((risk) => before.onFault[risk] === 'refuse' && after.onFault[risk] === 'label').map(
+      (risk) => `a failing detector lets ${risk} calls through`,
+    ),
+    ...(after.budgetMs < before.budgetMs ? ['detectors have less time'] : []),
+    ...relaxedClasses(before, after),
+  ];
+  if (found.length === 0) return null;
+  const more = found.length - NAMED;
+  return [...found.slice(0, NAMED), ...(more > 0 ? [`${more} more`] : [])].join('; ');
+}
 
+function relaxedClasses(before: InspectionPolicy, after: InspectionPolicy): readonly string[] {
   const rules = [...before.rules, ...after.rules];
   const named = new Set(rules.flatMap(({ classes }) => classes));
   const classes = [...SOFT, ...FAMILIES.map((family) => `${family}.other`)];
@@ -35,9 +45,10 @@ export function relaxes(before: InspectionPolicy, after: InspectionPolicy): stri
   const sets = rules.some((rule) => rule.dataClasses !== undefined) ? SUBSETS : ONLY_ONE;
   const distinct = [...new Set(classes)];
   if (distinct.length * servers.length * sets.length * INSPECTED_RISKS.length * 2 > MAX_QUESTIONS)
-    return 'there are too many rules to compare';
+    return ['there are too many rules to compare'];
 
   const [old, now] = [compileRules(before), compileRules(after)];
+  const found = new Map<string, Set<string>>();
   for (const direction of ['out', 'in'] as readonly Direction[])
     for (const risk of INSPECTED_RISKS)
       for (const server of servers)
@@ -45,8 +56,12 @@ export function relaxes(before: InspectionPolicy, after: InspectionPolicy): stri
           const asked = { direction, risk, server, dataClasses, own: null, planted: null };
           const [was, is] = [old.terms(asked), now.terms(asked)];
           for (const one of distinct)
-            if (strengthOf(is.actionFor(one)) < strengthOf(was.actionFor(one)))
-              return `${one} ${direction === 'out' ? 'towards' : 'from'} ${server === '' ? 'servers' : server} in ${risk} calls`;
+            if (strengthOf(is.actionFor(one)) < strengthOf(was.actionFor(one))) {
+              const what = `${one} ${direction === 'out' ? 'towards' : 'from'} ${server === '' ? 'servers' : server}`;
+              found.set(what, (found.get(what) ?? new Set()).add(risk));
+            }
         }
-  return null;
+  return [...found].map(([what, risks]) =>
+    risks.size === INSPECTED_RISKS.length ? `${what} in all calls` : `${what} in ${[...risks].join(', ')} calls`,
+  );
 }

@@ -46,7 +46,7 @@ test('what is stricter holds at once', async () => {
 test('AZ-11: what lets something through waits for somebody else, who agrees to exactly that', async () => {
   await put('sven', { rules: [rule({})] });
   const proposed = await put('sven', { rules: [rule({ action: 'label' })] });
-  expect(proposed.body).toMatchObject({ state: 'proposed', why: 'personal.other towards servers in read calls' });
+  expect(proposed.body).toMatchObject({ state: 'proposed', why: 'personal.other towards servers in all calls' });
   expect(await show()).toMatchObject({ inspection: { rules: [{ action: 'block' }] }, proposed: { by: 'sven' } });
   const approve = (who: Name, digest: unknown) =>
     plane.as(who, 'POST', '/inspection/approve', { reason: 'test', digest });
@@ -85,6 +85,19 @@ test('CI-11: a record that cannot be read is shown as such, and is replaced by w
 
 describe('what lets something through', () => {
   const policy = (more: JsonObject = {}): InspectionPolicy => InspectionPolicy.parse(more);
+
+  test('all of it is named, not the first of it alone', () => {
+    const before = {
+      rules: [rule({ classes: ['personal.card'], direction: 'in', action: 'withhold' }), rule({ risks: ['read'] })],
+    };
+    const after = { rules: [], linkHosts: ['img.example'] };
+    expect(relaxes(policy(before), policy(after))).toBe(
+      'links to img.example are loaded; personal.other towards servers in read calls; personal.card from servers in all calls',
+    );
+    const hosts = Array.from({ length: 10 }, (_, at) => `img-${at}.example`);
+    expect(relaxes(policy(), policy({ linkHosts: hosts }))).toMatch(/img-7\.example are loaded; 2 more$/);
+  });
+
   test.each<[string, JsonObject, JsonObject, boolean]>([
     ['nothing changed', { rules: [rule({})] }, { rules: [rule({})] }, false],
     ['a rule more', {}, { rules: [rule({})] }, false],

@@ -1,7 +1,6 @@
 /** `remit inspection …`: what is done about content on its way to servers and to clients. */
 import type { Command } from 'commander';
 import { apiOf, change, group, readObjectFile, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
-import { CliFailure } from '../failure.ts';
 import { fields, show, table, time } from '../output.ts';
 
 interface Rule {
@@ -54,7 +53,12 @@ export function inspectionCommands(program: Command): void {
             ['proposed', proposed ? `by ${proposed.by}, ${time(proposed.at)}: ${proposed.why}` : 'nothing'],
             ...(proposed ? ([['digest', proposed.digest]] as const) : []),
           ]),
-          ...(proposed ? [rulesOf(proposed.inspection)] : []),
+          ...(proposed
+            ? [
+                rulesOf(proposed.inspection),
+                `Somebody else agrees: remit inspection approve --digest ${proposed.digest} --reason "why you agree"`,
+              ]
+            : []),
         ].join('\n'),
       );
     },
@@ -86,15 +90,14 @@ export function inspectionCommands(program: Command): void {
     inspection,
     'approve',
     'Agree to the proposed rules, as somebody else than who proposed them',
-    'remit inspection approve --reason "read with the owner of the CRM"',
-  ).action(async (options: ReasonOptions) => {
-    const api = apiOf(options);
-    const { proposed } = (await api.get<Shown>('/inspection')).body;
-    if (!proposed) throw new CliFailure('failed', 'Nothing is proposed.', 'Look at: remit inspection show');
-    const { digest } = proposed;
-    const { body } = await api.post<{ revision: number }>('/inspection/approve', { reason: options.reason, digest });
-    show(options, body, ({ revision }) => `In force at revision ${revision}.`);
-  });
+    'remit inspection approve --digest sha256:… --reason "read with the owner of the CRM"',
+  )
+    .requiredOption('--digest <digest>', 'digest that `remit inspection show` showed you')
+    .action(async ({ digest, ...options }: ReasonOptions & { digest: string }) => {
+      const body = { reason: options.reason, digest };
+      const answer = await apiOf(options).post<{ revision: number }>('/inspection/approve', body);
+      show(options, answer.body, ({ revision }) => `In force at revision ${revision}.`);
+    });
 }
 
 const rulesOf = ({ rules }: Policy): string =>
