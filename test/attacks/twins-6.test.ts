@@ -1,19 +1,27 @@
 /**
- * Vulnerable twins of CI-01, CI-03, CI-04, CI-07, CI-10, CI-11, RL-03, RL-05, AE-10 and AE-11: the attack meets the product, then the same
+ * Vulnerable twins of EX-08, EX-09, CI-01, CI-03, CI-04, CI-07, CI-10, CI-11, RL-03, RL-05, AE-10 and AE-11: the attack meets the product, then the same
  * house with the one control taken out, as gateways without it have it. Oracles: what servers received, and what clients read.
  */
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
 import { InspectionPolicy } from '../../src/content/records.ts';
 import { learn } from '../../src/gateway/guard.ts';
 import type { Guard } from '../../src/gateway/guard.ts';
 import type { GatewayDeps } from '../../src/gateway/gateway.ts';
 import { canonicalJson, digestOf } from '../../src/lib/canonical-json.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
+import { bubblewrapBackend } from '../../src/sandbox/bubblewrap.ts';
+import { serverLauncher } from '../../src/sandbox/launch.ts';
 import type { Connection } from '../../src/upstream/connection.ts';
 import { ASKING_SERVERS, DECLARED, TOOL_CALL, askedIn, asksOnce, retry, told } from '../gateway/asks-support.ts';
+import { bare } from '../support/hostile.ts';
 import { ERAS, startRig, tableWith, textTool } from '../support/rig.ts';
 import type { Answer, Era, Rig, RigOptions } from '../support/rig.ts';
+import { stdioServer, testPool } from '../support/upstreams/open.ts';
 
 /** What a gateway without the control does instead. Only the tests of this file turn one on, and each turns it off again. */
 const without = vi.hoisted(() => ({ looksAtQuestions: false, looksAtAnswers: false }));
@@ -297,5 +305,43 @@ describe('AE-10, AE-11: the entry is about what was sent, and about what was loo
     expect((await lines()).filter((line) => line.startsWith('sent:'))).not.toEqual([]);
     await house({ servers, table: tableWith({ 'arguments-are-clean': null }) });
     expect((await lines()).filter((line) => line.startsWith('sent:'))).toEqual([]);
+  });
+});
+
+describe('EX-08, EX-09: what a server would find on the bare machine', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'remit-twins-'));
+  const canary = join(folder, 'canary');
+  writeFileSync(canary, 'of the host');
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  test('EX-09 twin: where isolation is missing and the server is started all the same, it reads the host', async () => {
+    const boxed = serverLauncher(bubblewrapBackend({ searchPath: '/nowhere' }));
+    const hostile = stdioServer('test/support/upstreams/hostile.ts', { era: 'modern' });
+    const params = { name: 'do', arguments: { what: 'reads the host', paths: [canary] } };
+    const strict = testPool({ startProcess: boxed });
+    const careless = testPool({ startProcess: (request) => boxed(request).catch(bare) });
+    try {
+      await expect(strict.connection('s', hostile)).rejects.toMatchObject({
+        code: 'upstream_sandbox',
+        message: expect.stringContaining('Install bubblewrap') as string,
+      });
+      const connection = await careless.connection('s', hostile);
+      const reply = await connection.request({ method: 'tools/call', params }, new AbortController().signal);
+      expect(JSON.stringify(reply)).toContain('of the host');
+    } finally {
+      await strict.closeAll();
+      await careless.closeAll();
+    }
+  });
+
+  test('EX-08 twin: a starter that hands down one descriptor too many gives its file away', () => {
+    const open = openSync(canary, 'r');
+    try {
+      const read = "process.stdout.write(require('node:fs').readFileSync(3))";
+      const { stdout } = spawnSync(process.execPath, ['-e', read], { stdio: ['ignore', 'pipe', 'ignore', open] });
+      expect(String(stdout)).toBe('of the host');
+    } finally {
+      closeSync(open);
+    }
   });
 });
