@@ -18,8 +18,8 @@ const SUBSETS = Array.from({ length: 15 }, (_, at) => DATA_CLASSES.filter((_one,
 const ONLY_ONE: ReadonlyArray<readonly InspectedDataClass[]> = [['internal']];
 const MAX_QUESTIONS = 400_000;
 
-/** Of what is let through, so much is named one by one. */
-const NAMED = 8;
+/** Letters in which things are named one by one; the record holds 500. */
+const NAMED = 400;
 
 /** What is let through now that was not, in words; null: nothing. */
 export function relaxes(before: InspectionPolicy, after: InspectionPolicy): string | null {
@@ -31,9 +31,14 @@ export function relaxes(before: InspectionPolicy, after: InspectionPolicy): stri
     ...(after.budgetMs < before.budgetMs ? ['detectors have less time'] : []),
     ...relaxedClasses(before, after),
   ];
-  if (found.length === 0) return null;
-  const more = found.length - NAMED;
-  return [...found.slice(0, NAMED), ...(more > 0 ? [`${more} more`] : [])].join('; ');
+  let text: string | null = null;
+  for (const [at, whole] of found.entries()) {
+    const one = whole.length > NAMED ? `${whole.slice(0, NAMED)}…` : whole;
+    const longer: string = text === null ? one : `${text}; ${one}`;
+    if (text !== null && longer.length > NAMED) return `${text}; ${found.length - at} more`;
+    text = longer;
+  }
+  return text;
 }
 
 function relaxedClasses(before: InspectionPolicy, after: InspectionPolicy): readonly string[] {
