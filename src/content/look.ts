@@ -12,7 +12,7 @@ import { secrets } from './detectors/secrets.ts';
 import { DETECTORS, HIDDEN, OWN, PLANTED, signsOf } from './detectors/all.ts';
 import type { Action, Finding, Terms } from './terms.ts';
 
-/** Findings of one value that are kept; the rest is counted, and decided about all the same. */
+/** Findings of one value that are kept, and the first of each class; the rest is counted, and decided about all the same. */
 const MAX_FINDINGS = 200;
 /** Shorter texts hold nothing that a detector looks for, except hidden characters. */
 const SHORTEST = 5;
@@ -58,6 +58,7 @@ export function lookOver(
   // In what goes out the tool's own parameter asked for it.
   const looksForNamed = terms.direction === 'in' && looksFor.includes(secrets);
   let seen = 0;
+  let classes: Set<string> | null = null;
 
   const fault = (name: string): void => {
     if (!look.faults.includes(name)) look.faults.push(name);
@@ -79,11 +80,19 @@ export function lookOver(
     const action = terms.actionFor(findingClass);
     if (action === null) return null;
     if (label !== null && !look.labels.includes(label)) look.labels.push(label);
-    if (look.findings.length < MAX_FINDINGS) look.findings.push({ class: findingClass, at: at(), span, action });
+    if (look.findings.length < MAX_FINDINGS || isFirst(findingClass))
+      look.findings.push({ class: findingClass, at: at(), span, action });
     else look.more++;
     if (look.worst === null || STRENGTH[action] > STRENGTH[look.worst]) look.worst = action;
     if (action === 'withhold') look.stop ??= 'result_forbidden';
     return action;
+  };
+  /** ATTACKER-CONTROLLED: how much of one class stands before the first of another, which may be what raises an alarm. */
+  const isFirst = (findingClass: string): boolean => {
+    classes ??= new Set(look.findings.map((one) => one.class));
+    if (classes.has(findingClass)) return false;
+    classes.add(findingClass);
+    return true;
   };
   const hiddenIn = (given: string): readonly HiddenRun[] => {
     if (!looksForHidden) return NO_RUNS;
@@ -121,11 +130,15 @@ export function lookOver(
     const visible = runs.length === 0 ? given : withoutRuns(given, runs);
     const shifts = runs.length === 0 ? null : shiftsOf(runs);
     let signs = -1;
+    let behind = false;
     for (const detector of looksFor) {
-      if (late(visible.length)) {
-        for (const unasked of looksFor) fault(unasked.name);
-        break;
+      if (!behind && late(visible.length)) {
+        behind = true;
+        for (const unasked of looksFor) if (!isExact(unasked)) fault(unasked.name);
+        // ATTACKER-CONTROLLED: how long it is. Whoever sends pads nothing past the detectors; who answers does, and the trace says so.
+        if (terms.direction === 'out') look.stop ??= 'inspection_failed';
       }
+      if (behind && !isExact(detector)) continue;
       if (detector.signs !== 0) {
         if (signs === -1) signs = signsOf(visible);
         if ((detector.signs & signs) === 0) continue;
@@ -157,6 +170,8 @@ export function lookOver(
 }
 
 const NO_RUNS: readonly HiddenRun[] = [];
+/** What must never pass is looked for however late it is: its cost is linear and small. */
+const isExact = ({ name }: Detector): boolean => name === OWN || name === PLANTED;
 
 /** By terms, so that a call does not ask again what is looked for. */
 const ACTIVE = new WeakMap<Terms, readonly Detector[]>();

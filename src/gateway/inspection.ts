@@ -244,10 +244,10 @@ function raise(
   });
 }
 
-/** Text that gives orders, and secrets that were passed on. Undefined: nothing of these. */
-function labelsIn({ findings }: Pick<Inspection, 'findings'>): SomeLabels | undefined {
-  let untrusted = false;
-  let secret = false;
+/** Text that gives orders, and secrets that were passed on; also where nobody knows because nobody looked. Undefined: nothing of these. */
+function labelsIn({ findings, faults }: Pick<Inspection, 'findings' | 'faults'>): SomeLabels | undefined {
+  let untrusted = faults.includes('instructions');
+  let secret = faults.includes('secrets');
   for (const { class: found, action } of findings) {
     if (found.startsWith('instruction.')) untrusted = true;
     if (action === 'label' && found.startsWith('secret.') && found !== 'secret.entropy') secret = true;

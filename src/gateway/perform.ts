@@ -165,6 +165,8 @@ export async function perform(
   await intent.settled();
 
   const asked = came.kind === 'asked' && unlabelled === null ? came : null;
+  // A question is read by whoever answers it, like a result (CI-08).
+  for (const ask of asked?.asks.values() ?? []) remember(call, deps.ports.traces, ask.params);
   const whole = unlabelled === null ? looked : end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
   const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
@@ -262,6 +264,7 @@ function recordedFirst(onAsk: OnAsk, call: Call, intent: Intent, outlet: Durable
     // What is found in the questions labels the trace before anybody is shown one of them.
     for (const ask of asks.values()) askToShow(ask, asking);
     await labelled(call, deps.ports.traces, call.facts.content?.labels);
+    for (const ask of asks.values()) remember(call, deps.ports.traces, ask.params);
     await outlet.flushed();
     const answers = await onAsk(asks, signal);
     return (await mayAnswer(call, contentOf(answers), deps))

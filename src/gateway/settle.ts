@@ -160,7 +160,7 @@ function errorFrom(
       data,
     };
   }
-  const words = visitsInWords(call, error);
+  const words = visitsInWords(call, error, deps.ports.inspection);
   if (words !== null && !keepsErrors) return told(call, deps, words);
   if (call.message.rule?.family === 'call' && !keepsErrors)
     return told(call, deps, `The server answered with an error (code ${error.code}).`);
