@@ -5,9 +5,19 @@ import { bubblewrapBackend } from '../sandbox/bubblewrap.ts';
 import { containerBackend } from '../sandbox/container.ts';
 import type { Config } from './config.ts';
 
-export function isolationOf(config: Pick<Config, 'sandbox' | 'dataDir' | 'node'>): IsolationBackend {
+type Named = Pick<Config, 'sandbox' | 'dataDir' | 'node' | 'file' | 'secrets' | 'audit'>;
+
+export function isolationOf(config: Named): IsolationBackend {
   const { uid, container } = config.sandbox;
-  const common = { forbidden: [config.dataDir], ...(uid !== undefined && { uidFor: () => uid }) };
+  const { publishDir } = config.audit;
+  // Where the gateway is nobody in particular, its servers are the same user: what they see they can read.
+  const forbidden = [
+    config.dataDir,
+    ...(config.file === null ? [] : [config.file]),
+    ...config.secrets.folders,
+    ...(publishDir === undefined ? [] : [publishDir]),
+  ];
+  const common = { forbidden, ...(uid !== undefined && { uidFor: () => uid }) };
   // config.ts refuses one without the other.
   if (config.sandbox.backend === 'bubblewrap' || container === undefined)
     return bubblewrapBackend({ ...common, node: `${config.dataDir} ${config.node}` });

@@ -4,6 +4,7 @@
  * A server with egress rules gets one way out (EX-04), opened before it starts and closed with it; it needs nothing of the backend but mounts.
  */
 import { NODE_INSIDE } from './arguments.ts';
+import { realpathSync } from 'node:fs';
 import { SandboxFault, type IsolationBackend, type SandboxSpec, type SandboxedProcess } from './backend.ts';
 import { mustBe } from './artifact-digest.ts';
 import { artifactFrom, resolveCommand, siblingModule, type NamedSource } from './artifact.ts';
@@ -86,6 +87,15 @@ export function serverLauncher(
         'sandbox_mount',
         `mount source ${theirs.from}: the ways out of other servers lie there; choose a folder of its own`,
       );
+    const packages = options.artifacts === undefined ? null : realOf(options.artifacts);
+    const written = target.mounts.find(
+      ({ from, mode }) => mode === 'write' && packages !== null && (isIn(from, packages) || isIn(packages, from)),
+    );
+    if (written !== undefined)
+      throw new SandboxFault(
+        'sandbox_mount',
+        `mount source ${written.from}: the packages of other servers lie there, and nobody may change them; choose a folder of its own`,
+      );
     if (digest !== undefined) await mustBe(target, digest, from);
     const artifact = resolveCommand(target.command, limits.memoryMb * 0.75, from);
     const spec: SandboxSpec = {
@@ -111,6 +121,17 @@ export function serverLauncher(
       throw error;
     }
   };
+}
+
+const isIn = (path: string, folder: string): boolean =>
+  path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
+
+function realOf(folder: string): string {
+  try {
+    return realpathSync(folder);
+  } catch {
+    return folder;
+  }
 }
 
 const HOST_NETWORK = 'It has the network of the host, and no rule for where it connects.';

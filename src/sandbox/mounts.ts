@@ -3,7 +3,7 @@
  * that somebody may exchange for a symbolic link in between.
  * Not done here: what a reviewer should think of a mount (a writable home folder is legal).
  */
-import { closeSync, constants, fstatSync, openSync, readlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readlinkSync, realpathSync } from 'node:fs';
 import { isAbsolute, normalize } from 'node:path';
 import { type SandboxSpec, SandboxFault } from './backend.ts';
 
@@ -88,7 +88,10 @@ function openSource(from: string, mode: 'read' | 'write', forbidden: readonly st
   const kernel = NEVER_FROM.find((folder) => within(from, folder));
   if (kernel !== undefined)
     throw refuse(`mount source ${from}: ${kernel} is an interface of the host and may not be mounted`);
-  const secret = forbidden.find((folder) => within(from, folder) || within(folder, from));
+  // A source has no link in its path; a folder of the gateway may have, and is meant wherever it lies.
+  const secret = forbidden.find((folder) =>
+    [folder, realOf(folder)].some((path) => within(from, path) || within(path, from)),
+  );
   if (secret !== undefined)
     throw refuse(
       `mount source ${from}: it holds, or lies in, a folder of the gateway (${secret}); choose a folder outside of it`,
@@ -119,6 +122,14 @@ function openSource(from: string, mode: 'read' | 'write', forbidden: readonly st
   } catch (error) {
     closeSync(fd);
     throw error;
+  }
+}
+
+function realOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
   }
 }
 
