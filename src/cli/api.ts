@@ -140,7 +140,10 @@ async function refused(response: Response, url: string): Promise<CliFailure> {
     );
   }
   const text = (key: string): string | undefined => (typeof error[key] === 'string' ? oneLine(error[key]) : undefined);
-  const message = `${text('message') ?? ''} [${text('code') ?? ''}, ${text('ref') ?? ''}]`;
+  const [said, field] = [text('message') ?? '', text('field') ?? ''];
+  // Half a sentence says something about a field that it does not name.
+  const about = /^[a-z]/.test(said) && field !== '' && !said.includes(field) ? `${field}: ` : '';
+  const message = `${about}${said} [${text('code') ?? ''}, ${text('ref') ?? ''}]`;
   return new CliFailure(response.status === 401 ? 'signed_out' : 'failed', message, text('remedy'), error);
 }
 
