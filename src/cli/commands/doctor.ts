@@ -8,6 +8,7 @@ import { isFault } from '../../lib/fault.ts';
 import { systemClock } from '../../lib/clock.ts';
 import { local, type LocalOptions } from '../command.ts';
 import { formatProblem, loadConfig, unsafeKeysInForce, type Config } from '../config.ts';
+import type { Posture } from '../../sandbox/backend.ts';
 import { isolationOf } from '../isolation.ts';
 import { green, red, show } from '../output.ts';
 
@@ -100,7 +101,7 @@ function clock(nowMs: number): Finding {
 async function isolation(config: Config): Promise<Finding> {
   const probe = await isolationOf(config).probe();
   return probe.available
-    ? { check: 'isolation', status: 'ok', says: `${probe.posture.backend} ${probe.posture.version}` }
+    ? { check: 'isolation', status: 'ok', says: saysPosture(probe.posture) }
     : {
         check: 'isolation',
         status: 'warn',
@@ -108,6 +109,10 @@ async function isolation(config: Config): Promise<Finding> {
         remedy: probe.remedy,
       };
 }
+
+/** What would hold a server here, limit by limit: two hosts with the same program differ in the rest. */
+const saysPosture = (it: Posture): string =>
+  `${it.backend === 'container' ? 'container, ' : ''}${it.version}, system calls ${it.systemCalls}, memory by ${it.memoryLimit}, processes by ${it.processLimit}, processor by ${it.cpuLimit}`;
 
 function authServer(section: unknown): Finding {
   try {

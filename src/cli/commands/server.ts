@@ -59,6 +59,17 @@ interface Shown extends ServerRow {
   readonly isolation: readonly { readonly since: number; readonly posture: Posture }[] | null;
   readonly lacks: readonly Lack[];
 }
+interface Reach {
+  readonly network: 'none' | 'host';
+  readonly egress: ReadonlyArray<{
+    readonly scheme: string;
+    readonly host: string;
+    readonly port?: number;
+    readonly methods?: readonly string[];
+    readonly pathPrefix?: string;
+  }>;
+  readonly egressNetworks: readonly string[];
+}
 interface Lack {
   readonly field: string;
   readonly message: string;
@@ -119,6 +130,7 @@ export function serverCommands(program: Command): void {
             ['call timeout', `${row.timeoutMs} ms`],
             ...row.lacks.map((lack) => ['missing', lackText(lack)] as const),
             ['watched', watchedText(row.watching)],
+            ...networkLines(upstream as Partial<Reach>),
             ...isolationLines(row.isolation),
             ['revision', String(row.revision)],
             ['url', row.url],
@@ -325,6 +337,19 @@ function watchedText(watching: Shown['watching']): string {
   if (watching === null) return '-';
   const seen = watching.seenAt === null ? 'not seen since the start' : `seen ${time(watching.seenAt)}`;
   return `${watching.state}, ${seen}${watching.problem === null ? '' : `: ${watching.problem}`}`;
+}
+
+/** Where a local server may connect to: one line of the page, so that a reviewer need not read it out of the record. */
+function networkLines({ network, egress = [], egressNetworks = [] }: Partial<Reach>): Array<readonly [string, string]> {
+  if (network === undefined) return [];
+  if (network === 'host') return [['network', 'the one of the host, unfiltered']];
+  if (egress.length === 0) return [['network', 'none']];
+  const ways = egress.map(
+    ({ scheme, host, port, methods, pathPrefix }) =>
+      `${scheme}://${host}${port === undefined ? '' : `:${port}`}${pathPrefix ?? ''}${methods ? ` (${methods.join(', ')})` : ''}`,
+  );
+  const also = egressNetworks.length === 0 ? '' : `, also in ${egressNetworks.join(', ')}`;
+  return [['network', `none, but ${ways.join(', ')}${also}`]];
 }
 
 /** Processes under the same posture are one line. */
