@@ -165,8 +165,8 @@ export const EgressRule = z.strictObject({
     .string()
     .max(253)
     .regex(
-      /^(?=.*[a-z])(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
-      'write one host name in lower case; no address, no wildcard, no port',
+      /^(?=.*[a-z])(?!localhost$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+      'write one host name in lower case; no address, no wildcard, no port; localhost is the sandbox itself',
     ),
   /** Left out: 443 for https, 80 for http. */
   port: z.number().int().min(1).max(65_535).exactOptional(),
