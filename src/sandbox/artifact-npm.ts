@@ -106,13 +106,16 @@ export async function npmInstall(request: NpmRequest): Promise<void> {
   });
   if (code === 0) return;
   const why = code === 'SIGKILL' ? `npm took longer than ${TIMEOUT_MS / 60_000} minutes` : `npm ended with ${code}`;
-  throw new Fault('artifact_npm', [`${why}; nothing was installed`, ...tellable(said)].join('\n'));
+  const next = /CERT|EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|E40[13]/.test(said)
+    ? ['A private registry stands in --registry; its token, proxy and certificates (cafile) in the file of --npmrc.']
+    : [];
+  throw new Fault('artifact_npm', [`${why}; nothing was installed`, ...tellable(said), ...next].join('\n'));
 }
 
 /** What npm said, without stacks and without the places of its own files. */
 const tellable = (said: string): string[] =>
   said
     .split('\n')
-    .filter((line) => /^npm error (?!\s*at )\S/.test(line) && !/log of this run|\.log$/.test(line))
+    .filter((line) => /^npm error (?!\s*at )[^\s}]/.test(line) && !/log of this run|\.log$/.test(line))
     .slice(0, 8)
     .map((line) => `  ${line.slice('npm error '.length, 300)}`);
