@@ -63,6 +63,8 @@ export interface Listener {
   close(): Promise<void>;
 }
 
+type Shed = 'node_full' | 'body_too_slow' | 'headers_too_slow' | 'headers_too_large' | 'too_many_connections';
+
 interface Waiting extends Place {
   readonly outlet: HttpOutlet;
   readonly since: number;
@@ -109,7 +111,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
   server.maxRequestsPerSocket = 0;
   // Beyond this a connection is closed at once.
   server.maxConnections = MAX_CONNECTIONS;
-  holdRoom(server);
+  holdRoom(server, shed);
 
   const pending = pendingBodies();
 
@@ -121,6 +123,12 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       // A stream begins with 200: who may turn out to be a stranger, or refused, gets none before the guards have passed.
       if (outlet.streaming || (inflight.facts !== null && since <= before)) outlet.keepAlive();
   }, SIGN_OF_LIFE_MS).unref();
+
+  /** Who is turned away before anybody is asked who they are is counted, as strangers are. */
+  function shed(reason: Shed): void {
+    deps.noise.count(reason);
+    deps.telemetry.noise(reason);
+  }
 
   const endpointOf = (org: string, name: string | null): Endpoint => {
     const path = name === null ? `/mcp/${org}` : `/mcp/${org}/${name}`;
@@ -147,6 +155,7 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
       return plain(response, 405, 'Method not allowed.');
     if (request.method !== 'POST') return withoutBody(endpoint, request, response, cors, sse !== null);
     if (deps.ports.limits.full()) {
+      shed('node_full');
       return write(response, { status: 503, headers: { 'Retry-After': '1', Connection: 'close' }, body: '' });
     }
     if (pending.bytes > UNASKED_BYTES) {
@@ -158,7 +167,10 @@ export async function startListener(deps: ListenerDeps): Promise<Listener> {
     }
     const body = await collect(request, deps.readLimits.maxBytes, pending);
     if (body === null) return; // the client went away
-    if (body === 'too_slow') return write(response, { status: 408, headers: cors ?? {}, body: '' }, true);
+    if (body === 'too_slow') {
+      shed('body_too_slow');
+      return write(response, { status: 408, headers: cors ?? {}, body: '' }, true);
+    }
     const read = body === 'too_large' ? null : readBody(body, request.headers, deps.readLimits);
     if (sse && read) return posted(endpoint, request, response, read, cors);
     if (!read?.ok) {
@@ -412,7 +424,7 @@ const HEARING: InboundMessage = {
  * ATTACKER-CONTROLLED: how many connections one address opens and keeps. One holds at most half of all; behind a proxy there is only one.
  * When few are left, those on which nothing happens are given up.
  */
-function holdRoom(server: Server): void {
+function holdRoom(server: Server, shed: (reason: Shed) => void): void {
   const byAddress = new Map<string, number>();
   let open = 0;
   let shedAt = 0;
@@ -427,7 +439,15 @@ function holdRoom(server: Server): void {
       if (left === 0) byAddress.delete(address);
       else byAddress.set(address, left);
     });
-    if (theirs > MAX_CONNECTIONS / 2) return void socket.destroy();
+    // What ended it, once node has answered as it does.
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code === 'ERR_HTTP_REQUEST_TIMEOUT') shed('headers_too_slow');
+      else if (code === 'HPE_HEADER_OVERFLOW') shed('headers_too_large');
+    });
+    if (theirs > MAX_CONNECTIONS / 2) {
+      shed('too_many_connections');
+      return void socket.destroy();
+    }
     if (open > MAX_CONNECTIONS * 0.8 && performance.now() - shedAt > 1_000) {
       shedAt = performance.now();
       server.closeIdleConnections();
