@@ -126,6 +126,8 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
       const { kind: seen, mismatch } = sniff(bytes, object['mimeType']);
       if (seen !== null && seen !== kind) unread(seen);
       if (mismatch) look.whole('media.mismatch', pointer);
+      // ATTACKER-CONTROLLED: what is said of it. What goes out and begins like no picture is read like any other text.
+      if (seen === null && look.terms.direction === 'out') look.text(bytes, pointer);
     }
     if (look.stop !== null) refuse(look.stop);
     return { ...members(rest, depth), [member]: bytes ?? null };

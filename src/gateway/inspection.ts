@@ -93,16 +93,18 @@ const lookedBy = (inspected: readonly string[]): string =>
 
 const EXACT = { planted: 'honeytoken', own: 'own_secret' } as const;
 
-/** ATTACKER-CONTROLLED: where a value is cut. What is cut over several texts of one message is put together again, in their order. */
+/** ATTACKER-CONTROLLED: where a value is cut. What is cut over several texts or names of one message is put together again, in their order. */
 function acrossTexts(value: JsonObject, terms: Terms, inspection: OutInspection): OutInspection {
   const texts: string[] = [];
-  gather(value, texts);
-  if (texts.length < 2) return inspection;
-  const whole = texts.join('');
+  const names: string[] = [];
+  const both: string[] = [];
+  gather(value, texts, names, both);
+  // One part alone was looked at already.
+  const whole = [texts, names, both].filter((parts) => parts.length > 1).map((parts) => parts.join(''));
   let seen = inspection;
   for (const name of ['planted', 'own'] as const) {
     try {
-      for (const { id } of terms[name]?.find(whole) ?? []) {
+      for (const { id } of whole.flatMap((text) => terms[name]?.find(text) ?? [])) {
         const found = {
           class: `${EXACT[name]}.${id}`,
           at: '',
@@ -142,10 +144,17 @@ function failedFor(inspection: OutInspection, name: string, { onFault }: Terms):
     : { ...inspection, ...failed };
 }
 
-function gather(value: Json, texts: string[]): void {
-  if (typeof value === 'string') texts.push(value);
-  else if (Array.isArray(value)) for (const one of value as readonly Json[]) gather(one, texts);
-  else if (isJsonObject(value)) for (const name in value) gather(value[name] as Json, texts);
+function gather(value: Json, texts: string[], names: string[], both: string[]): void {
+  if (typeof value === 'string') {
+    texts.push(value);
+    both.push(value);
+  } else if (Array.isArray(value)) for (const one of value as readonly Json[]) gather(one, texts, names, both);
+  else if (isJsonObject(value))
+    for (const name of Object.keys(value)) {
+      names.push(name);
+      both.push(name);
+      gather(value[name] as Json, texts, names, both);
+    }
 }
 
 /** How a note begins: what was looked at. A result needs none, its findings stand in its own list. */

@@ -62,6 +62,22 @@ describe('a caller that pads what it sends', () => {
   });
 });
 
+describe('a caller that writes it where nobody looks for it', () => {
+  const half = (): [string, string] => [planted.slice(0, 20), planted.slice(20)];
+  test.each([
+    [
+      'CI-03: a credential as the bytes of a picture',
+      () => ({ a: { type: 'image', mimeType: 'image/png', data: AWS } }),
+    ],
+    ['CI-07: a planted value in a name and what it names', () => ({ a: { [half()[0]]: half()[1] } })],
+    ['CI-07: a planted value over two names', () => ({ a: { [half()[0]]: 1 }, [half()[1]]: 2 })],
+  ] as ReadonlyArray<readonly [string, () => JsonObject]>)('%s is not sent', async (_what, args) => {
+    const before = calls('any');
+    expect((await rig.call('any', 'look', args())).text).toContain('may not be sent to this server');
+    expect(calls('any')).toBe(before);
+  });
+});
+
 describe('a server that pads what it answers', () => {
   const next = (how: CallOptions) => rig.call('out', 'send', { text: 'x' }, how);
   test.each([
