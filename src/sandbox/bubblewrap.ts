@@ -50,7 +50,9 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
   const root = process.getuid?.() === 0;
   const uidFor = options.uidFor ?? (hasServerUids() ? serverUid : () => NOBODY);
   const tmpMb = options.tmpMb ?? 64;
-  const filter = options.host?.filter === undefined ? filterHere() : options.host.filter;
+  const [filter, uncountedFilter] = [true, false].map((memoryCounted) =>
+    options.host?.filter === undefined ? filterHere(memoryCounted) : options.host.filter,
+  ) as [Buffer | null, Buffer | null];
   let opening: Promise<Cgroups> | undefined;
   let found: Promise<Probe> | undefined;
 
@@ -169,7 +171,8 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
           .join(''),
       );
       give(child, FD.passwd, passwd(dropTo));
-      if (filter !== null) give(child, FD.filter, filter);
+      const itsFilter = group?.holds.includes('memory') ? filter : uncountedFilter;
+      if (itsFilter !== null) give(child, FD.filter, itsFilter);
       return child;
     } finally {
       closeMounts(mounts);

@@ -94,9 +94,13 @@ interface Row {
   readonly verdict: Program;
 }
 
-function rows(architecture: Architecture): readonly Row[] {
+/** Memory that is in no process's account: only a cgroup sees it, and whoever counts by process would never end who takes it. */
+const OUTSIDE_OF_PROCESSES: ReadonlySet<string> = new Set(['memfd_create', 'shmget', 'msgget']);
+
+function rows(architecture: Architecture, memoryCounted: boolean): readonly Row[] {
   const verdicts = new Map<number, Program>();
-  for (const number of allowedCalls(architecture).values()) verdicts.set(number, [ret(ALLOW)]);
+  for (const [name, number] of allowedCalls(architecture))
+    if (memoryCounted || !OUTSIDE_OF_PROCESSES.has(name)) verdicts.set(number, [ret(ALLOW)]);
   for (const [name, numbers] of Object.entries(CHECKED))
     verdicts.set(numbers[architecture], CHECKS[name as keyof typeof CHECKED]);
   verdicts.set(CLONE3, [ret(ENOSYS)]);
@@ -122,21 +126,24 @@ function search(table: readonly Row[]): Program {
   return [ifAtLeast(table[middle]?.from ?? 0, 0, 1), jump(below.length), ...below, ...search(table.slice(middle))];
 }
 
-/** Which filter fits this process; null: none is known for its processor, and servers run unfiltered (the posture says so). */
-export function filterHere(): Buffer | null {
+/**
+ * Which filter fits this process; null: none is known for its processor, and servers run unfiltered (the posture says so).
+ * @param memoryCounted whether a cgroup counts the memory of the server
+ */
+export function filterHere(memoryCounted: boolean): Buffer | null {
   const architecture = ({ x64: 'x86_64', arm64: 'aarch64' } as const)[process.arch as 'x64' | 'arm64'];
-  return architecture === undefined ? null : seccompFilter(architecture);
+  return architecture === undefined ? null : seccompFilter(architecture, memoryCounted);
 }
 
 /** Little-endian `struct sock_filter[]`. */
-export function seccompFilter(architecture: Architecture): Buffer {
+export function seccompFilter(architecture: Architecture, memoryCounted = true): Buffer {
   const program: Program = [
     load(ARCH),
     ifEqual(AUDIT_ARCH[architecture], 1, 0),
     ret(KILL),
     load(NUMBER),
     ...(architecture === 'x86_64' ? [ifAtLeast(X32, 0, 1), ret(KILL)] : []),
-    ...search(rows(architecture)),
+    ...search(rows(architecture, memoryCounted)),
   ];
   const bytes = Buffer.alloc(program.length * 8);
   for (const [i, { code, jt, jf, k }] of program.entries()) {
