@@ -49,8 +49,9 @@ describe('a black hole among five', () => {
     let ended = 0;
     for (const one of stuck) void one.then((answer) => void (answer.status === 503 ? refused.push(answer) : ended++));
     await rig.until('the others are refused', () => refused.length === 20 - BULKHEAD);
+    // Who has a place has not necessarily arrived by now.
+    await rig.until('some are there', () => rig.sink('sick').calls().length > 0);
     expect(rig.sink('sick').calls().length).toBeLessThanOrEqual(BULKHEAD);
-    expect(rig.sink('sick').calls().length).toBeGreaterThan(0);
     // The others do not wait for any of those.
     const others = await Promise.all(WELL.flatMap((id) => [call(id, 'read_note', id), call(id, 'write_note', id)]));
     expect(others.every(({ result }) => result !== undefined && result['isError'] === undefined)).toBe(true);
