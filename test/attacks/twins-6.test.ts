@@ -1,5 +1,5 @@
 /**
- * Vulnerable twins of EX-08, EX-09, CI-01, CI-03, CI-04, CI-07, CI-10, CI-11, RL-03, RL-05, AE-10 and AE-11: the attack meets the product, then the same
+ * Vulnerable twins of EX-08, EX-09, CI-01, CI-03, CI-04, CI-07, CI-09, CI-10, CI-11, RL-03, RL-05, AE-10 and AE-11: the attack meets the product, then the same
  * house with the one control taken out, as gateways without it have it. Oracles: what servers received, and what clients read.
  */
 import { spawnSync } from 'node:child_process';
@@ -195,6 +195,19 @@ test.each(ERAS)(
     expect((await rig.call('notes', 'read_note', { text: 'x' }, { era })).text).toContain(GITHUB);
   },
 );
+
+test.each(ERAS)('CI-09 twin: %s: where a result may be of any size, the bomb is at the client', async (era) => {
+  const bomb = 'boom '.repeat(60_000);
+  for (const [maxResultBytes, arrives] of [
+    [100_000, false],
+    [10_000_000, true],
+  ] as const) {
+    await house({ limits: { maxResultBytes } });
+    rig.sink().onCall(() => ({ content: [{ type: 'text', text: bomb }] }));
+    const { text } = await rig.call('notes', 'read_note', { text: 'x' }, { era });
+    expect([text.includes(bomb), text.length > 100_000]).toEqual([arrives, arrives]);
+  }
+});
 
 test.each(ERAS)(
   'CI-11 twin: %s: where a detector that failed is passed over, what it would have found arrives',
