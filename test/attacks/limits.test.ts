@@ -99,6 +99,14 @@ describe('RL-01: a bucket is of a verified identity', () => {
     expect((await remove('x', other)).status).toBe(200);
   });
 
+  test('RL-01: organisation: the limit is of all people and agents together', async () => {
+    rig = await starts({ limits: { callsPerMinutePerOrganisation: 5 } });
+    const who = ['dana', 'dora', 'omar'].flatMap((as) => [{ as }, { as, client: 'agent-2' }]);
+    let last: Answer | undefined;
+    for (const [n, how] of who.entries()) last = await remove(`n${n}`, how);
+    expect([last!.status, await reasonOf(last!), sent('delete_note')]).toEqual([429, 'rate_limited:organisation', 5]);
+  });
+
   test.each(ERAS)('RL-01: %s: what a record says of its server holds', async (era) => {
     rig = await starts();
     await rig.call('notes', 'read_note', { text: 'opens a session' }, { era });
