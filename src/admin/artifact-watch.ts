@@ -86,7 +86,7 @@ export function artifactFindings(ctx: AdminContext): readonly ArtifactFinding[] 
       : [
           of(
             'advisories_incomplete',
-            `${feed.bad} entries were left out, the first is ${first.id} (${first.field}): it ${first.message}.`,
+            `${feed.bad} of its entries are left out, first ${first.id}${first.field === '' ? '' : ` (${first.field})`}: it ${first.message}.`,
           ),
         ]),
   ];

@@ -22,6 +22,8 @@ export interface IncidentFinding {
   readonly message: string;
 }
 
+const VULNERABLE =
+  'It runs a version that is known to be vulnerable. Upgrade the server, or lock or suspend it, then close this.';
 const WORDS: Readonly<Partial<Record<IncidentRecord['what'], string>>> = {
   honeytoken: 'A planted secret was seen: somebody or something reads where it lies. Find out who, then close it.',
   own_secret:
@@ -32,12 +34,15 @@ const WORDS: Readonly<Partial<Record<IncidentRecord['what'], string>>> = {
 export function incidentFindings(ctx: AdminContext): readonly IncidentFinding[] {
   return itemsOf(ctx, 'incident', IncidentRecord)
     .filter(({ closed }) => closed === undefined)
-    .map(({ id, what, subject }) => ({
+    .map(({ id, what, subject, facts }) => ({
       kind: 'incident',
       id,
       title: subject,
       code: 'incident_open',
-      message: WORDS[what] ?? `${what}: look at it, then close it.`,
+      message:
+        what === 'artifact' && facts['why'] === 'known_vulnerable'
+          ? VULNERABLE
+          : (WORDS[what] ?? `${what}: look at it, then close it.`),
     }));
 }
 

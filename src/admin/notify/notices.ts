@@ -178,7 +178,7 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
     const owner = now.facts['owner'];
     return {
       type: 'incident.opened',
-      title: `${INCIDENT_WORDS[what] ?? what}: ${showHidden(subject)}`,
+      title: `${now.facts['why'] === 'known_vulnerable' ? VULNERABLE : (INCIDENT_WORDS[what] ?? what)}: ${showHidden(subject)}`,
       data: { incident: change.id, what, subject: showHidden(subject), severity: INCIDENTS[what], openedAt },
       path: `/incidents/${change.id}`,
       concerns: [
@@ -212,6 +212,7 @@ const OF: Readonly<Record<string, (change: Change, facts: Facts) => Promise<Said
   },
 };
 
+const VULNERABLE = 'A server runs a version that is known to be vulnerable';
 const INCIDENT_WORDS: Readonly<Partial<Record<IncidentRecord['what'], string>>> = {
   honeytoken: 'A planted secret was seen',
   own_secret: 'A secret that Remit holds was seen where it does not belong',
