@@ -193,9 +193,18 @@ export async function accessToken(adminUrl: string, env: Env, nowMs: number): Pr
   if (login.refreshToken === null)
     throw new CliFailure('signed_out', 'Your sign-in has ended.', 'Run `remit login` again.');
   const server = await discover(login.issuer, login.clientId);
-  const tokens = await oauth.refreshTokenGrant(server, login.refreshToken, { resource: login.resource }).catch(() => {
-    throw new CliFailure('signed_out', 'Your sign-in has ended.', 'Run `remit login` again.');
-  });
+  const tokens = await oauth
+    .refreshTokenGrant(server, login.refreshToken, { resource: login.resource })
+    .catch((cause: unknown) => {
+      // Only this says that the token is worth nothing any more; a server that has just started says something else.
+      if (short(cause) === 'invalid_grant')
+        throw new CliFailure('signed_out', 'Your sign-in has ended.', 'Run `remit login` again.');
+      throw new CliFailure(
+        'signed_out',
+        `Your sign-in could not be renewed (${short(cause)}).`,
+        'Try again shortly; if it stays so, run `remit login` again.',
+      );
+    });
   const renewed = asLogin(tokens, login);
   writeCredentials(env, { ...stored, logins: { ...stored.logins, [adminUrl]: renewed } });
   return renewed.accessToken;
