@@ -536,10 +536,17 @@ function questionOf(
   for (const [key, ask] of read.value.inputRequests) {
     const shown = askToShow(ask, terms);
     // A key of ours would pass the server's question off as the gateway's.
-    if (shown === null || key.startsWith(OUR_KEYS)) return null;
+    if (shown === null || key.startsWith(OUR_KEYS) || !mayBeShown(key, terms)) return null;
     asks.set(key, shown);
   }
   return { asks, state: read.value.requestState };
+}
+
+/** ATTACKER-CONTROLLED: what a question is called. Its client reads that, too, and it cannot be changed: the answer comes under the same name. */
+function mayBeShown(key: string, { call, inspection }: Asking): boolean {
+  const looked = inspectMembers({ [key]: null }, RESULT_LIMITS, termsFor(call, 'in', inspection));
+  noted(call, 'in', 'question', looked, inspection);
+  return looked.verdict !== 'withhold';
 }
 
 /** The answers that fit their questions, and the keys of questions without one. Keys that were not asked are ignored (M21). */

@@ -83,3 +83,19 @@ test('CI-08: neither does who was asked in a task', async () => {
   expect(heldId(await agentOf(rig, client)('mail', 'send', { text: FILE }))).toBeDefined();
   expect(got(rig, 'mail')).toHaveLength(before);
 });
+
+test.each([
+  ['a credential', ['AKIA', 'IOSFODNN7EXAMPLA'].join('')],
+  ['hidden text', 'q\u202E\u200B1'],
+  ['a picture', '![x](https://attacker.test/a)'],
+])('CI-04, CI-06: %s as the name of a question reaches nobody', async (_what, key) => {
+  rig.sink('crm').onCall(() => ({
+    resultType: 'input_required',
+    inputRequests: { [key]: { method: 'elicitation/create', params: { ...FORM, message: 'Which colour?' } } },
+    requestState: 's',
+  }));
+  const how = { client: 'named', capabilities: DECLARED['elicitation.form'] };
+  const answer = await rig.call('crm', 'read_file', { text: 'x' }, how);
+  expect(answer.text).toContain('The server asked for something it may not ask');
+  expect(JSON.stringify(answer)).not.toContain(key);
+});
