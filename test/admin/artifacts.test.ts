@@ -249,7 +249,10 @@ test('NH-11: a feed that turns against a server that works makes a finding and o
       'mcp-remote@0.1.15 is known to be vulnerable: GHSA-6xpm-ggf7-wc3p (CVE-2025-6514). It works and would not be enabled today.',
   });
   expect(findings.filter(({ title }) => title === `server/${id}`)).toMatchObject([
-    { kind: 'incident', message: expect.stringMatching(/^It runs a version that is known to be vulnerable\. /) as string },
+    {
+      kind: 'incident',
+      message: expect.stringMatching(/^It runs a version that is known to be vulnerable\. /) as string,
+    },
   ]);
   expect(plane.snapshot().servers.get(id)?.record.state).toBe('enabled');
 });
