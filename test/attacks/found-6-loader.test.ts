@@ -13,6 +13,8 @@ import { runInside } from '../sandbox/run-inside.ts';
 const folder = mkdtempSync(join(realpathSync(tmpdir()), 'remit-loader-'));
 chmodSync(folder, 0o777);
 afterAll(() => rmSync(folder, { recursive: true }));
+/** On the PATH, as the backend finds it. */
+const BUBBLEWRAP = 'bwrap';
 const LIMITS = { memoryMb: 128, processes: 20, cpuSeconds: 10, openFiles: 64, cpuPercent: 100 };
 const server = (env: Record<string, string>, argv = ['/usr/bin/true']) => ({
   name: 'loader',
@@ -58,7 +60,7 @@ test.runIf(process.getuid?.() === 0)('EX-01: twin: given to the same chain, the 
   const options = `--unshare-pid --unshare-net --die-with-parent --ro-bind / / --bind ${folder} /srv --clearenv --setenv LD_DEBUG libs`;
   const chain = '/usr/bin/setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all -- /usr/bin/true';
   const words = `${options} --setenv LD_DEBUG_OUTPUT /srv/trace -- ${chain}`.split(' ');
-  expect(spawnSync('bwrap', words, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
+  expect(spawnSync(BUBBLEWRAP, words, { encoding: 'utf8' })).toMatchObject({ status: 0, stderr: '' });
   const owners = readdirSync(folder).map((name) => statSync(join(folder, name)).uid);
   expect(owners).toContain(0);
 });
