@@ -112,7 +112,7 @@ async function isolation(config: Config): Promise<Finding> {
 
 /** What would hold a server here, limit by limit: two hosts with the same program differ in the rest. */
 const saysPosture = (it: Posture): string =>
-  `${it.backend === 'container' ? 'container, ' : ''}${it.version}, system calls ${it.systemCalls}, memory by ${it.memoryLimit}, processes by ${it.processLimit}, processor by ${it.cpuLimit}`;
+  `${it.version}, system calls ${it.systemCalls}, memory by ${it.memoryLimit}, processes by ${it.processLimit}, processor by ${it.cpuLimit}`;
 
 function authServer(section: unknown): Finding {
   try {
