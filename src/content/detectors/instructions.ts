@@ -174,7 +174,6 @@ const PATTERNS: readonly Pattern[] = [
 export const SIGN_INSTRUCTION = 512;
 export const INSTRUCTION_WORDS: readonly string[] = [...new Set(PATTERNS.flatMap(({ anchors }) => anchors))];
 const search = searchFor(PATTERNS);
-const MAX_FOUND = 200;
 
 export const instructions: Detector = {
   name: 'instructions',
@@ -191,19 +190,15 @@ export const instructions: Detector = {
 
 function plainOrders(text: string, found: Found[]): void {
   search(text, ({ kind }, _index, match) => {
-    if (found.length < MAX_FOUND)
-      found.push({ class: `instruction.${kind}`, start: match.index, end: match.index + match[0].length });
+    found.push({ class: `instruction.${kind}`, start: match.index, end: match.index + match[0].length });
   });
 }
 
-/** Base64 or hexadecimal that reads as an order; a few runs of a text, each up to a few thousand letters. */
+/** Base64 or hexadecimal that reads as an order. ATTACKER-CONTROLLED: how many runs stand before it; each is decoded once. */
 const ENCODED = /(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{24,4000}={0,2}(?![A-Za-z0-9+/_=-])/g;
 const READABLE = /^[\t\n\r -~]+$/;
-const MAX_DECODED = 64;
 function encodedOrders(text: string, found: Found[]): void {
-  let left = MAX_DECODED;
   for (const { index, 0: run } of text.matchAll(ENCODED)) {
-    if (--left < 0) return;
     const hex = /^(?:[0-9a-fA-F]{2})+$/.test(run);
     const how = hex ? 'hex' : 'base64';
     // Digests and random bytes end here.
