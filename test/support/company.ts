@@ -101,7 +101,13 @@ export type Company = Awaited<ReturnType<typeof startCompany>>;
 export type SignedIn = Awaited<ReturnType<Company['signIn']>>;
 
 /** Eight hands without a pause would otherwise be told to slow down, before and after they are refused. */
-export const UNLIMITED = { callsPerMinutePerPerson: 1_000_000, refusalsPerMinutePerCaller: 1_000_000 };
+export const UNLIMITED = {
+  callsPerMinutePerPerson: 1_000_000,
+  callsPerMinutePerAgent: 1_000_000,
+  refusalsPerMinutePerCaller: 1_000_000,
+  repeatsPerMinute: 1_000_000,
+  readRepeatsPerMinute: 1_000_000,
+};
 
 export const ROBOT_SECRET = 'a-secret-of-the-robot-of-the-tests-0123456789';
 
