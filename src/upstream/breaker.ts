@@ -5,6 +5,7 @@
  * Decides; refusing is the pool's, which has one for every server and one for the opening of every connection. No clock, no timer of its own.
  */
 import type { UpstreamFault, UpstreamFaultCode } from './connection.ts';
+import { HttpStatusFault } from './http-rules.ts';
 
 export interface Breaker {
   /** Failures in a row since it last worked. */
@@ -38,8 +39,14 @@ const UNUSED_PROBE_MS = 1_000;
 /** ATTACKER-CONTROLLED: how long a call that tries it out takes; a slow tool would hold up everybody else. Then another one may try, too. */
 const SLOW_PROBE_MS = 5_000;
 
-/** No answer came, for a reason that another request would meet, too. */
 const COUNTS: ReadonlySet<UpstreamFaultCode> = new Set(['upstream_timeout', 'upstream_unreachable', 'upstream_closed']);
+
+/**
+ * No answer came, for a reason that another request would meet, too. ATTACKER-CONTROLLED: arguments that make a server stumble: a 500 is
+ * about the request that met it.
+ */
+const counts = (fault: UpstreamFault): boolean =>
+  COUNTS.has(fault.code) && !(fault instanceof HttpStatusFault && (fault.status === 500 || fault.status === 501));
 
 export type Phase = 'closed' | 'open' | 'half_open';
 
@@ -85,7 +92,7 @@ export function ended(breaker: Breaker, tried: boolean, how: Ending, now: number
       Object.assign(breaker, newBreaker(), { probing: breaker.probing });
     return null;
   }
-  if (how === 'dropped' || !COUNTS.has(how.code)) {
+  if (how === 'dropped' || !counts(how)) {
     if (tried) breaker.probedAt = null;
     return null;
   }

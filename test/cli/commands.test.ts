@@ -34,7 +34,7 @@ const done = async (name: Name, ...args: string[]) => {
 };
 
 describe('governing', () => {
-  test('the life of a server and a tool, each step by whom it is for', { timeout: 60_000 }, async () => {
+  test('the life of a server and a tool, each step by whom it is for', { timeout: 120_000 }, async () => {
     writeFileSync(
       join(dir, 'files.yaml'),
       `id: files\n${JSON.stringify(SERVER)
@@ -114,7 +114,7 @@ describe('governing', () => {
 
   test(
     'items of every kind: one by its key, the rest of a kind at once, each by the digest in the list',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const page = (i: number, more: object = {}) =>
         seenTool('docs', { uri: `docs://a b/${i}`.replace(' ', '%20'), name: `page ${i}`, ...more }, 'resource');
@@ -181,7 +181,7 @@ describe('governing', () => {
 
   test(
     'what a server may ask, its extensions and its connections are set with the record and shown',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const record = {
         id: 'asking',
@@ -204,7 +204,7 @@ describe('governing', () => {
     },
   );
 
-  test('policies by two people, roles by an administrator', { timeout: 60_000 }, async () => {
+  test('policies by two people, roles by an administrator', { timeout: 120_000 }, async () => {
     const text =
       'permit (principal in Remit::Role::"developer", action == Remit::Action::"callTool", resource)\nwhen { resource.risk == Remit::Risk::"destructive" } when { context.scopeHeld };';
     writeFileSync(join(dir, 'p.cedar'), text);
@@ -262,7 +262,7 @@ describe('governing', () => {
         terms: {},
       },
       Date.now(),
-      60_000,
+      120_000,
     );
     await plane.seed([plane.put('approval', 'apr_x', call)]);
     expect((await as('petra', ['approval', 'list'])).out).toMatch(/apr_x +pending +dana +agent-1 +files\/wipe/);
@@ -275,7 +275,7 @@ describe('governing', () => {
 });
 
 describe('evidence', () => {
-  test('export, verify, and one changed byte', { timeout: 60_000 }, async () => {
+  test('export, verify, and one changed byte', { timeout: 120_000 }, async () => {
     const exported = await as('aiko', ['audit', 'export', 'evidence', '--json']);
     expect([exported.code, exported.err]).toEqual([0, '']);
     const verify = () => remit(['verify', 'evidence', '--vkey', plane.verifierKey, '--json'], { cwd: dir });

@@ -145,7 +145,7 @@ export function startProcess(command: readonly string[], options: StartOptions =
             );
           return out.endsWith('\n}\n');
         },
-        options.readyWithinMs ?? 30_000,
+        options.readyWithinMs ?? 60_000,
         () => `${out}\n${err}`,
       );
       look();
@@ -181,7 +181,7 @@ export async function runRemit(
   options: StartOptions = {},
 ): Promise<{ readonly code: number | null; readonly out: string; readonly err: string }> {
   const one = startRemit(args, options);
-  const timer = setTimeout(() => one.child.kill('SIGKILL'), options.readyWithinMs ?? 30_000);
+  const timer = setTimeout(() => one.child.kill('SIGKILL'), options.readyWithinMs ?? 60_000);
   const { code } = await one.ended;
   clearTimeout(timer);
   return { code, out: one.out(), err: one.err() };

@@ -4,6 +4,7 @@ import { FAILURES_TO_OPEN, began, ended, newBreaker, open, phaseOf, refusedFor }
 import type { Breaker } from '../../src/upstream/breaker.ts';
 import { UpstreamFault } from '../../src/upstream/connection.ts';
 import type { UpstreamFaultCode } from '../../src/upstream/connection.ts';
+import { HttpStatusFault } from '../../src/upstream/http-rules.ts';
 
 const fault = (code: UpstreamFaultCode = 'upstream_timeout'): UpstreamFault =>
   new UpstreamFault(code, 'it did not answer', { dispatched: 'unknown' });
@@ -45,6 +46,19 @@ describe('RL-04: requests without an answer', () => {
   ])('%s counts: %s', (code, counts) => {
     const breaker = newBreaker();
     for (let i = 0; i < 20; i++) ended(breaker, began(breaker, 0), fault(code), 0);
+    expect(phaseOf(breaker, 0)).toBe(counts ? 'open' : 'closed');
+  });
+
+  test.each([
+    [500, false],
+    [501, false],
+    [429, true],
+    [502, true],
+    [503, true],
+    [504, true],
+  ])('an HTTP %i counts: %s; what one request stumbles over is not the server', (status, counts) => {
+    const breaker = newBreaker();
+    for (let i = 0; i < 20; i++) ended(breaker, began(breaker, 0), new HttpStatusFault(status), 0);
     expect(phaseOf(breaker, 0)).toBe(counts ? 'open' : 'closed');
   });
 
