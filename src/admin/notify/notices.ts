@@ -6,7 +6,6 @@
 import { Approval } from '../../approvals/records.ts';
 import { ToolRecord } from '../../integrity/records.ts';
 import { Credential } from '../../inventory/credentials.ts';
-import { Honeytoken } from '../../inventory/honeytokens.ts';
 import { INCIDENTS, IncidentRecord } from '../../inventory/incidents.ts';
 import { Lock, Server } from '../../inventory/records.ts';
 import { showHidden } from '../../lib/hidden-text.ts';
