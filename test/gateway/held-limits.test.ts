@@ -64,10 +64,11 @@ describe('five hundred clients that wait', () => {
   beforeAll(async () => {
     for (const as of TEAM)
       for (let call = 0; call < CALLS_EACH; call++)
-        for (let client = 0; client < CLIENTS_EACH; client++)
+        for (let client = 0; client < CLIENTS_EACH; client++) {
           live.push(await rig.live('notes', 'tools/call', params(`${as} ${call}`), { as }));
-    const end = Date.now() + 50_000;
-    while (rig.gateway.openStreams < waiting && Date.now() < end) await new Promise((go) => setTimeout(go, 50));
+          // One after the other: who is still being looked at has a place, and there are two of each person.
+          await rig.until('it waits', () => rig.gateway.openStreams === live.length, 10_000);
+        }
   }, 60_000);
   afterAll(() => live.forEach((one) => one.leave()));
 
@@ -120,9 +121,9 @@ describe('five hundred clients that wait', () => {
 test('RL-01: who waits for the result of a waiting task takes no place of a call either', async () => {
   const as = TEAM[3]!;
   const how: CallOptions = { as, era: 'legacy', client: 'agent-tasks' };
-  const tasks = await Promise.all(
-    ['t1', 't2', 't3'].map((text) => begin(rig, 'delete_note', { ...how, args: { text }, task: {} })),
-  );
+  const tasks = [];
+  for (const text of ['t1', 't2', 't3'])
+    tasks.push(await begin(rig, 'delete_note', { ...how, args: { text }, task: {} }));
   const results = tasks.map((task) => onTask(rig, 'tasks/result', task, how));
   await rig.until('they wait', () => rig.gateway.openStreams >= tasks.length);
   await served(as);

@@ -41,7 +41,7 @@ const ASSIGNMENT =
   /[A-Za-z0-9_-]{0,24}["'`*]{0,3}\s{0,3}(?:=>|:=|==?|:|\bis\b|\blautet\b|\best\b|\bes\b)\s{0,3}["'`*]{0,3}([^\s"'`,;<>()[\]{}|\\]{8,200})/y;
 /** A text that only names the place of a secret, or stands for one. */
 const STANDS_FOR =
-  /^(?:[$%<{[*.#]|process\.|os\.|env[.:]|self\.|this\.|config|settings|secrets?[./:]|vault:|file:|arn:|https?:|ssm:|credential:|null|none|undefined|true|false|string|your|my[-_]|xxx|example|changeme|change[-_]me|placeholder|redacted|hidden|masked|required|optional|insert|replace|dummy|sample|test[-_]?|fake|get|req|res)|(?:\.{3}|[xX*•]{4}|_here$|\$\{|<|example|placeholder|redacted)/i;
+  /^(?:[$%<{[*.#]|process\.|os\.|env[.:]|self\.|this\.|config|settings|secrets?[./:]|vault:|file:|arn:|https?:|ssm:|credential:|null|none|undefined|true|false|string|your|my[-_]|x{3}|example|changeme|change[-_]me|placeholder|redacted|hidden|masked|required|optional|insert|replace|dummy|sample|test[-_]?|fake|get|req|res)|(?:\.{3}|[xX*•]{4}|_here$|\$\{|<|example|placeholder|redacted)/i;
 const NO_SECRET_NAME =
   /(?:next|page|page_|sync|sync_|continuation|continuation_|resume|resume_|change|cursor|start|max|num|total|prompt_|completion_|input_|output_)[_-]?$/i;
 
