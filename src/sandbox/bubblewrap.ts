@@ -6,13 +6,14 @@
  */
 import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { closeSync, constants, openSync } from 'node:fs';
-import { access, readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { setPriority } from 'node:os';
-import { delimiter, isAbsolute, join } from 'node:path';
+import { isAbsolute } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { FD, commandArguments, optionArguments, passwd } from './arguments.ts';
 import { type IsolationBackend, type Probe, SandboxFault, type SandboxSpec, type SandboxedProcess } from './backend.ts';
 import { type Cgroup, type Cgroups, openCgroups } from './cgroup.ts';
+import { findProgram } from './find-program.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
 import { closeMounts, openMounts } from './mounts.ts';
 import { NAMESPACE_SPEC, STATUS_SPEC, measured, posture, prove } from './posture.ts';
@@ -75,7 +76,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
         remedy: 'Run the gateway on Linux, or register only servers reached by HTTP.',
       };
     }
-    const program = await findBubblewrap(options.searchPath ?? process.env['PATH'] ?? '');
+    const program = await findProgram('bwrap', options.searchPath ?? process.env['PATH'] ?? '');
     if (program === null) {
       return {
         available: false,
@@ -187,7 +188,7 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
     if (!state.available)
       throw new SandboxFault('sandbox_unavailable', `${spec.name} is not started: ${state.why}. ${state.remedy}`);
     checkSpec(spec);
-    const program = await findBubblewrap(options.searchPath ?? process.env['PATH'] ?? '');
+    const program = await findProgram('bwrap', options.searchPath ?? process.env['PATH'] ?? '');
     if (program === null)
       throw new SandboxFault(
         'sandbox_unavailable',
@@ -251,21 +252,6 @@ function checkSpec({ argv, env, image }: SandboxSpec): void {
 
 /** ATTACKER-CONTROLLED: what these name is code or data of every program that is started, and the first of them still is root. */
 const OF_THE_LOADER = /^(?:LD_.*|GLIBC_TUNABLES|GCONV_PATH|LOCPATH)$/;
-
-async function findBubblewrap(searchPath: string): Promise<string | null> {
-  for (const folder of searchPath.split(delimiter)) {
-    const program = join(folder, 'bwrap');
-    if (
-      isAbsolute(folder) &&
-      (await access(program, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return program;
-  }
-  return null;
-}
 
 /** Descriptors of this process that a child would inherit: node opens none such, but may have been born with some. */
 async function strayDescriptors(): Promise<readonly number[]> {

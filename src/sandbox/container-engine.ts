@@ -4,8 +4,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { access, constants } from 'node:fs/promises';
-import { delimiter, isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import type { EngineKind } from './container-arguments.ts';
 
@@ -35,22 +33,6 @@ export function environment(own: NodeJS.ProcessEnv): Record<string, string> {
   }
   if (own['DOCKER_HOST']?.startsWith('unix:///') === true) env['DOCKER_HOST'] = own['DOCKER_HOST'];
   return env;
-}
-
-/** The program of an engine on the search path; null: it is not there. */
-export async function findEngine(name: string, searchPath: string): Promise<string | null> {
-  for (const folder of searchPath.split(delimiter)) {
-    const program = join(folder, name);
-    if (
-      isAbsolute(folder) &&
-      (await access(program, constants.X_OK).then(
-        () => true,
-        () => false,
-      ))
-    )
-      return program;
-  }
-  return null;
 }
 
 /** A session of its own: a signal to our terminal is not for it. */

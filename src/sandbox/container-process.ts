@@ -3,12 +3,11 @@
  * how it ended is asked of the engine afterwards, because the client's own exit code means too many things.
  */
 import type { ChildProcess } from 'node:child_process';
-import { constants } from 'node:os';
 import { PassThrough, type Readable, type Writable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Posture, SandboxExit, SandboxedProcess } from './backend.ts';
 import { OUT_OF_MEMORY, READY } from './container-arguments.ts';
 import { ask, type ContainerState, type Engine, inspectContainer, remove } from './container-engine.ts';
+import { gone, outcome, within } from './endings.ts';
 import { startOf } from './tree.ts';
 
 const SETUP_MS = 30_000;
@@ -89,8 +88,7 @@ export function superviseContainer(
     await remove(engine, id).catch(() => kill(pid, start));
     await gone(pid, await start);
     over = true;
-    const how: SandboxExit =
-      last === null || last.pid !== 0 ? { code: null, signal: 'SIGKILL' } : outcome(last.exitCode);
+    const how: SandboxExit = last === null || last.pid !== 0 ? { code: null, signal: 'SIGKILL' } : endOf(last.exitCode);
     const forMemory = last?.exitCode === OUT_OF_MEMORY || (last?.outOfMemory === true && how.signal === 'SIGKILL');
     const reason = endedBy ?? (forMemory ? 'memory' : how.signal === 'SIGXCPU' ? 'cpu' : undefined);
     return reason === undefined ? how : { ...how, reason };
@@ -131,24 +129,5 @@ async function kill(pid: number, start: Promise<string | null>): Promise<void> {
   }
 }
 
-async function gone(pid: number, start: string | null): Promise<void> {
-  if (start === null) return;
-  for (let i = 0; i < 500 && (await startOf(pid)) === start; i++) await sleep(10);
-}
-
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const abort = new AbortController();
-  const late = sleep(ms, false, { signal: abort.signal, ref: false }).catch(() => false);
-  const done = await Promise.race([promise.then(() => true), late]);
-  abort.abort();
-  return done;
-}
-
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-
-/** The launcher, like any shell, reports death by a signal as 128 and its number. */
-function outcome(code: number): SandboxExit {
-  if (code === OUT_OF_MEMORY) return { code: null, signal: 'SIGKILL' };
-  const name = code <= 128 ? undefined : SIGNAL_NAMES.get(code - 128);
-  return name === undefined ? { code, signal: null } : { code: null, signal: name };
-}
+const endOf = (code: number): SandboxExit =>
+  code === OUT_OF_MEMORY ? { code: null, signal: 'SIGKILL' } : outcome(code);

@@ -22,7 +22,6 @@ import { type EngineKind, handover, isGivable, OF_ANY_SHELL, runArguments } from
 import {
   ask,
   type Engine,
-  findEngine,
   inspectContainer,
   inspectImage,
   labelled,
@@ -33,6 +32,7 @@ import {
 import { containerGuard } from './container-leftovers.ts';
 import { type Expected, identityOf, measure, problemsOf, type Seen } from './container-measure.ts';
 import { attach, type Attached, superviseContainer } from './container-process.ts';
+import { findProgram } from './find-program.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
 import { closeMounts, openMounts } from './mounts.ts';
 import { startOf } from './tree.ts';
@@ -132,7 +132,7 @@ export function containerBackend(options: ContainerOptions): IsolationBackend {
   }
 
   async function theEngine(): Promise<Engine | null> {
-    const program = await findEngine(options.engine, options.searchPath ?? process.env['PATH'] ?? '');
+    const program = await findProgram(options.engine, options.searchPath ?? process.env['PATH'] ?? '');
     return program === null
       ? null
       : { kind: options.engine, program, ...(options.runtime !== undefined && { runtime: options.runtime }) };

@@ -3,11 +3,11 @@
  * The server and everything it starts live in one PID namespace: when its first process is gone, the kernel has ended the rest.
  */
 import type { ChildProcess } from 'node:child_process';
-import { constants, setPriority } from 'node:os';
+import { setPriority } from 'node:os';
 import { Readable, type Writable } from 'node:stream';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Posture, SandboxExit, SandboxSpec, SandboxedProcess } from './backend.ts';
 import type { Cgroup } from './cgroup.ts';
+import { gone, outcome, within } from './endings.ts';
 import { children, cpuSecondsOf, memoryBytes, startOf, tasks, tree } from './tree.ts';
 
 export interface Supervision {
@@ -164,31 +164,10 @@ function ended(child: ChildProcess): Promise<Ended> {
   });
 }
 
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const abort = new AbortController();
-  const late = sleep(ms, false, { signal: abort.signal, ref: false }).catch(() => false);
-  const done = await Promise.race([promise.then(() => true), late]);
-  abort.abort();
-  return done;
-}
-
-async function gone(pid: number, start: string | null): Promise<void> {
-  if (start === null) return;
-  for (let i = 0; i < 500 && (await startOf(pid)) === start; i++) await sleep(10);
-}
-
 function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {
     // Gone already.
   }
-}
-
-const SIGNAL_NAMES = new Map(Object.entries(constants.signals).map(([name, number]) => [number, name]));
-
-/** Bubblewrap, like a shell, reports death by a signal as 128 and its number. */
-function outcome(code: number | null, signal: NodeJS.Signals | null): SandboxExit {
-  const name = code === null || code <= 128 ? undefined : SIGNAL_NAMES.get(code - 128);
-  return name === undefined ? { code, signal } : { code: null, signal: name };
 }
