@@ -194,7 +194,7 @@ export function approvalDesk(deps: DeskDeps): ApprovalDesk {
 
   /** What became of the request that this client waits for; null: it is open still. */
   async function ended(call: Call): Promise<Held | null> {
-    const id = call.facts.waits?.held;
+    const id = call.facts.waits?.held ?? call.facts.waitedFor;
     if (typeof id !== 'string') return null;
     const approval = desk.read(id);
     const answers = call.message.params['inputResponses'];

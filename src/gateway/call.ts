@@ -46,6 +46,8 @@ export interface Facts {
   resumed: RequestState;
   /** The state of a call that waits for a person's yes, brought back by its client: opened, theirs, and about the same item. */
   waits: RequestState;
+  /** The approval for which this call waited here. */
+  waitedFor: string;
   /** Log index of the entry that says this call was held. */
   heldAt: number;
   /** The item that is used: a tool, a prompt, a resource or a template. */

@@ -25,11 +25,14 @@ export function overOf(
   return { reason: 'approval_over', approval: id, how, again };
 }
 
-/** The call as it was made, without what its client brought back while it waited, over the state as it is now. */
-export function afresh(call: Call, deps: Pick<AnswerDeps, 'snapshot'>): Call {
+/**
+ * The call as it was made, without what its client brought back while it waited, over the state as it is now. `waitedFor`: the approval; if
+ * somebody else has used it by the time its guards are asked, the call is over, and no other approval is asked for.
+ */
+export function afresh(call: Call, deps: Pick<AnswerDeps, 'snapshot'>, waitedFor: string): Call {
   const { inputResponses: _answers, requestState: _state, ...params } = call.message.params;
   // Nothing that a guard has found before is taken over, but who this is: the token was shown once.
-  const facts = { caller: known(call, 'caller'), heldAt: known(call, 'heldAt') };
+  const facts = { caller: known(call, 'caller'), heldAt: known(call, 'heldAt'), waitedFor };
   return {
     ...call,
     message: { ...call.message, params },

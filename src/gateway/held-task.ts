@@ -96,7 +96,7 @@ export async function beginHeldTask(
     const approval = await approvals.wait(denial.approval, Number.POSITIVE_INFINITY, own.signal);
     if (own.cancelledBy !== null) return unsent(own.cancelledBy);
     const over = overOf(denial.approval, approval, deps);
-    const next = afresh(job, deps);
+    const next = afresh(job, deps, denial.approval);
     const refused: Denial | null = over ?? (await deps.pipeline.rejoin(next, 'call', deps.ports));
     if (refused) return void (await task.change(await asResult(next, refused)));
     const intent = intentOf(next, deps);

@@ -170,19 +170,25 @@ async function waited(
   if (call.inflight.cancelledBy !== null) return givenUp(call, denial, deps, measure);
   const over = overOf(denial.approval, approval, deps);
   if (over) return refuse(call, over, deps, measure, known(call, 'heldAt'));
-  return approval?.state === 'approved' ? goOn(call, message, deps, measure) : null;
+  return approval?.state === 'approved' ? goOn(call, message, denial.approval, deps, measure) : null;
 }
 
 /** What ended the waiting ended it for a reason that a guard knows; if none does, it was the client or this node. */
 async function givenUp(call: Call, denial: Needed, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
-  const now = afresh(call, deps);
+  const now = afresh(call, deps, denial.approval);
   const why = await deps.pipeline.readmit(now, 'call', deps.ports);
   return refuse(now, why ?? denial, deps, measure, known(call, 'heldAt'));
 }
 
 /** Somebody agreed. That is one reason to let it through; every guard has to find no reason against it, now. */
-async function goOn(held: Call, message: InboundRequest, deps: AnswerDeps, measure: CallMeasure): Promise<Reply> {
-  const call = afresh(held, deps);
+async function goOn(
+  held: Call,
+  message: InboundRequest,
+  approval: string,
+  deps: AnswerDeps,
+  measure: CallMeasure,
+): Promise<Reply> {
+  const call = afresh(held, deps, approval);
   const late = known(call, 'caller').expiresAt * 1000 <= deps.ports.clock.now();
   const denial: Denial | null = late
     ? { reason: 'token_invalid', problem: 'expired' }

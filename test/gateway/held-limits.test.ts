@@ -98,6 +98,7 @@ describe('five hundred clients that wait', () => {
   });
 
   test('AP-09: a yes wakes its own clients; one of them makes the call, the others hear what became of it', async () => {
+    const requests = [...rig.view.records('approval', 'default')].length;
     await approverOf(rig).decide(`"${SECOND} 0"`, 'approve');
     const mine = live.filter((_, at) => Math.floor(at / CLIENTS_EACH) === CALLS_EACH);
     const texts = (await Promise.all(mine.map(({ answer }) => answer))).map(({ text }) => text);
@@ -108,6 +109,8 @@ describe('five hundred clients that wait', () => {
     );
     expect(refused, texts.join('\n')).toHaveLength(CLIENTS_EACH - 1);
     expect(rig.gateway.openStreams).toBe(waiting - CLIENTS_EACH);
+    // Whoever was woken and came too late asks nobody anew.
+    expect([...rig.view.records('approval', 'default')]).toHaveLength(requests);
   });
 
   test('a lock ends all of one person at once, and the places are free again', async () => {
