@@ -15,6 +15,7 @@ import { type IsolationBackend, type Probe, SandboxFault, type SandboxSpec, type
 import { type Cgroup, type Cgroups, openCgroups } from './cgroup.ts';
 import { findProgram } from './find-program.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
+import { probedOnce } from './probed-once.ts';
 import { closeMounts, openMounts } from './mounts.ts';
 import { NAMESPACE_SPEC, STATUS_SPEC, measured, posture, prove } from './posture.ts';
 import { filterHere } from './seccomp.ts';
@@ -55,18 +56,11 @@ export function bubblewrapBackend(options: BubblewrapOptions = {}): IsolationBac
     options.host?.filter === undefined ? filterHere(memoryCounted) : options.host.filter,
   ) as [Buffer | null, Buffer | null];
   let opening: Promise<Cgroups> | undefined;
-  let found: Promise<Probe> | undefined;
 
   const groups = (): Promise<Cgroups> =>
     (opening ??= options.host?.cgroups ? Promise.resolve(options.host.cgroups) : openCgroups(options.node ?? ''));
 
-  function probe(): Promise<Probe> {
-    found ??= examine().then((result) => {
-      if (!result.available) found = undefined; // look again after the operator has acted
-      return result;
-    });
-    return found;
-  }
+  const probe = probedOnce(examine);
 
   async function examine(): Promise<Probe> {
     if (process.platform !== 'linux') {

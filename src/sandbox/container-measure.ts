@@ -73,18 +73,20 @@ export function measure(pid: number, targets: readonly string[]): Seen {
   const mounts = of('mountinfo').split('\n').flatMap(mountOf);
   const at = new Set(mounts.map((mount) => mount.at));
   const groups = of('cgroup');
+  /** Its root folder, by way of the kernel. */
+  const inside = join('/proc', String(pid), 'root');
   return {
     status: of('status'),
     mounts,
     // A target that is a mount point by this very name has no symbolic link on its way, so that looking there stays inside.
     identities: Object.fromEntries(
-      targets.map((to) => [to, at.has(to) ? identityOf(statSync(`/proc/${pid}/root${to}`, { bigint: true })) : null]),
+      targets.map((to) => [to, at.has(to) ? identityOf(statSync(inside + to, { bigint: true })) : null]),
     ),
     shared: NAMESPACES.filter(
       (kind) => readlinkSync(`/proc/${pid}/ns/${kind}`) === readlinkSync(`/proc/self/ns/${kind}`),
     ),
-    openTmp: at.has('/tmp') && (statSync(`/proc/${pid}/root/tmp`).mode & 0o7777) === 0o1777,
-    devices: readdirSync(`/proc/${pid}/root/dev`),
+    openTmp: at.has('/tmp') && (statSync(join(inside, 'tmp')).mode & 0o7777) === 0o1777,
+    devices: readdirSync(join(inside, 'dev')),
     environment: of('environ')
       .split('\0')
       .filter(Boolean)

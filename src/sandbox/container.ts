@@ -34,6 +34,7 @@ import { type Expected, identityOf, measure, problemsOf, type Seen } from './con
 import { attach, type Attached, superviseContainer } from './container-process.ts';
 import { findProgram } from './find-program.ts';
 import { NOBODY, hasServerUids, serverUid } from './host-user.ts';
+import { probedOnce } from './probed-once.ts';
 import { closeMounts, openMounts } from './mounts.ts';
 import { startOf } from './tree.ts';
 
@@ -76,16 +77,9 @@ export function containerBackend(options: ContainerOptions): IsolationBackend {
   const root = process.getuid?.() === 0;
   const uidFor = options.uidFor ?? (root && hasServerUids() ? serverUid : () => NOBODY);
   const tmpMb = options.tmpMb ?? 64;
-  let found: Promise<Probe> | undefined;
   let guarded: ((engine: Engine) => void) | undefined;
 
-  function probe(): Promise<Probe> {
-    found ??= examine().then((result) => {
-      if (!result.available) found = undefined; // look again after the operator has acted
-      return result;
-    });
-    return found;
-  }
+  const probe = probedOnce(examine);
 
   async function examine(): Promise<Probe> {
     if (process.platform !== 'linux') {

@@ -8,7 +8,7 @@
 import { createSocket } from 'node:dgram';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject } from '../../src/lib/json.ts';
@@ -154,7 +154,13 @@ describe('what reaches outside', () => {
   });
 
   test('EX-03: reading the host: no file, no process, no environment of others; twin: all of it', async () => {
-    const paths = [canary, `/proc/${process.pid}/environ`, '/etc/shadow', '/root/.ssh/id_ed25519', '/etc/hostname'];
+    const paths = [
+      canary,
+      `/proc/${process.pid}/environ`,
+      '/etc/shadow',
+      join(homedir(), '.ssh/id_ed25519'),
+      '/etc/hostname',
+    ];
     const read = (await hostile.act('boxed', { what: 'reads the host', paths })) as string[];
     for (const outcome of read) expect(outcome).toMatch(/^(?:ENOENT|EACCES)$/);
     // What it sees of processes is itself and the one that holds it, of whose environment it gets nothing.
