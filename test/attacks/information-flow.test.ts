@@ -406,12 +406,12 @@ describe('labels come before what they are about', () => {
       return running.answer;
     };
     const clean = await post(() => Promise.resolve());
-    expect(textOfLast(clean)).toContain('red');
+    expect(textOfLast(clean)).toContain('colour\\":\\"red');
     const labelled = await post(async () => {
       await agentOf(rig)('tracker', 'read_issue');
       await agentOf(rig)('vault', 'read_note');
     });
-    expect(textOfLast(labelled)).not.toContain('red');
+    expect(textOfLast(labelled)).not.toContain('colour');
     expect(textOfLast(labelled)).toContain('error');
   });
 });

@@ -42,8 +42,8 @@ describe('lanes', () => {
   test('equal keys share, others have a session of their own, and only they declare what was given', async () => {
     const { sink, pool, server, lane, declared } = await openSite();
     const [ada, again, sven, shared] = await Promise.all([
-      lane('ada', { elicitation: {} }),
-      lane('ada', { elicitation: {} }),
+      lane('lane-of-ada', { elicitation: {} }),
+      lane('lane-of-ada', { elicitation: {} }),
       lane('sven'),
       pool.connection('s', server),
     ]);
@@ -51,13 +51,13 @@ describe('lanes', () => {
     expect(new Set([ada, sven, shared]).size).toBe(3);
     expect(sink.sessions.size).toBe(3);
     expect(declared()).toEqual(expect.arrayContaining([{ elicitation: {} }, {}, {}]));
-    expect(sink.wire()).not.toContain('ada');
+    expect(sink.wire()).not.toContain('lane-of-ada');
     expect(pool.status()).toHaveLength(1);
   });
 
   test('keep what was declared when the server forgets the session', async () => {
     const { sink, lane, declared } = await openSite();
-    const ada = await lane('ada', { roots: {} });
+    const ada = await lane('lane-of-ada', { roots: {} });
     sink.dropSessions();
     await textOf(ada, 'echo', { text: 'x' });
     expect(declared()).toEqual([{ roots: {} }, { roots: {} }]);
@@ -95,11 +95,11 @@ describe('lanes', () => {
       await new Promise<void>((resolve) => (release = resolve));
       return { content: [{ type: 'text', text: 'done' }] };
     });
-    const old = await lane('ada');
+    const old = await lane('lane-of-ada');
     const pending = textOf(old, 'slow');
     await until('it is under way', () => sink.calls().length === 1);
     clock.advance(5_000);
-    expect(await lane('ada')).not.toBe(old);
+    expect(await lane('lane-of-ada')).not.toBe(old);
     expect(await settledYet(old.closed)).toBe(false);
     release();
     expect(await pending).toBe('done');
@@ -135,18 +135,18 @@ describe('lanes', () => {
   test('one that fails pauses alone', async () => {
     const { sink, lane } = await openSite();
     sink.intercept(({ message }) => (message?.['method'] === 'initialize' ? { status: 503 } : null));
-    await faultOf(lane('ada'));
+    await faultOf(lane('lane-of-ada'));
     sink.intercept(null);
-    expect((await faultOf(lane('ada'))).message).toMatch(/^s is down: .*; next attempt in 500 ms$/);
+    expect((await faultOf(lane('lane-of-ada'))).message).toMatch(/^s is down: .*; next attempt in 500 ms$/);
     expect(await textOf(await lane('sven'), 'echo', { text: 'x' })).toContain('x');
   });
 
   test('end with their server, and when its definition changes', async () => {
     const { pool, sink, lane } = await openSite();
-    const [ada, sven] = await Promise.all([lane('ada'), lane('sven')]);
+    const [ada, sven] = await Promise.all([lane('lane-of-ada'), lane('sven')]);
     await pool.connection('s', httpServer(sink.url, { era: 'legacy' }, 1_234));
     await Promise.all([ada.closed, sven.closed]);
-    const next = await lane('ada');
+    const next = await lane('lane-of-ada');
     await pool.close('s', 'locked');
     await next.closed;
     expect(pool.status()).toEqual([]);

@@ -50,7 +50,7 @@ describe('beginning', () => {
     expect(set).toHaveLength(2);
     expect(set[0]).toMatch(/^remit_admin_sign_in=; .*Max-Age=0$/);
     expect(set[1]).toMatch(/^remit_admin=[\w-]{43}; Path=\/; HttpOnly; SameSite=Lax$/);
-    expect((await dana.get('/requests')).text).not.toMatch(/eyJ|Bearer/);
+    expect((await dana.get('/requests')).text).not.toMatch(/\beyJ[\w-]+\.|Bearer/);
     expect(cookie('remit_admin', true).set('x')).toBe('__Host-remit_admin=x; Path=/; HttpOnly; SameSite=Lax; Secure');
   });
 
