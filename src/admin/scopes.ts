@@ -3,6 +3,7 @@
  * what tokens may do that are out already: less holds at once, more waits until somebody else agrees to exactly what they read (AZ-11).
  */
 import { z } from 'zod';
+import { digestOf, type Digest } from '../lib/canonical-json.ts';
 import { ok, err } from '../lib/result.ts';
 import { ScopeRecord } from '../policy/grants.ts';
 import type { Write } from '../store/state.ts';
@@ -13,14 +14,15 @@ import { itemOf, itemsOf } from './records.ts';
 import { handler, Reason } from './route.ts';
 
 export const listScopes = handler({
-  run: async ({ ctx }) => ok({ body: { scopes: itemsOf(ctx, 'scope', ScopeRecord) } }),
+  run: async ({ ctx }) =>
+    ok({ body: { scopes: itemsOf(ctx, 'scope', ScopeRecord).map(({ id, ...scope }) => shown(id, scope)) } }),
 });
 
 export const getScope = handler({
   run: async ({ ctx, params }) => {
     const id = params['scope'] ?? '';
     const scope = itemOf(ctx, 'scope', id, ScopeRecord);
-    return scope ? ok({ body: scope, revision: scope.revision }) : err(notFound('scope', id));
+    return scope ? ok({ body: shown(id, scope), revision: scope.revision }) : err(notFound('scope', id));
   },
 });
 
@@ -60,12 +62,12 @@ export const putScope = handler({
     });
     if (!done.ok) return done;
     const { value } = done;
-    return ok({ status: before ? 200 : 201, body: { id, ...scope, revision: value }, revision: value });
+    return ok({ status: before ? 200 : 201, body: { ...shown(id, scope), revision: value }, revision: value });
   },
 });
 
 export const approveScope = handler({
-  body: z.strictObject({ reason: Reason, includes: ScopeRecord.shape.includes.describe('As it was read.') }),
+  body: z.strictObject({ reason: Reason, digest: z.string().max(200).describe('Of the proposal, as it was read.') }),
   run: async (ask) => {
     const { ctx, who, body, params } = ask;
     const id = params['scope'] ?? '';
@@ -82,14 +84,14 @@ export const approveScope = handler({
           'Ask another security reviewer or administrator.',
         ),
       );
-    if (body.includes.toSorted().join(' ') !== proposed.includes.join(' '))
+    if (body.digest !== digestOfProposal(id, title, proposed.includes))
       return err(conflict('scope_moved', 'Something else is proposed by now.', 'Read the scope again.'));
     const { includes } = proposed;
     const done = await commitChange(ask, {
       what: 'scope.changed',
       subject: `scope/${id}`,
       reason: body.reason,
-      facts: { includes, proposedBy: proposed.by },
+      facts: { includes, digest: body.digest, proposedBy: proposed.by },
       writes: [write(ctx, id, { title, includes }, revision)],
     });
     return done.ok ? ok({ body: { id, title, includes, revision: done.value }, revision: done.value }) : done;
@@ -112,6 +114,16 @@ export const deleteScope = handler({
     return done.ok ? ok({ body: { id, revision: done.value }, revision: done.value }) : done;
   },
 });
+
+/** Of what the scope would be once somebody agrees. */
+const digestOfProposal = (id: string, title: string, includes: readonly string[]): Digest =>
+  digestOf({ id, title, includes: [...includes] });
+
+/** With the digest that whoever agrees names. */
+function shown(id: string, { proposed, ...scope }: ScopeRecord): object {
+  const waiting = proposed && { ...proposed, digest: digestOfProposal(id, scope.title, proposed.includes) };
+  return { id, ...scope, ...(waiting && { proposed: waiting }) };
+}
 
 const write = (ctx: AdminContext, id: string, scope: ScopeRecord, expectedRevision: number | null): Write => ({
   kind: 'scope',

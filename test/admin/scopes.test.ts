@@ -20,18 +20,28 @@ const code = (reply: { status: number; body: { error?: Record<string, unknown> }
   reply.status,
   reply.body.error?.['code'],
 ];
-const approve = (by: string, includes: readonly string[]) =>
-  plane.as(by, 'POST', `${path}/approve`, { ...REASON, includes });
-const held = async (): Promise<unknown> => (await plane.as('ada', 'GET', path)).body['includes'];
+const approve = (by: string, digest: unknown) => plane.as(by, 'POST', `${path}/approve`, { ...REASON, digest });
+const read = async () =>
+  (await plane.as('ada', 'GET', path)).body as { readonly includes: unknown; readonly proposed?: { digest: string } };
+const held = async (): Promise<unknown> => (await read()).includes;
 
 test('AZ-11: a wider scope waits until somebody else agrees to exactly that; a narrower one holds at once', async () => {
-  expect((await put('sven', ['files:write', 'files:read'])).status).toBe(201);
+  const first = await put('sven', ['files:read']);
+  const { digest: early } = first.body['proposed'] as { readonly digest: string };
+  expect([first.status, await held()]).toEqual([201, []]);
+  // What was read is not what is proposed by now.
+  expect((await put('sven', ['files:write', 'files:read'])).status).toBe(200);
+  const digest = (await read()).proposed?.digest;
+  const { scopes } = (await plane.as('ada', 'GET', '/scopes')).body;
+  expect(scopes).toMatchObject([{ proposed: { digest } }]);
+  expect(code(await approve('sven', digest))).toEqual([403, 'scope_author']);
+  expect(code(await approve('ada', early))).toEqual([409, 'scope_moved']);
+  expect(code(await approve('ada', undefined))).toEqual([422, 'invalid']);
   expect(await held()).toEqual([]);
-  expect(code(await approve('sven', ['files:read', 'files:write']))).toEqual([403, 'scope_author']);
-  expect(code(await approve('ada', ['files:read']))).toEqual([409, 'scope_moved']);
-  expect((await approve('ada', ['files:read', 'files:write'])).status).toBe(200);
+  expect((await approve('ada', digest)).status).toBe(200);
+  expect(await read()).not.toHaveProperty('proposed');
   expect(await held()).toEqual(['files:read', 'files:write']);
-  expect(code(await approve('ada', ['files:read']))).toEqual([409, 'scope_state']);
+  expect(code(await approve('ada', digest))).toEqual([409, 'scope_state']);
 
   expect((await put('sven', ['files:read', 'files:purge'])).status).toBe(200);
   expect(await held()).toEqual(['files:read']);

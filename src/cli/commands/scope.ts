@@ -2,7 +2,6 @@
 import type { Command } from 'commander';
 import { seg } from '../api.ts';
 import { apiOf, change, group, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
-import { CliFailure } from '../failure.ts';
 import { fields, show, table, visible } from '../output.ts';
 
 interface Scope {
@@ -10,7 +9,7 @@ interface Scope {
   readonly revision: number;
   readonly title: string;
   readonly includes: readonly string[];
-  readonly proposed?: { readonly includes: readonly string[]; readonly by: string };
+  readonly proposed?: { readonly includes: readonly string[]; readonly by: string; readonly digest: string };
 }
 
 export function scopeCommands(program: Command): void {
@@ -36,7 +35,12 @@ export function scopeCommands(program: Command): void {
         fields([
           ['title', title],
           ['includes', includes.join(' ') || 'nothing'],
-          ...(proposed ? ([['proposed', `${proposed.includes.join(' ')} (by ${proposed.by})`]] as const) : []),
+          ...(proposed
+            ? ([
+                ['proposed', `${proposed.includes.join(' ')} (by ${proposed.by})`],
+                ['digest', proposed.digest],
+              ] as const)
+            : []),
           ['revision', revision],
         ]),
       );
@@ -58,7 +62,7 @@ export function scopeCommands(program: Command): void {
       const { body } = await api.put<Scope>(`/scopes/${seg(id)}`, { reason: options.reason, scope: wanted }, etag);
       show(options, body, ({ proposed, revision }) =>
         proposed
-          ? `${visible(id)} waits for somebody else: remit scope approve ${visible(id)} --reason "…"`
+          ? `${visible(id)} waits for somebody else: remit scope approve ${visible(id)} --digest ${proposed.digest} --reason "…"`
           : `${visible(id)} holds at revision ${revision}.`,
       );
     });
@@ -67,19 +71,18 @@ export function scopeCommands(program: Command): void {
     scope,
     'approve <scope>',
     'Agree to exactly what is proposed for a scope; somebody else than who proposed it',
-    'remit scope approve files:admin --reason "reviewed"',
-  ).action(async (id: string, options: ReasonOptions) => {
-    const api = apiOf(options);
-    const { proposed } = (await api.get<Scope>(`/scopes/${seg(id)}`)).body;
-    if (!proposed) throw new CliFailure('usage', 'Nothing is proposed for this scope.', 'See remit scope list.');
-    const agreed = { reason: options.reason, includes: proposed.includes };
-    const { body } = await api.post<Scope>(`/scopes/${seg(id)}/approve`, agreed);
-    show(
-      options,
-      body,
-      ({ includes, revision }) => `${visible(id)} includes ${includes.join(' ')} at revision ${revision}.`,
-    );
-  });
+    'remit scope approve files:admin --digest sha256:… --reason "reviewed"',
+  )
+    .requiredOption('--digest <digest>', 'digest that `remit scope show` showed you')
+    .action(async (id: string, { digest, ...options }: ReasonOptions & { digest: string }) => {
+      const agreed = { reason: options.reason, digest };
+      const { body } = await apiOf(options).post<Scope>(`/scopes/${seg(id)}/approve`, agreed);
+      show(
+        options,
+        body,
+        ({ includes, revision }) => `${visible(id)} includes ${includes.join(' ')} at revision ${revision}.`,
+      );
+    });
 
   change(
     scope,

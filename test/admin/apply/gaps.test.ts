@@ -67,7 +67,7 @@ describe('scopes from files', () => {
     });
     expect(actions(await plan(plane, 'ada', file, { set: 'scopes' }))).toEqual(['unchanged scope/notes:all']);
     const read = await plane.as('ada', 'GET', '/scopes/notes:all');
-    const agreed = { reason: 'x', includes: ['notes:read', 'notes:write'] };
+    const agreed = { reason: 'x', digest: (read.body['proposed'] as { digest: string }).digest };
     const approve = (by: string) =>
       plane.as(by, 'POST', '/scopes/notes:all/approve', agreed, { 'if-match': read.headers.get('etag') ?? '' });
     expect((await approve('sven')).status).toBe(403);
