@@ -7,14 +7,15 @@ import type { InspectedDataClass, InspectionPolicy } from '../content/records.ts
 import { compileRules } from '../content/rules.ts';
 import { FAMILIES } from '../content/terms.ts';
 import type { Action, Direction } from '../content/terms.ts';
+import { SOFT } from './inspection-effective.ts';
 
 const STRENGTH: Readonly<Record<Action, number>> = { label: 1, redact: 2, hold: 3, withhold: 4, block: 5 };
 const strengthOf = (action: Action | null): number => (action === null ? 0 : STRENGTH[action]);
 
-/** Classes whose default is not that of their family stand for themselves. */
-const SOFT = ['secret.entropy', 'link.data', 'media.mismatch'];
 const DATA_CLASSES: readonly InspectedDataClass[] = ['public', 'internal', 'confidential', 'regulated'];
-const SUBSETS = Array.from({ length: 15 }, (_, at) => DATA_CLASSES.filter((_one, bit) => ((at + 1) >> bit) & 1));
+const SUBSETS = Array.from({ length: 16 }, (_, at) => DATA_CLASSES.filter((_one, bit) => (at >> bit) & 1));
+/** Null: what belongs to no item, of which every rule counts whatever risk classes it names. */
+const RISKS = [...INSPECTED_RISKS, null];
 const ONLY_ONE: ReadonlyArray<readonly InspectedDataClass[]> = [['internal']];
 const MAX_QUESTIONS = 400_000;
 
@@ -49,13 +50,13 @@ function relaxedClasses(before: InspectionPolicy, after: InspectionPolicy): read
   const servers = [...new Set(rules.flatMap((rule) => rule.servers ?? [])), ''];
   const sets = rules.some((rule) => rule.dataClasses !== undefined) ? SUBSETS : ONLY_ONE;
   const distinct = [...new Set(classes)];
-  if (distinct.length * servers.length * sets.length * INSPECTED_RISKS.length * 2 > MAX_QUESTIONS)
+  if (distinct.length * servers.length * sets.length * RISKS.length * 2 > MAX_QUESTIONS)
     return ['there are too many rules to compare'];
 
   const [old, now] = [compileRules(before), compileRules(after)];
-  const found = new Map<string, Set<string>>();
+  const found = new Map<string, Set<string | null>>();
   for (const direction of ['out', 'in'] as readonly Direction[])
-    for (const risk of INSPECTED_RISKS)
+    for (const risk of RISKS)
       for (const server of servers)
         for (const dataClasses of sets) {
           const asked = { direction, risk, server, dataClasses, own: null, planted: null };
@@ -66,7 +67,10 @@ function relaxedClasses(before: InspectionPolicy, after: InspectionPolicy): read
               found.set(what, (found.get(what) ?? new Set()).add(risk));
             }
         }
-  return [...found].map(([what, risks]) =>
-    risks.size === INSPECTED_RISKS.length ? `${what} in all calls` : `${what} in ${[...risks].join(', ')} calls`,
-  );
+  return [...found].map(([what, risks]) => {
+    if (risks.size === RISKS.length) return `${what} in all calls`;
+    const calls = [...risks].filter((risk) => risk !== null).join(', ');
+    const where = [...(calls === '' ? [] : [`in ${calls} calls`]), ...(risks.has(null) ? ['outside of calls'] : [])];
+    return `${what} ${where.join(' and ')}`;
+  });
 }

@@ -9,6 +9,7 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { err, ok } from '../lib/result.ts';
 import { commitChange, expected } from './commit.ts';
 import type { AdminContext } from './context.ts';
+import { effectiveRows } from './inspection-effective.ts';
 import { relaxes } from './inspection-relaxes.ts';
 import { conflict, forbidden, invalid, notFound } from './problem.ts';
 import { itemOf, type Item } from './records.ts';
@@ -44,9 +45,13 @@ export const getInspection = handler({
   run: async ({ ctx }) => {
     const { policy, revision } = inForce(ctx);
     const waiting = proposed(ctx);
+    const readable = ctx.snapshot().inspection !== null;
+    const rows = effectiveRows(policy);
     const body = {
       inspection: policy,
-      readable: ctx.snapshot().inspection !== null,
+      readable,
+      // Towards servers nothing goes by a record that cannot be read.
+      effective: readable ? rows : (rows?.filter(({ direction }) => direction === 'in') ?? null),
       revision: revision ?? null,
       proposed: waiting
         ? {

@@ -35,12 +35,19 @@ test('without a record the defaults stand', async () => {
     inspection: { rules: [], onFault: { write: 'refuse' } },
     readable: true,
     revision: null,
+    effective: expect.arrayContaining([
+      expect.objectContaining({ direction: 'out', class: 'secret.*', action: 'block', from: 'default' }),
+    ]),
   });
 });
 
 test('what is stricter holds at once', async () => {
   expect(await put('sven', { rules: [rule({})] })).toMatchObject({ status: 200, body: { state: 'in force' } });
-  expect(await show()).toMatchObject({ inspection: { rules: [{ action: 'block' }] }, proposed: null });
+  const shown = await show();
+  expect(shown).toMatchObject({ inspection: { rules: [{ action: 'block' }] }, proposed: null });
+  expect(shown['effective']).toContainEqual(
+    expect.objectContaining({ direction: 'out', class: 'personal.*', action: 'block', from: 'record', rule: 0 }),
+  );
 });
 
 test('AZ-11: what lets something through waits for somebody else, who agrees to exactly that', async () => {
@@ -78,7 +85,9 @@ test.each<[string, JsonObject, string]>([
 
 test('CI-11: a record that cannot be read is shown as such, and is replaced by whoever has seen it', async () => {
   await plane.seed([plane.put('inspection', 'default', { rules: 'none' })]);
-  expect(await show()).toMatchObject({ readable: false });
+  const unread = (await show()) as { readonly effective?: ReadonlyArray<{ readonly direction: string }> };
+  expect(unread).toMatchObject({ readable: false });
+  expect([...new Set(unread.effective?.map(({ direction }) => direction))]).toEqual(['in']);
   expect((await put('sven', { rules: [rule({})] })).status).toBe(200);
   expect(await show()).toMatchObject({ readable: true });
 });
@@ -92,7 +101,7 @@ describe('what lets something through', () => {
     };
     const after = { rules: [], linkHosts: ['img.example'] };
     expect(relaxes(policy(before), policy(after))).toBe(
-      'links to img.example are loaded; personal.other towards servers in read calls; personal.card towards servers in read calls; personal.card from servers in all calls',
+      'links to img.example are loaded; personal.other towards servers in read calls and outside of calls; personal.card towards servers in read calls and outside of calls; personal.card from servers in all calls',
     );
     const hosts = Array.from({ length: 90 }, (_, at) => `img-${at}${`.${'long'.repeat(14)}`.repeat(8)}`);
     const named = relaxes(policy(), policy({ linkHosts: hosts }))!;
@@ -134,6 +143,23 @@ describe('what lets something through', () => {
       'hidden characters for clients',
       {},
       { rules: [rule({ classes: ['hidden.*'], direction: 'in', action: 'label' })] },
+      true,
+    ],
+    [
+      'for what belongs to no call, of which the first rule counts whatever risks it names',
+      { rules: [rule({ risks: ['read'], direction: 'in', action: 'withhold' })] },
+      {
+        rules: [
+          rule({ risks: ['write'], direction: 'in', action: 'label' }),
+          rule({ risks: ['read'], direction: 'in', action: 'withhold' }),
+        ],
+      },
+      true,
+    ],
+    [
+      'for servers of which no data class is said',
+      { rules: [rule({})] },
+      { rules: [rule({ dataClasses: ['public', 'internal', 'confidential', 'regulated'] })] },
       true,
     ],
     ['a host', {}, { linkHosts: ['img.example'] }, true],

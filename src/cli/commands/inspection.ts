@@ -1,5 +1,6 @@
 /** `remit inspection …`: what is done about content on its way to servers and to clients. */
 import type { Command } from 'commander';
+import type { EffectiveRow } from '../../admin/inspection-effective.ts';
 import { apiOf, change, group, readObjectFile, remote, type ReasonOptions, type RemoteOptions } from '../command.ts';
 import { fields, show, table, time } from '../output.ts';
 
@@ -20,6 +21,7 @@ interface Policy {
 interface Shown {
   readonly inspection: Policy;
   readonly readable: boolean;
+  readonly effective: readonly EffectiveRow[] | null;
   readonly revision: number | null;
   readonly proposed: {
     readonly inspection: Policy;
@@ -33,36 +35,39 @@ interface Shown {
 export function inspectionCommands(program: Command): void {
   const inspection = group(program, 'inspection', 'What is done about content', 'remit inspection show');
 
-  remote(inspection, 'show', 'Show the rules in force, and what is proposed', 'remit inspection show --json').action(
-    async (options: RemoteOptions) => {
-      const { body } = await apiOf(options).get<Shown>('/inspection');
-      show(options, body, ({ inspection: policy, readable, revision, proposed }) =>
-        [
-          ...(readable ? [] : ['The record cannot be read: nothing is sent to a server.\n']),
-          rulesOf(policy),
-          fields([
-            ['links to', policy.linkHosts.join(', ') || 'nowhere by themselves'],
-            [
-              'a failing detector',
-              Object.entries(policy.onFault)
-                .map(([risk, mode]) => `${risk}: ${mode}`)
-                .join(', '),
-            ],
-            ['time for one value', `${policy.budgetMs} ms`],
-            ['revision', revision ?? 'none: the defaults'],
-            ['proposed', proposed ? `by ${proposed.by}, ${time(proposed.at)}: ${proposed.why}` : 'nothing'],
-            ...(proposed ? ([['digest', proposed.digest]] as const) : []),
-          ]),
-          ...(proposed
-            ? [
-                rulesOf(proposed.inspection),
-                `Somebody else agrees: remit inspection approve --digest ${proposed.digest} --reason "why you agree"`,
-              ]
-            : []),
-        ].join('\n'),
-      );
-    },
-  );
+  remote(
+    inspection,
+    'show',
+    'Show what is done about each class and because of what, and what is proposed',
+    'remit inspection show --json',
+  ).action(async (options: RemoteOptions) => {
+    const { body } = await apiOf(options).get<Shown>('/inspection');
+    show(options, body, ({ inspection: policy, readable, effective, revision, proposed }) =>
+      [
+        ...(readable ? [] : ['The record cannot be read: nothing is sent to a server.\n']),
+        effective ? effectiveText(effective) : `There are too many rules to list what follows.\n${rulesOf(policy)}`,
+        fields([
+          ['links to', policy.linkHosts.join(', ') || 'nowhere by themselves'],
+          [
+            'a failing detector',
+            Object.entries(policy.onFault)
+              .map(([risk, mode]) => `${risk}: ${mode}`)
+              .join(', '),
+          ],
+          ['time for one value', `${policy.budgetMs} ms`],
+          ['revision', revision ?? 'none: the defaults'],
+          ['proposed', proposed ? `by ${proposed.by}, ${time(proposed.at)}: ${proposed.why}` : 'nothing'],
+          ...(proposed ? ([['digest', proposed.digest]] as const) : []),
+        ]),
+        ...(proposed
+          ? [
+              rulesOf(proposed.inspection),
+              `Somebody else agrees: remit inspection approve --digest ${proposed.digest} --reason "why you agree"`,
+            ]
+          : []),
+      ].join('\n'),
+    );
+  });
 
   change(
     inspection,
@@ -99,6 +104,24 @@ export function inspectionCommands(program: Command): void {
       show(options, answer.body, ({ revision }) => `In force at revision ${revision}.`);
     });
 }
+
+/** As many as there are risk classes, and what belongs to no call. */
+const ALL_RISKS = 6;
+
+const effectiveText = (rows: readonly EffectiveRow[]): string =>
+  table(
+    ['DIRECTION', 'CLASS', 'RISKS', 'SERVERS', 'DATA', 'ACTION', 'FROM'],
+    rows.map(({ direction, class: named, risks, servers, dataClasses, action, rule }) => [
+      direction,
+      named,
+      risks.length === ALL_RISKS ? 'all' : risks.join(' '),
+      servers?.join(' ') ?? 'all',
+      dataClasses?.join(' ') ?? 'all',
+      action,
+      rule === undefined ? 'default' : `rule ${rule + 1}`,
+    ]),
+    '',
+  );
 
 const rulesOf = ({ rules }: Policy): string =>
   table(
