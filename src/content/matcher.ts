@@ -2,7 +2,8 @@
  * Finds exact values in a text however they were dressed (CI-03, CI-04): as they are, in any case, reversed, in base64 (any alignment, either
  * alphabet), hexadecimal, base32, percent-, backslash- or HTML-encoded (twice), full-width, and split by anything that is no letter or digit.
  * Not found: pieces with other words between them, other encodings, encryption. Time is linear in the text and hardly depends on how many values
- * there are: a rolling hash over eight letters, a filter of 64 Ki bits, then the few candidates.
+ * there are: a rolling hash over eight letters, a filter of 64 Ki bits, then the few candidates. What a value can look like is worked out once:
+ * a set of which most was in the one before it costs no more than its table.
  */
 import type { Matcher } from './terms.ts';
 
@@ -14,6 +15,8 @@ export interface ExactValue {
 export interface ExactMatcher extends Matcher {
   /** Ids of values that are too short to be told from other text: they are not looked for. */
   readonly refused: readonly string[];
+  /** What was worked out, by value, for the matcher that comes after it. */
+  readonly known: ReadonlyMap<string, readonly Form[]>;
 }
 
 /** Shorter values occur by chance. */
@@ -30,8 +33,9 @@ interface Form {
   readonly id: string;
   /** Letters and digits in lower case, as codes. */
   readonly letters: Uint8Array;
-  /** Where in it the window begins. */
+  /** Where in it the window begins, and what it comes to. */
   readonly window: number;
+  readonly hash: number;
   /** How long it is with what stands between its letters; 0: anything may stand between them. */
   readonly exactly: number;
   /** In base64 a few letters before and after carry bits of it, too. */
@@ -52,17 +56,27 @@ for (const unit of 'abcdefghijklmnopqrstuvwxyz0123456789') {
 let letters = new Uint8Array(16_384);
 let places = new Uint32Array(16_384);
 
-export function exactMatcher(values: readonly ExactValue[]): ExactMatcher {
+/** @param before one that looked for most of them already. */
+export function exactMatcher(
+  values: readonly ExactValue[],
+  before: Pick<ExactMatcher, 'known'> | null = null,
+): ExactMatcher {
+  const known = new Map<string, readonly Form[]>();
   const forms: Form[] = [];
   const refused: string[] = [];
   const literal: ExactValue[] = [];
-  for (const { id, value } of values) {
-    if (value.length >= SHORTEST_VALUE) {
-      for (const form of formsOf(id, value)) forms.push(form);
-      // Mostly signs: as it is, too.
-      if (lettersIn(value) < WINDOW) literal.push({ id, value });
+  for (const one of values) {
+    const { id, value } = one;
+    if (value.length < SHORTEST_VALUE) {
+      refused.push(id);
+      continue;
     }
-    if (value.length < SHORTEST_VALUE) refused.push(id);
+    const same = before?.known.get(value);
+    const its = same?.[0]?.id === id ? same : formsOf(id, value);
+    known.set(value, its);
+    for (const form of its) forms.push(form);
+    // Mostly signs: as it is, too.
+    if (lettersIn(value) < WINDOW) literal.push(one);
   }
   const table = tableOf(forms);
   // No text that is shorter than every form holds one, decoded or not.
@@ -86,7 +100,7 @@ export function exactMatcher(values: readonly ExactValue[]): ExactMatcher {
     }
     return found.length < 2 ? found : inOrder(found);
   };
-  return { find, refused };
+  return { find, refused, known };
 }
 
 interface Range {
@@ -144,7 +158,7 @@ function tableOf(forms: readonly Form[]): Table {
   const filter = new Uint8Array(0x10000 / 8);
   const byHash = new Map<number, Form[]>();
   for (const form of forms) {
-    const hash = hashOf(form.letters, form.window);
+    const { hash } = form;
     const slot = slotOf(hash);
     filter[slot >> 3] = filter[slot >> 3]! | (1 << (slot & 7));
     const same = byHash.get(hash);
@@ -244,35 +258,43 @@ function lettersIn(value: string): number {
   return count;
 }
 
-function* formsOf(id: string, value: string): Generator<Form> {
+function formsOf(id: string, value: string): readonly Form[] {
   const bytes = Buffer.from(value, 'utf8');
   const seen = new Set<string>();
-  const turned = (text: string): string => Array.from(text).toReversed().join('');
-  const plain = [value, turned(value), bytes.toString('hex'), base32(bytes)];
-  const spilling = alignments(bytes).flatMap((text) => [text, turned(text)]);
+  const forms: Form[] = [];
+  const plain = [value, Array.from(value).toReversed().join(''), bytes.toString('hex'), base32(bytes)];
+  const spilling = alignments(bytes).flatMap((text) => [
+    text,
+    Buffer.from(text, 'latin1').reverse().toString('latin1'),
+  ]);
   for (const written of [...plain, ...spilling, ...alignments(Buffer.from(bytes).reverse())]) {
-    const codes: number[] = [];
+    const codes = Buffer.alloc(written.length);
+    let count = 0;
     let first = -1;
     let last = -1;
     for (let i = 0; i < written.length; i++) {
       const code = LETTER[written.charCodeAt(i)]!;
       if (code === 0) continue;
-      codes.push(code);
+      codes[count++] = code;
       if (first === -1) first = i;
       last = i;
     }
-    const key = codes.join();
-    if (codes.length < WINDOW || seen.has(key)) continue;
+    const letters = Uint8Array.from(codes.subarray(0, count));
+    const key = codes.toString('latin1', 0, count);
+    if (count < WINDOW || seen.has(key)) continue;
     seen.add(key);
     // In the middle: how secrets begin is often known to everybody.
-    yield {
+    const window = (count - WINDOW) >> 1;
+    forms.push({
       id,
-      letters: Uint8Array.from(codes),
-      window: (codes.length - WINDOW) >> 1,
-      exactly: codes.length < SHORTEST_SPLIT ? last - first + 1 : 0,
+      letters,
+      window,
+      hash: hashOf(letters, window),
+      exactly: count < SHORTEST_SPLIT ? last - first + 1 : 0,
       spill: !plain.includes(written),
-    };
+    });
   }
+  return forms;
 }
 
 /** Base64 of the bytes at each of the three places they can have in a longer text, without the letters that their neighbours share. */

@@ -128,6 +128,29 @@ test('CI-03: any value is found in any text around it', () => {
   );
 });
 
+test('a matcher made after another one finds what is new, not what left, and works out only what is new', () => {
+  const [stays, leaves, comes] = ['aaQ7x2mN4kP9vB31', 'Zc5Tq8Rw1Yd6Hg20', 'u3Ej7Lb4Vn9Xs6K5'];
+  const first = exactMatcher([
+    { id: 's', value: stays },
+    { id: 'l', value: leaves },
+  ]);
+  // As another thread gets them: equal, and not the same objects.
+  const second = exactMatcher(
+    structuredClone([
+      { id: 's', value: stays },
+      { id: 'c', value: comes },
+    ]),
+    first,
+  );
+  const text = [stays, leaves, comes].map((value) => Buffer.from(value).toString('hex')).join(' ');
+  expect(first.find(text).map(({ id }) => id)).toEqual(['s', 'l']);
+  expect(second.find(text).map(({ id }) => id)).toEqual(['s', 'c']);
+  expect(second.known.get(stays)).toBe(first.known.get(stays));
+  expect([...second.known.keys()]).toEqual([stays, comes]);
+  // The value of one is the value of another now.
+  expect(exactMatcher([{ id: 'new', value: stays }], second).find(text)).toMatchObject([{ id: 'new' }]);
+});
+
 test('cost grows with the text and hardly with the values', () => {
   const values = Array.from({ length: 200 }, (_, i) => ({
     id: `${i}`,
