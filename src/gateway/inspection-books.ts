@@ -41,7 +41,7 @@ export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldS
     const now = secrets.revision();
     if (now !== seen) {
       const values = [...secrets.values()];
-      own = exactMatcher(values);
+      own = exactMatcher(values, own);
       ownCount = values.length;
       seen = now;
     }
@@ -67,7 +67,7 @@ export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldS
         values.push({ id, value });
         known.set(id, record.owner);
       }
-      planted = exactMatcher(values);
+      planted = exactMatcher(values, planted);
       owners = known;
       return unread;
     },
