@@ -50,7 +50,7 @@ import {
   resumeGrant,
   suspendGrant,
 } from './grants.ts';
-import { addHoneytoken, listHoneytokens, retireHoneytoken } from './honeytokens.ts';
+import { addHoneytoken, approveRetirement, keepHoneytoken, listHoneytokens, retireHoneytoken } from './honeytokens.ts';
 import { approveInspection, getInspection, putInspection } from './inspection.ts';
 import { closeIncident, getIncident, listIncidents } from './incidents.ts';
 import { addGroup, deleteGroup, getGroup, joinGroup, leaveGroup, listGroups, putGroup } from './groups.ts';
@@ -154,7 +154,9 @@ const ROWS: readonly Row[] = [
   ['POST',   '/inspection/approve',                  'admin:write', POLICY_AUTHORS,   approveInspection, 'Agree to exactly what is proposed about content; never your own proposal'],
   ['GET',    '/honeytokens',                         'admin:read',  OVERSEERS,        listHoneytokens,  'List planted secrets and where they lie, never their values'],
   ['POST',   '/honeytokens',                         'admin:write', POLICY_AUTHORS,   addHoneytoken,    'Plant a secret: its value is made and shown once, or given'],
-  ['POST',   '/honeytokens/:honeytoken/retire',      'admin:write', POLICY_AUTHORS,   retireHoneytoken, 'Look for a planted secret no longer'],
+  ['POST',   '/honeytokens/:honeytoken/retire',      'admin:write', POLICY_AUTHORS,   retireHoneytoken, 'Propose to look for a planted secret no longer; it is looked for until somebody else agrees'],
+  ['POST',   '/honeytokens/:honeytoken/retire/approve', 'admin:write', POLICY_AUTHORS, approveRetirement, 'Agree to exactly what is proposed; never your own proposal'],
+  ['DELETE', '/honeytokens/:honeytoken/retire',      'admin:write', POLICY_AUTHORS,   keepHoneytoken,   'Say no to that: it stays planted', 'routine'],
   ['GET',    '/exceptions',                          'admin:read',  STAFF,            listExceptions,   'What is wider than the rules of the house: who answers for it, why, until when'],
   ['POST',   '/me/sign-out',                         'admin:write', 'everyone',       signOutMyself,    'Void every token you have, everywhere', 'routine'],
 

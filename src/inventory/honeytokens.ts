@@ -12,6 +12,12 @@ export const HoneytokenValue = z
   .string()
   .regex(/^[\x21-\x7e]{20,200}$/, 'must be 20 to 200 visible ASCII characters without spaces');
 
+const Said = z.strictObject({
+  by: z.string().min(1),
+  at: z.number().int(),
+  reason: z.string().min(1).max(1_000),
+});
+
 export const Honeytoken = z.strictObject({
   title: z.string().min(1).max(200),
   /** Where it lies, in words: whoever reads the incident has to find out who reads there. */
@@ -20,10 +26,10 @@ export const Honeytoken = z.strictObject({
   owner: z.string().min(1).max(200),
   sealed: z.string().max(4_096),
   madeAt: z.number().int(),
-  /** From then on it is not looked for. */
-  retired: z
-    .strictObject({ by: z.string().min(1), at: z.number().int(), reason: z.string().min(1).max(1_000) })
-    .exactOptional(),
+  /** Who wants it looked for no longer. It is, until somebody else agrees. */
+  retiring: Said.exactOptional(),
+  /** From then on it is not looked for. `agreed`: who agreed to what `by` proposed. */
+  retired: Said.extend({ agreed: z.string().min(1).exactOptional() }).exactOptional(),
 });
 export type Honeytoken = z.infer<typeof Honeytoken>;
 

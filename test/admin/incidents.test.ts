@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { honeytokenBox } from '../../src/inventory/honeytokens.ts';
 import { noticesOf } from '../../src/admin/notify/notices.ts';
-import { HELD_KEY, startPlane, type Plane } from './plane.ts';
+import { HELD_KEY, startPlane, type Name, type Plane, type Reply } from './plane.ts';
 
 let plane: Plane;
 beforeAll(async () => void (plane = await startPlane()));
@@ -37,18 +37,59 @@ test.each([
   expect(refused.text).toContain(word);
 });
 
-test('a honeytoken is retired once, by whoever has seen it as it is', async () => {
+test('AZ-11: a honeytoken is retired by two people, the second of whom names what they read; until then it stays', async () => {
   const made = await plane.as('sven', 'POST', '/honeytokens', { ...planted, id: 'old', value: 'x'.repeat(30) });
   expect(made.body['value']).toBeUndefined();
-  const retire = (match?: string) =>
-    plane.as('ada', 'POST', '/honeytokens/old/retire', { reason: 'gone' }, match ? { 'if-match': match } : {});
-  expect((await retire()).status).toBe(428);
-  expect((await retire('"1"')).status).toBe(412);
-  expect((await retire(`"${String(made.body['revision'])}"`)).status).toBe(200);
-  expect(await retire(`"${String(made.body['revision'])}"`)).toMatchObject({
-    status: 409,
-    body: { error: { code: 'honeytoken_retired' } },
+  const retire = (who: Name, match?: string) =>
+    plane.as(who, 'POST', '/honeytokens/old/retire', { reason: 'gone' }, match ? { 'if-match': match } : {});
+  const approve = (who: Name, digest: unknown) =>
+    plane.as(who, 'POST', '/honeytokens/old/retire/approve', { reason: 'looked', digest });
+  const keep = (who: Name) => plane.as(who, 'DELETE', '/honeytokens/old/retire', { reason: 'not yet' });
+  interface Shown {
+    readonly id: string;
+    readonly state: string;
+    readonly revision: number;
+    readonly retiring?: { readonly digest: string };
+  }
+  const shown = async (): Promise<Shown> => {
+    const { honeytokens } = (await plane.as('aiko', 'GET', '/honeytokens')).body;
+    return (honeytokens as Shown[]).find(({ id }) => id === 'old')!;
+  };
+  const code = ({ status, body }: Reply) => [status, body.error?.['code']];
+  expect(code(await approve('ada', 'sha256:none'))).toEqual([409, 'honeytoken_planted']);
+  expect(code(await keep('ada'))).toEqual([409, 'honeytoken_planted']);
+  expect((await retire('ada')).status).toBe(428);
+  expect((await retire('ada', '"1"')).status).toBe(412);
+  const proposed = await retire('ada', `"${String(made.body['revision'])}"`);
+  expect(proposed).toMatchObject({ status: 200, body: { state: 'retiring', retiring: { by: 'ada', reason: 'gone' } } });
+  expect(proposed.text).not.toContain('sealed');
+  const early = (await shown()).retiring?.digest;
+  expect(code(await retire('sven', `"${(await shown()).revision}"`))).toEqual([409, 'honeytoken_retiring']);
+  expect(code(await approve('ada', early))).toEqual([403, 'two_people']);
+  expect(code(await approve('omar', early))).toEqual([403, 'role_missing']);
+  expect(code(await keep('omar'))).toEqual([403, 'role_missing']);
+
+  // Somebody says no; whoever agrees to that proposal later agrees to nothing.
+  expect((await keep('sven')).status).toBe(200);
+  const { state, revision } = await shown();
+  expect(state).toBe('planted');
+  expect((await retire('abel', `"${revision}"`)).status).toBe(200);
+  expect(code(await approve('ada', early))).toEqual([409, 'honeytoken_moved']);
+  expect((await shown()).state).toBe('retiring');
+  expect(await approve('ada', (await shown()).retiring?.digest)).toMatchObject({
+    status: 200,
+    body: { state: 'retired', retired: { by: 'abel', agreed: 'ada' } },
   });
+  for (const again of [await retire('abel', `"${revision}"`), await approve('sven', early), await keep('sven')])
+    expect(code(again)).toEqual([409, 'honeytoken_retired']);
+  const said = (await plane.entries('admin')).filter(({ event }) => event?.['subject'] === 'honeytoken/old');
+  expect(said.map(({ actor, event }) => [actor?.person, event?.['what']])).toEqual([
+    ['sven', 'honeytoken.added'],
+    ['ada', 'honeytoken.retirement_proposed'],
+    ['sven', 'honeytoken.kept'],
+    ['abel', 'honeytoken.retirement_proposed'],
+    ['ada', 'honeytoken.retired'],
+  ]);
 });
 
 test('an alarm is a finding until somebody closes it and says what they found', async () => {

@@ -219,7 +219,16 @@ test('a retired one is looked for no longer, and one closed opens again', async 
     await here.rig.until('it is open again', () => open().length === 1);
     const planted = here.rig.view.get('honeytoken', 'default', 'crm-backup')!;
     const match = { 'if-match': `"${planted.revision}"` };
-    await here.rig.admin('sven', 'POST', '/honeytokens/crm-backup/retire', { reason: 'over' }, match);
+    const asked = await here.rig.admin('sven', 'POST', '/honeytokens/crm-backup/retire', { reason: 'over' }, match);
+    await here.rig.caughtUp();
+    // One person alone turns no alarm off.
+    refusedFor(await send(here.value));
+    const { digest } = asked.body['retiring'] as { readonly digest: string };
+    const agreed = await here.rig.admin('ada', 'POST', '/honeytokens/crm-backup/retire/approve', {
+      reason: 'over',
+      digest,
+    });
+    expect(agreed.status).toBe(200);
     await here.rig.caughtUp();
     expect((await send(here.value)).text).not.toContain('may not be sent');
   } finally {

@@ -12,7 +12,7 @@ import {
   type RemoteOptions,
 } from '../command.ts';
 import { CliFailure } from '../failure.ts';
-import { show, table, time, visible } from '../output.ts';
+import { oneLine, show, table, time, visible } from '../output.ts';
 
 interface Planted {
   readonly id: string;
@@ -22,6 +22,7 @@ interface Planted {
   readonly owner: string;
   readonly state: string;
   readonly madeAt: number;
+  readonly retiring?: { readonly by: string; readonly reason: string; readonly digest: string };
 }
 
 export function honeytokenCommands(program: Command): void {
@@ -31,11 +32,20 @@ export function honeytokenCommands(program: Command): void {
     async (options: RemoteOptions) => {
       const { body } = await apiOf(options).get<{ honeytokens: Planted[] }>('/honeytokens');
       show(options, body, ({ honeytokens: rows }) =>
-        table(
-          ['ID', 'TITLE', 'PLACED', 'OWNER', 'STATE', 'SINCE'],
-          rows.map((one) => [one.id, one.title, one.placed, one.owner, one.state, time(one.madeAt)]),
-          'Nothing is planted yet.',
-        ),
+        [
+          table(
+            ['ID', 'TITLE', 'PLACED', 'OWNER', 'STATE', 'SINCE'],
+            rows.map((one) => [one.id, one.title, one.placed, one.owner, one.state, time(one.madeAt)]),
+            'Nothing is planted yet.',
+          ),
+          ...rows.flatMap(({ id, retiring }) =>
+            retiring
+              ? [
+                  `${oneLine(retiring.by)} wants ${visible(id)} retired: ${oneLine(retiring.reason)}\n  ${agree(id, retiring.digest)}`,
+                ]
+              : [],
+          ),
+        ].join('\n'),
       );
     },
   );
@@ -72,7 +82,7 @@ export function honeytokenCommands(program: Command): void {
   change(
     honeytokens,
     'retire <honeytoken>',
-    'Look for a honeytoken no longer',
+    'Propose to look for a honeytoken no longer; it is looked for until somebody else agrees',
     'remit honeytoken retire crm-backup --reason "the table is gone"',
   ).action(async (id: string, options: ReasonOptions) => {
     const api = apiOf(options);
@@ -81,11 +91,40 @@ export function honeytokenCommands(program: Command): void {
     );
     if (!found)
       throw new CliFailure('failed', `There is no honeytoken ${visible(id)}.`, 'Look at: remit honeytoken list');
-    const { body } = await api.post<{ revision: number }>(
+    const { body } = await api.post<Planted>(
       `/honeytokens/${seg(id)}/retire`,
       { reason: options.reason },
       etagOf(found.revision),
     );
-    show(options, body, () => `${visible(id)} is retired at revision ${body.revision}.`);
+    show(options, body, ({ retiring }) =>
+      retiring ? `${visible(id)} is still looked for. ${agree(id, retiring.digest)}` : retiredText(body),
+    );
+  });
+
+  change(
+    honeytokens,
+    'approve <honeytoken>',
+    'Agree that a honeytoken is looked for no longer, as somebody else than who proposed it',
+    'remit honeytoken approve crm-backup --digest sha256:… --reason "the table is gone, I looked"',
+  )
+    .requiredOption('--digest <digest>', 'digest that `remit honeytoken list` showed you')
+    .action(async (id: string, { digest, ...options }: ReasonOptions & { digest: string }) => {
+      const agreed = { reason: options.reason, digest };
+      const { body } = await apiOf(options).post<Planted>(`/honeytokens/${seg(id)}/retire/approve`, agreed);
+      show(options, body, retiredText);
+    });
+
+  change(
+    honeytokens,
+    'keep <honeytoken>',
+    'Say no: what somebody wants retired stays planted',
+    'remit honeytoken keep crm-backup --reason "the table is still there"',
+  ).action(async (id: string, options: ReasonOptions) => {
+    const { body } = await apiOf(options).remove<Planted>(`/honeytokens/${seg(id)}/retire`, { reason: options.reason });
+    show(options, body, ({ revision }) => `${visible(id)} stays planted at revision ${revision}.`);
   });
 }
+
+const retiredText = ({ id, revision }: Planted): string => `${visible(id)} is retired at revision ${revision}.`;
+const agree = (id: string, digest: string): string =>
+  `Somebody else agrees: remit honeytoken approve ${visible(id)} --digest ${digest} --reason "why you agree"`;
