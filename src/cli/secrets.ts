@@ -8,7 +8,7 @@ import { credentialIn, secretsOf } from '../inventory/credentials.ts';
 import { Server, type Lock } from '../inventory/records.ts';
 import type { Clock } from '../lib/clock.ts';
 import { Fault } from '../lib/fault.ts';
-import { credentialBroker } from '../upstream/broker/broker.ts';
+import { type HeldValues, credentialBroker } from '../upstream/broker/broker.ts';
 import { keyRing } from '../upstream/broker/sealed.ts';
 import { vaultSource } from '../upstream/broker/vault.ts';
 import { placesSource, resolveSecret } from '../upstream/secrets.ts';
@@ -88,6 +88,12 @@ export function recheckOn(
     for (const stop of stops) stop();
   };
 }
+
+/** Everything that must be recognised in content: what was given to us to present, and what we got by it. */
+export const heldBy = (given: HeldValues, got: HeldValues): HeldValues => ({
+  revision: () => given.revision() + got.revision(),
+  values: () => [...given.values(), ...got.values()],
+});
 
 /** What the admin plane does with values and with tokens that were got by them. */
 export function credentialsOf(

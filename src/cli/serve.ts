@@ -65,7 +65,7 @@ import { ensureFoundation } from './foundation.ts';
 import { isolationOf } from './isolation.ts';
 import { loadOrCreateSecret, loadOrCreateText } from './secret-file.ts';
 import { forget, gatherSelf, judgeSelf, namedVariables } from './self-posture.ts';
-import { credentialsOf, giveBack, openBroker, recheckOn } from './secrets.ts';
+import { credentialsOf, giveBack, heldBy, openBroker, recheckOn } from './secrets.ts';
 import { openView } from './state-view.ts';
 import type { LocalView } from './state-view.ts';
 import { countingViolations, startTelemetry } from './telemetry.ts';
@@ -327,7 +327,7 @@ export async function runGateway(config: Config, options: GatewayOptions = {}): 
           view,
           audit,
           incidents,
-          secrets: broker.held,
+          secrets: heldBy(broker.held, accounts.held),
           verifier,
           pool,
           sessionKeys,

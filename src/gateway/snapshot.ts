@@ -47,6 +47,7 @@ import type { Labels } from '../policy/labels.ts';
 import type { ToolFacts } from '../policy/schema.ts';
 import { scopeIndex } from '../policy/scopes.ts';
 import type { RecordName, StoredRecord } from '../store/state.ts';
+import { tokenOf } from '../upstream/oauth/held-tokens.ts';
 
 export type PersonEntry = KnownPerson;
 
@@ -528,7 +529,10 @@ export function buildSnapshot(input: {
             tools: ofServer,
             templates: templatesOf(ofServer),
             plainUris,
-            ownSecrets: new Set(secretsOf(value.upstream).map(({ secret }) => credentialIn(secret) ?? secret)),
+            ownSecrets: new Set([
+              tokenOf(id),
+              ...secretsOf(value.upstream).map(({ secret }) => credentialIn(secret) ?? secret),
+            ]),
           },
         ];
       }),

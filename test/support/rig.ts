@@ -23,7 +23,7 @@ import { openAuditLog } from '../../src/audit/log.ts';
 import { findEntries, tailEntries } from '../../src/audit/query.ts';
 import { recover } from '../../src/audit/recover.ts';
 import { ensureFoundation } from '../../src/cli/foundation.ts';
-import { credentialsOf, giveBack, recheckOn } from '../../src/cli/secrets.ts';
+import { credentialsOf, giveBack, heldBy, recheckOn } from '../../src/cli/secrets.ts';
 import { openView } from '../../src/cli/state-view.ts';
 import { Person, personKey } from '../../src/directory/records.ts';
 import type { Role } from '../../src/directory/records.ts';
@@ -331,7 +331,7 @@ export async function startRig(options: RigOptions = {}) {
       audit,
       verifier,
       pool,
-      secrets: broker.held,
+      secrets: heldBy(broker.held, accounts.held),
       sessionKeys,
       issuers: [issuer.issuer],
       listen: {

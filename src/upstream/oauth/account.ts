@@ -18,6 +18,7 @@ import { type Site, discover } from './discovery.ts';
 import { type ProofKey, proofKey } from './dpop.ts';
 import { asAuthFault, authFault, oauthError, unlinkedFault } from './faults.ts';
 import { type GrantContext, type Obtained, endpointOf, ownToken } from './grants.ts';
+import type { LiveToken } from './held-tokens.ts';
 import type { Holder } from './holder.ts';
 import { type Link, type LinkStore, linkKey, readLink } from './link.ts';
 import { type HeldToken, NOTHING_HELD, type Revoked, revokeTokens } from './revocation.ts';
@@ -33,6 +34,8 @@ export interface AccountOptions {
   readonly links: LinkStore;
   /** Null: the account of the gateway itself. */
   readonly holder: Holder | null;
+  /** Told of everything that lives now whenever that has changed, and before any of it is used. */
+  readonly hold: (tokens: readonly LiveToken[]) => void;
 }
 
 type ReceivedHeaders = Readonly<Record<string, string | string[] | undefined>>;
@@ -78,7 +81,7 @@ const STEPS_MS = 600_000;
 const OFFLINE = 'offline_access';
 
 export function serverAccount(options: AccountOptions): Account {
-  const { serverId, target, clock, resolveSecret, links } = options;
+  const { serverId, target, clock, resolveSecret, links, hold } = options;
   const { auth } = target;
   const place = linkKey(serverId, options.holder?.person ?? null);
   let { holder } = options;
@@ -89,6 +92,8 @@ export function serverAccount(options: AccountOptions): Account {
   let challenge: Challenge | null | undefined;
   let key: ProofKey | null = null;
   let token: Token | null = null;
+  /** What `token` was renewed by. */
+  let consented: Pick<Link, 'client' | 'refreshToken'> | null = null;
   /** Tokens that a server may still repeat, newest last. */
   let given: readonly string[] = [];
   let repeats: (body: Uint8Array) => boolean = () => false;
@@ -196,12 +201,26 @@ export function serverAccount(options: AccountOptions): Account {
       // CRASH: a rotated refresh token that was not kept means that an operator has to connect the server again.
       if (renewal.refreshToken !== null && renewal.refreshToken !== link.refreshToken)
         await links.write(place, JSON.stringify({ ...link, refreshToken: renewal.refreshToken }));
+      consented = { client: link.client, refreshToken: renewal.refreshToken ?? link.refreshToken };
       return { token: renewal, endpoint };
     } catch (error) {
       if (oauthError(error) !== 'invalid_grant') throw asAuthFault(error, 'the renewal of the token');
       await links.write(place, null);
+      consented = null;
+      tell();
       throw unlinked('its account was disconnected at the authorization server');
     }
+  }
+
+  function tell(): void {
+    const until = (value: string | null | undefined, expiresAt: number | null): LiveToken[] =>
+      value == null ? [] : [{ value, expiresAt }];
+    hold([
+      ...until(token?.value, token?.expiresAt ?? null),
+      ...until(token?.refreshToken, null),
+      ...until(consented?.refreshToken, null),
+      ...until(consented?.client.registered?.secret, null),
+    ]);
   }
 
   function take({ token: next, endpoint }: Obtained): void {
@@ -211,6 +230,7 @@ export function serverAccount(options: AccountOptions): Account {
     refusal = null;
     given = [...given, next.value, ...(next.refreshToken === null ? [] : [next.refreshToken])].slice(-MAX_GIVEN);
     repeats = credentialFinder(given);
+    tell();
   }
 
   const isFresh = ({ issuedAt, expiresAt }: Token): boolean =>
@@ -329,6 +349,8 @@ export function serverAccount(options: AccountOptions): Account {
       const [tokens, before] = [held(token, kept?.refreshToken ?? null), obtainedAs];
       token = null;
       obtainedAs = null;
+      if (alsoLinks) consented = null;
+      tell();
       if (kept !== null) await links.write(place, null);
       if (tokens.length === 0) return NOTHING_HELD;
       return revokeTokens(before ?? (kept && (await endpointFor(kept))), tokens);
@@ -336,6 +358,7 @@ export function serverAccount(options: AccountOptions): Account {
     linked: async (link, next) => {
       forgotten++;
       await links.write(place, JSON.stringify(link));
+      consented = link;
       take(next);
       asked = link.scopes;
       demanded = [];

@@ -5,6 +5,7 @@ import { type Account, type AccountTarget, serverAccount } from './account.ts';
 import type { SecretReference } from '../target.ts';
 import { type Consent, consents } from './consent.ts';
 import { authFault } from './faults.ts';
+import { type HeldTokens, heldTokens } from './held-tokens.ts';
 import type { Holder } from './holder.ts';
 import { type LinkStore, isLinkOf, linkKey, linksInMemory } from './link.ts';
 import { type Revoked, sumOf } from './revocation.ts';
@@ -42,6 +43,8 @@ export interface ServerAccounts {
   revokePerson(person: string): Promise<Revoked>;
   /** The server is gone, and so is what belonged to it. */
   forget(serverId: string): Promise<void>;
+  /** What lives now, for whoever recognises it in content: in memory, never shown. */
+  readonly held: Pick<HeldTokens, 'revision' | 'values'>;
 }
 
 /** More people at once than these ask for their tokens again. */
@@ -56,6 +59,7 @@ interface Kept {
 
 export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }: AccountsOptions): ServerAccounts {
   const accounts = new Map<string, Kept>();
+  const held = heldTokens(clock);
   const flow = consents();
   const keyOf = (serverId: string, holder: Holder | null): string =>
     holder === null ? serverId : `${serverId}/${holder.key}`;
@@ -70,7 +74,15 @@ export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }
       return known.account;
     }
     const ofServer = (reference: SecretReference): Promise<string> => resolveSecret(reference, serverId);
-    const account = serverAccount({ serverId, target, clock, resolveSecret: ofServer, links, holder });
+    const account = serverAccount({
+      serverId,
+      target,
+      clock,
+      resolveSecret: ofServer,
+      links,
+      holder,
+      hold: (tokens) => held.hold(key, serverId, tokens),
+    });
     accounts.delete(key);
     if (accounts.size >= MAX_ACCOUNTS) accounts.delete(accounts.keys().next().value!);
     accounts.set(key, { serverId, person: holder?.person ?? null, definition, account });
@@ -87,6 +99,7 @@ export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }
 
   return {
     of,
+    held,
     present: (serverId, holder) => accounts.get(keyOf(serverId, holder))?.account.present(holder),
     begin: async (serverId, target, { forWhom, ...request }) => {
       const { auth } = target;
@@ -118,6 +131,7 @@ export function serverAccounts({ clock, resolveSecret, links = linksInMemory() }
     },
     forget: async (serverId) => {
       for (const [key, kept] of accounts) if (kept.serverId === serverId) accounts.delete(key);
+      held.drop(serverId);
       for (const key of await links.keys()) if (isLinkOf(key, serverId)) await links.write(key, null);
     },
   };
