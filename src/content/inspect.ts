@@ -33,7 +33,7 @@ export const PLAIN_TERMS: Terms = {
   budgetMs: 1_000,
 };
 
-interface Looked {
+export interface Looked {
   /** `hidden_text`, `<family>:<kind>`, `uninspected:<what>`. Sorted, each once. */
   readonly labels: readonly string[];
   /** What looked at it and what did not, and what was found where, for the audit entry (AE-11). */

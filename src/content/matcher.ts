@@ -5,12 +5,7 @@
  * there are: a rolling hash over eight letters, a filter of 64 Ki bits, then the few candidates. What a value can look like is worked out once:
  * a set of which most was in the one before it costs no more than its table.
  */
-import type { Matcher } from './terms.ts';
-
-export interface ExactValue {
-  readonly id: string;
-  readonly value: string;
-}
+import type { ExactValue, Matcher } from './terms.ts';
 
 export interface ExactMatcher extends Matcher {
   /** Ids of values that are too short to be told from other text: they are not looked for. */

@@ -4,20 +4,11 @@
  * INVARIANT: an own or a planted secret never passes, whatever a record says; the one exception is the server a credential belongs to.
  */
 import { familyOf, InspectionPolicy } from './records.ts';
-import type { InspectedDataClass, InspectedRisk, InspectionRule } from './records.ts';
-import type { Action, Direction, Family, Matcher, Terms } from './terms.ts';
+import type { Action, AskedTerms, Direction, Family, Matcher, Terms } from './terms.ts';
 
-export interface TermsFor {
-  readonly direction: Direction;
-  /** Of the item; null: none is meant (a notification, a list), which counts as the most dangerous one. */
-  readonly risk: InspectedRisk | null;
-  readonly server: string;
-  /** Of the server. */
-  readonly dataClasses: readonly InspectedDataClass[];
+export interface TermsFor extends AskedTerms {
   readonly own: Matcher | null;
   readonly planted: Matcher | null;
-  /** Ids of the credentials that this server is sent anyway: its own (`out` only). */
-  readonly except?: ReadonlySet<string> | null;
 }
 
 export interface Rules {
@@ -69,8 +60,8 @@ const guarded = (direction: Direction, findingClass: string, action: Action): Ac
 
 /** @param policy null: nobody wrote one, the defaults stand. */
 export function compileRules(policy: InspectionPolicy | null): Rules {
-  const { rules, linkHosts, onFault, budgetMs } = policy ?? InspectionPolicy.parse({});
-  const hosts: ReadonlySet<string> = new Set(linkHosts);
+  const written = policy ?? InspectionPolicy.parse({});
+  const hosts: ReadonlySet<string> = new Set(written.linkHosts);
   const kept = new Map<string, Kept[]>();
   return {
     terms: (asked) => {
@@ -79,7 +70,7 @@ export function compileRules(policy: InspectionPolicy | null): Rules {
       for (const one of ofServer) if (isFor(one, asked)) return one.terms;
       // What the books hold changes with the state; what was made for old books goes with them.
       if (ofServer.length >= 64) ofServer.length = 0;
-      const terms = termsOf(asked, rules, hosts, onFault[asked.risk ?? 'regulated'], budgetMs);
+      const terms = termsOf(asked, written, hosts);
       ofServer.push({ ...asked, terms });
       return terms;
     },
@@ -98,13 +89,13 @@ const isFor = (kept: Kept, asked: TermsFor): boolean =>
   (kept.dataClasses === asked.dataClasses || kept.dataClasses.join() === asked.dataClasses.join());
 
 function termsOf(
-  asked: TermsFor,
-  rules: readonly InspectionRule[],
+  { own, planted, ...asked }: TermsFor,
+  policy: InspectionPolicy,
   linkHosts: ReadonlySet<string>,
-  onFault: 'label' | 'refuse',
-  budgetMs: number,
 ): Terms {
-  const { direction, risk, server, dataClasses, own, planted, except = null } = asked;
+  const { direction, risk, server, dataClasses, except = null } = asked;
+  const { rules, budgetMs } = policy;
+  const onFault = policy.onFault[risk ?? 'regulated'];
   const meant = rules.filter(
     (rule) =>
       rule.direction === direction &&
@@ -128,5 +119,5 @@ function termsOf(
     if (decided.size < 4_096) decided.set(findingClass, action);
     return action;
   };
-  return { direction, actionFor, linkHosts, own, planted, onFault, budgetMs };
+  return { direction, actionFor, linkHosts, own, planted, onFault, budgetMs, recipe: { policy, asked } };
 }

@@ -3,6 +3,7 @@
  * the state changes (rules.ts), read per call. Classes are dotted, the first word is the family: `secret.github`, `own_secret.<credential>`,
  * `honeytoken.<id>`, `personal.iban`, `hidden.bidi`, `link.image`, `instruction.override`, `media.image`, `copied.<server>`.
  */
+import type { InspectedDataClass, InspectedRisk, InspectionPolicy } from './records.ts';
 
 /** `out`: towards a server (arguments, answers). `in`: towards a client (results, resources, prompts, notifications, questions). */
 export type Direction = 'out' | 'in';
@@ -35,10 +36,23 @@ export interface Finding {
   readonly action: Action;
 }
 
+export interface ExactValue {
+  readonly id: string;
+  readonly value: string;
+}
+
+/** Values that are looked for; another `revision` means other ones. */
+export interface ExactBook {
+  readonly revision: number;
+  readonly values: readonly ExactValue[];
+}
+
 /** Finds exact values in any of their encodings, in time linear in the text. */
 export interface Matcher {
   /** Ranges in order; `id` says whose value it is. */
   find(text: string): ReadonlyArray<{ readonly id: string; readonly start: number; readonly end: number }>;
+  /** What it looks for at this moment, so that another thread can look for it, too. @throws what the source of the values throws. */
+  readonly book?: () => ExactBook;
 }
 
 export interface Terms {
@@ -54,4 +68,17 @@ export interface Terms {
   readonly onFault: 'label' | 'refuse';
   /** For all texts of one value together, ms. */
   readonly budgetMs: number;
+  /** What they were made of, as plain data: `compileRules(policy).terms({ ...asked, own, planted })` makes them again in another thread. */
+  readonly recipe?: { readonly policy: InspectionPolicy; readonly asked: AskedTerms };
+}
+
+export interface AskedTerms {
+  readonly direction: Direction;
+  /** Of the item; null: none is meant (a notification, a list), which counts as the most dangerous one. */
+  readonly risk: InspectedRisk | null;
+  readonly server: string;
+  /** Of the server. */
+  readonly dataClasses: readonly InspectedDataClass[];
+  /** Ids of the credentials that this server is sent anyway: its own (`out` only). */
+  readonly except?: ReadonlySet<string> | null;
 }

@@ -17,6 +17,7 @@ export type WithholdReason =
   | 'result_too_large'
   | 'result_too_deep'
   | 'result_too_many_blocks'
+  | 'result_too_many_members'
   | 'result_malformed'
   | 'result_hidden_name'
   | StopReason;
@@ -97,7 +98,10 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
   };
   const members = (object: JsonObject, depth: number): JsonObject => {
     let changed: Map<string, Json> | null = null;
-    for (const name of Object.keys(object)) {
+    const names = Object.keys(object);
+    if (names.length > MAX_MEMBERS) refuse('result_too_many_members');
+    if (walk.stop !== null) return object;
+    for (const name of names) {
       const before = look.findings.length + look.more;
       // A name that would have to change cannot: it might then equal another one.
       if (text(name, null) !== name) refuse('result_hidden_name');
@@ -137,6 +141,8 @@ export function walkOver(limits: WalkLimits, look: Look, media = false): Walk {
   return walk;
 }
 
+/** Of one object: putting more of them in order for a digest takes a second. */
+const MAX_MEMBERS = 50_000;
 const LONG_NUMBER = 1e12;
 
 /** Long or strange names are not repeated: a pointer goes into the log. */

@@ -17,7 +17,7 @@ import type { Call } from './call.ts';
 import { facingOf } from './facing.ts';
 import type { InflightRegistry } from './inflight.ts';
 import { asksForSecret, mayVisit, visitsOfServer } from './inspection-asks.ts';
-import { inspectOut, note, noted, termsFor } from './inspection.ts';
+import { inspectAnswer, note, noted, termsFor } from './inspection.ts';
 import type { InspectionPort } from './inspection.ts';
 import type { Outlet } from './outlet.ts';
 
@@ -110,7 +110,7 @@ export function answerFor(ask: Ask, answer: Json, { call, inspection }: Asking):
   const checked = checkAnswer(ask, answer);
   if (!checked.ok || call.snapshot.inspection === null) return UNANSWERED;
   // What a person typed goes on as typed or not at all: a redacted answer would be another one. Nobody is there who could agree to it.
-  const inspected = inspectOut(call, checked.value, inspection);
+  const inspected = inspectAnswer(call, checked.value, inspection);
   noted(call, 'out', 'answer', inspected, inspection);
   return inspected.verdict === 'pass' ? { kind: 'result', result: checked.value } : UNANSWERED;
 }

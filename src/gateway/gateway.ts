@@ -7,6 +7,7 @@ import { Approval } from '../approvals/records.ts';
 import { argumentsBox } from '../approvals/sealed-arguments.ts';
 import type { AuditLog } from '../audit/audit-log.ts';
 import { adminEntry } from '../audit/entries.ts';
+import { inspector } from '../content/inspector.ts';
 import type { TokenVerifier } from '../identity/access-token.ts';
 import type { Clock } from '../lib/clock.ts';
 import { honeytokenBox } from '../inventory/honeytokens.ts';
@@ -195,6 +196,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     return next;
   };
   let snapshot = build(null, null);
+  const large = inspector();
   const books = inspectionBooks(honeytokenBox(deps.sessionKeys, org), deps.secrets);
   const replant = (): void => {
     for (const id of books.replant(view.records('honeytoken', org)))
@@ -301,7 +303,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
     book: sessionBook(exchange, clock),
     traces: traceLabels(exchange, clock, deps.labelWindowMs ?? 3_600_000),
     tasks,
-    inspection: { books, report: (incident) => void incidents.report(incident) },
+    inspection: { books, inspector: large, report: (incident) => void incidents.report(incident) },
     states: requestStates(deps.sessionKeys, clock),
     laneOf: (call) => laneOf(call, deps, connect),
   };
@@ -472,6 +474,7 @@ export async function startGateway(deps: GatewayDeps, table: readonly Row[] = PI
       node.cancels.close();
       stopTaking();
       await pool.closeAll();
+      await large.close();
       await recordNoise();
     },
   };

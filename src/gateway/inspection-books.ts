@@ -4,8 +4,7 @@
  * looks next, and never per call. Values stay in memory; nothing here logs, stores or gives one back.
  */
 import { exactMatcher } from '../content/matcher.ts';
-import type { ExactValue } from '../content/matcher.ts';
-import type { Matcher } from '../content/terms.ts';
+import type { ExactBook, ExactValue, Matcher } from '../content/terms.ts';
 import { Honeytoken } from '../inventory/honeytokens.ts';
 import type { HoneytokenBox } from '../inventory/honeytokens.ts';
 import type { StoredRecord } from '../store/state.ts';
@@ -20,8 +19,6 @@ export interface HeldSecrets {
 export interface InspectionBooks {
   readonly own: Matcher;
   readonly planted: Matcher;
-  /** Whether there may be anything to look for. */
-  hold(): boolean;
   /** Who is told of a planted secret; null: it is not known here. */
   ownerOf(honeytoken: string): string | null;
   /** Records of kind `honeytoken` have changed. @returns ids of those that do not open or do not fit. */
@@ -32,25 +29,29 @@ const NOBODY: HeldSecrets = { revision: () => 0, values: () => [] };
 
 export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldSecrets = NOBODY): InspectionBooks {
   let own = exactMatcher([]);
-  let ownCount = 0;
-  let seen = -1;
+  let ownBook: ExactBook = { revision: -1, values: [] };
   let planted = exactMatcher([]);
+  let plantedBook: ExactBook = { revision: 0, values: [] };
   let owners: ReadonlyMap<string, string> = new Map();
   /** @throws what the source of secrets throws: then nobody knows what to look for. */
   const fresh = (): Matcher => {
     const now = secrets.revision();
-    if (now !== seen) {
+    if (now !== ownBook.revision) {
       const values = [...secrets.values()];
       own = exactMatcher(values, own);
-      ownCount = values.length;
-      seen = now;
+      ownBook = { revision: now, values };
     }
     return own;
   };
   return {
-    own: { find: (text) => fresh().find(text) },
-    planted: { find: (text) => planted.find(text) },
-    hold: () => owners.size > 0 || ownCount > 0 || secrets.revision() !== seen,
+    own: {
+      find: (text) => fresh().find(text),
+      book() {
+        fresh();
+        return ownBook;
+      },
+    },
+    planted: { find: (text) => planted.find(text), book: () => plantedBook },
     ownerOf: (id) => owners.get(id) ?? null,
     replant(records) {
       const values: ExactValue[] = [];
@@ -68,6 +69,7 @@ export function inspectionBooks(box: Pick<HoneytokenBox, 'open'>, secrets: HeldS
         known.set(id, record.owner);
       }
       planted = exactMatcher(values, planted);
+      plantedBook = { revision: plantedBook.revision + 1, values };
       owners = known;
       return unread;
     },

@@ -3,13 +3,15 @@
  * what comes in is cleaned by whoever passes it on. What was found becomes notes for the log, alarms and labels here, in one place.
  * Terms are kept by item, so a call looks them up and makes nothing. Not done here: the detectors (content/), what a caller is told (wire.ts).
  */
-import { inspectArguments } from '../content/inspect.ts';
+import { RESULT_LIMITS } from '../content/inspect.ts';
 import type { Inspection, OutInspection } from '../content/inspect.ts';
+import type { Inspector } from '../content/inspector.ts';
+import { KINDS } from '../content/kinds.ts';
+import type { CameKind } from '../content/kinds.ts';
 import { compileRules } from '../content/rules.ts';
 import type { Rules } from '../content/rules.ts';
-import type { Direction, Finding, Terms } from '../content/terms.ts';
-import { isJsonObject } from '../lib/json.ts';
-import type { Json, JsonObject } from '../lib/json.ts';
+import type { Direction, Terms } from '../content/terms.ts';
+import type { JsonObject } from '../lib/json.ts';
 import type { SomeLabels } from '../policy/labels.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
@@ -22,6 +24,7 @@ import type { UseFamily } from './uses.ts';
 
 export interface InspectionPort {
   readonly books: InspectionBooks;
+  readonly inspector: Inspector;
   /** Never throws, holds nobody up. */
   readonly report: (incident: Incident) => void;
 }
@@ -78,84 +81,46 @@ export function outgoing(call: Call): JsonObject {
   return Object.keys(rest).length === 0 ? params : { ...params, _meta: rest };
 }
 
-/** What is about to go to the server of this call. The value is not changed, whatever is found. */
-export function inspectOut(call: Call, value: JsonObject, port: Pick<InspectionPort, 'books'>): OutInspection {
+/** What is about to go to the server of this call. The value is not changed, whatever is found. A promise only where it is large. */
+export function inspectOut(
+  call: Call,
+  value: JsonObject,
+  port: Pick<InspectionPort, 'books' | 'inspector'>,
+): OutInspection | Promise<OutInspection> {
   const terms = termsFor(call, 'out', port);
-  const inspection = inspectArguments(value, terms);
+  // Whoever sends something large waits behind what they sent before.
+  const from = `out ${call.facts.caller?.clientId ?? ''}`;
+  const looked = port.inspector.look('goes', value, RESULT_LIMITS, terms, from, call.inflight.signal);
+  return looked instanceof Promise ? looked.then((one) => sentOn(terms, one)) : sentOn(terms, looked);
+}
+
+/** The same for what a client answers to a server's question, at once: between that and the first byte nobody waits. */
+export function inspectAnswer(call: Call, value: JsonObject, port: Pick<InspectionPort, 'books'>): OutInspection {
+  return KINDS.goes(value, RESULT_LIMITS, termsFor(call, 'out', port));
+}
+
+/** What came from the server of this call. A promise only where it is large. */
+export function inspectCame(
+  call: Call,
+  kind: CameKind,
+  result: JsonObject,
+  size: number,
+  port: InspectionPort,
+): Inspection | Promise<Inspection> {
+  const limits = { ...RESULT_LIMITS, size };
+  const from = `in ${call.subject.server ?? ''}`;
+  return port.inspector.look(kind, result, limits, termsFor(call, 'in', port), from, call.inflight.signal);
+}
+
+function sentOn(terms: Terms, inspection: OutInspection): OutInspection {
   if (inspection.faults.length === 0 && !SENT.has(terms)) SENT.set(terms, lookedBy(inspection.inspected));
-  return inspection.verdict === 'block' || !port.books.hold() ? inspection : acrossTexts(value, terms, inspection);
+  return inspection;
 }
 
 /** What looks at something that is sent on these terms, as one line, when nothing fails. */
 const SENT = new WeakMap<Terms, string>();
 const lookedBy = (inspected: readonly string[]): string =>
   `sent:${inspected.filter((line) => !line.startsWith('found:') && !line.startsWith('uninspected:')).join(' ')}`;
-
-const EXACT = { planted: 'honeytoken', own: 'own_secret' } as const;
-
-/** ATTACKER-CONTROLLED: where a value is cut. What is cut over several texts or names of one message is put together again, in their order. */
-function acrossTexts(value: JsonObject, terms: Terms, inspection: OutInspection): OutInspection {
-  const texts: string[] = [];
-  const names: string[] = [];
-  const both: string[] = [];
-  gather(value, texts, names, both);
-  // One part alone was looked at already.
-  const whole = [texts, names, both].filter((parts) => parts.length > 1).map((parts) => parts.join(''));
-  let seen = inspection;
-  for (const name of ['planted', 'own'] as const) {
-    try {
-      for (const { id } of whole.flatMap((text) => terms[name]?.find(text) ?? [])) {
-        const found = {
-          class: `${EXACT[name]}.${id}`,
-          at: '',
-          span: null,
-          action: terms.actionFor(`${EXACT[name]}.${id}`),
-        };
-        if (found.action === 'block') return blockedFor(seen, { ...found, action: found.action });
-      }
-    } catch {
-      seen = failedFor(seen, name, terms);
-      if (seen.verdict === 'block') return seen;
-    }
-  }
-  return seen;
-}
-
-const blockedFor = ({ labels, findings, faults, inspected }: OutInspection, found: Finding): OutInspection => ({
-  verdict: 'block',
-  reason: found.class,
-  labels,
-  findings: [...findings, found],
-  faults,
-  inspected: [...inspected, `found:${found.class}@=${found.action}`],
-});
-
-/** The same a detector comes to that fails on one text (CI-11). */
-function failedFor(inspection: OutInspection, name: string, { onFault }: Terms): OutInspection {
-  const { labels, findings, faults, inspected } = inspection;
-  const failed = {
-    labels,
-    findings,
-    faults: faults.includes(name) ? faults : [...faults, name],
-    inspected: faults.includes(name) ? inspected : [...inspected, `uninspected:${name}`],
-  };
-  return onFault === 'refuse'
-    ? { verdict: 'block', reason: 'inspection_failed', ...failed }
-    : { ...inspection, ...failed };
-}
-
-function gather(value: Json, texts: string[], names: string[], both: string[]): void {
-  if (typeof value === 'string') {
-    texts.push(value);
-    both.push(value);
-  } else if (Array.isArray(value)) for (const one of value as readonly Json[]) gather(one, texts, names, both);
-  else if (isJsonObject(value))
-    for (const name of Object.keys(value)) {
-      names.push(name);
-      both.push(name);
-      gather(value[name] as Json, texts, names, both);
-    }
-}
 
 /** How a note begins: what was looked at. A result needs none, its findings stand in its own list. */
 export type Looked = 'sent' | 'answer' | 'question' | 'notification';

@@ -154,9 +154,9 @@ export async function perform(
   const onAsk = ways.asker && recordedFirst(ways.asker(outlet), call, intent, outlet, deps);
   const line = inLine(outlet, () => labelled(call, deps.ports.traces, call.facts.content?.labels));
   const came = await dispatch(call, deps, measure, ways, { outlet, onAsk, line });
-  const end = (how: Sent): Settled => settle(call, how, deps, ways.background !== undefined);
+  const end = (how: Sent): Settled | Promise<Settled> => settle(call, how, deps, ways.background !== undefined);
   // What is in it is known before its trace is labelled, and it is labelled before any of it leaves.
-  const looked = came.kind === 'asked' ? null : end(came);
+  const looked = came.kind === 'asked' ? null : await end(came);
   // The label counts from when the result leaves, which may be long after the call did.
   const unlabelled = came.kind === 'reply' || came.kind === 'asked' ? await labelFault(call, deps) : null;
   await line.settled();
@@ -167,7 +167,7 @@ export async function perform(
   const asked = came.kind === 'asked' && unlabelled === null ? came : null;
   // A question is read by whoever answers it, like a result (CI-08).
   for (const ask of asked?.asks.values() ?? []) remember(call, deps.ports.traces, ask.params);
-  const whole = unlabelled === null ? looked : end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
+  const whole = unlabelled === null ? looked : await end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
   const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
   else keepSpent(call);

@@ -4,7 +4,7 @@
  * A tool's failure is a result that a model reads; every other method's is a JSON-RPC error (M24, M25).
  */
 import type { OutcomeStatus } from '../audit/entry.ts';
-import { RESULT_LIMITS } from '../content/inspect.ts';
+import type { Inspection } from '../content/inspect.ts';
 import { digestOf } from '../lib/canonical-json.ts';
 import type { Digest } from '../lib/canonical-json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -18,7 +18,7 @@ import { reasonCode } from './denial.ts';
 import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { facingOf } from './facing.ts';
-import { noted, termsFor } from './inspection.ts';
+import { inspectCame, noted } from './inspection.ts';
 import { USES } from './uses.ts';
 import type { UseFamily } from './uses.ts';
 import { visitsInWords, visitsOf } from './visits.ts';
@@ -56,60 +56,83 @@ const NOTHING: SettledReply = Object.freeze({ kind: 'result', result: {} });
 
 /**
  * Pure but for the clock of its deps and for what `noted` writes down of the result. `keepsErrors`: a server's error stays one, whatever the
- * method (a task that `failed`).
+ * method (a task that `failed`). A promise, which never rejects, only where the result is large (content/inspector.ts).
  */
-export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = false): Settled {
-  const bare = { digest: null, inspected: [], denial: null };
+export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = false): Settled | Promise<Settled> {
   const tell = (text: string): SettledReply => told(call, deps, text);
 
   if (sent.kind === 'denied') {
-    return { ...bare, status: 'not_dispatched', detail: reasonCode(sent.denial), reply: NOTHING, denial: sent.denial };
+    return { ...BARE, status: 'not_dispatched', detail: reasonCode(sent.denial), reply: NOTHING, denial: sent.denial };
   }
   if (sent.kind === 'cancelled') {
     const status = sent.dispatched ? 'cancelled' : 'not_dispatched';
-    return { ...bare, status, detail: sent.by, reply: stopped(call, deps, sent.by) };
+    return { ...BARE, status, detail: sent.by, reply: stopped(call, deps, sent.by) };
   }
   if (sent.kind === 'refused_ask') {
     const reply = tell('The server asked for something it may not ask, or that this client cannot answer.');
-    return { ...bare, status: 'withheld', detail: 'ask_refused', reply };
+    return { ...BARE, status: 'withheld', detail: 'ask_refused', reply };
   }
   if (sent.kind === 'fault') {
     const never = sent.dispatched === 'no';
     const text = never
       ? 'The server could not be reached; nothing was sent. Try again later.'
       : 'The server did not give a usable answer. Whether the call had an effect is unknown: check before you repeat it.';
-    return { ...bare, status: never ? 'not_dispatched' : 'failed', detail: sent.code, reply: tell(text) };
+    return { ...BARE, status: never ? 'not_dispatched' : 'failed', detail: sent.code, reply: tell(text) };
   }
   // ATTACKER-CONTROLLED from here: everything in the reply is the server's.
-  const by = call.inflight.cancelledBy;
-  if (by !== null) return { ...bare, status: 'withheld', detail: by, reply: stopped(call, deps, by) };
+  const withdrawn = withheldFrom(call, deps);
+  if (withdrawn) return withdrawn;
   if (sent.reply.kind === 'error') {
     const { error } = sent.reply;
     const denial = lacking(call, error);
-    if (denial) return { ...bare, status: 'protocol_error', detail: `rpc:${error.code}`, reply: NOTHING, denial };
+    if (denial) return { ...BARE, status: 'protocol_error', detail: `rpc:${error.code}`, reply: NOTHING, denial };
     return {
-      ...bare,
+      ...BARE,
       status: 'protocol_error',
       detail: `rpc:${error.code}`,
       reply: errorFrom(call, deps, error, keepsErrors),
     };
   }
   const family = call.message.rule!.family as UseFamily;
-  const { inspection: port } = deps.ports;
-  const limits = { ...RESULT_LIMITS, size: deps.maxResultBytes };
-  const inspection = USES[family].inspect(sent.reply.result, limits, termsFor(call, 'in', port));
-  noted(call, 'in', null, inspection, port);
+  const inspection = inspectCame(
+    call,
+    USES[family].inspect,
+    sent.reply.result,
+    deps.maxResultBytes,
+    deps.ports.inspection,
+  );
+  if (!(inspection instanceof Promise)) return passedOn(call, family, inspection, deps);
+  return inspection.then((looked) => {
+    const settled = passedOn(call, family, looked, deps);
+    // While it was looked at a lock may have fallen.
+    const withdrawn = withheldFrom(call, deps);
+    return withdrawn ? { ...withdrawn, inspected: settled.inspected } : settled;
+  });
+}
+
+const BARE = { digest: null, inspected: [], denial: null } as const;
+
+/** Nothing of an answer goes on whose call was stopped; null: it was not. */
+function withheldFrom(call: Call, deps: AnswerDeps): Settled | null {
+  const by = call.inflight.cancelledBy;
+  return by === null ? null : { ...BARE, status: 'withheld', detail: by, reply: stopped(call, deps, by) };
+}
+
+/** What may go on of a result, in the caller's revision. */
+function passedOn(call: Call, family: UseFamily, inspection: Inspection, deps: AnswerDeps): Settled {
+  const tell = (text: string): SettledReply => told(call, deps, text);
+  noted(call, 'in', null, inspection, deps.ports.inspection);
   const { inspected } = inspection;
   if (inspection.verdict === 'withhold') {
     const reply = tell(
       'The result was withheld: it does not pass inspection. The call itself was made: do not make it again for its result. Ask your administrator, quoting the reference.',
     );
-    return { ...bare, status: 'withheld', detail: `inspection:${inspection.reason}`, inspected, reply };
+    return { ...BARE, status: 'withheld', detail: `inspection:${inspection.reason}`, inspected, reply };
   }
   const result = USES[family].shape(call, facingOf(call, deps), inspection.result);
   if (!result.ok) {
     const reply = tell('The result was withheld: it is not one this gateway can pass on. The call itself was made.');
-    return { ...bare, status: 'withheld', detail: `result:${result.error.reason}`, inspected, reply };
+    return { ...BARE, status: 'withheld', detail: `result:${result.error.reason}`, inspected, reply };
   }
   // On the aggregate every URI is one that this endpoint answers to.
   const renamed = call.endpoint.server === null && family !== 'complete';

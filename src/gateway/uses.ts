@@ -2,9 +2,7 @@
  * The families that use an item of a server, as a table: what goes to the server, how what comes back is inspected and shaped,
  * whether the server may ask in between. Everything else about them is one sequence (perform.ts).
  */
-import { inspectMembers, inspectPrompt, inspectResource, inspectResult } from '../content/inspect.ts';
-import type { Inspection, ResultLimits } from '../content/inspect.ts';
-import type { Terms } from '../content/terms.ts';
+import type { CameKind } from '../content/kinds.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Result } from '../lib/result.ts';
 import { completionResult, promptResult, resourceResult, toolsCallResult } from '../protocol/results.ts';
@@ -17,7 +15,8 @@ export type UseFamily = Extract<MethodFamily, 'call' | 'prompt' | 'read' | 'comp
 
 interface Use {
   readonly params: (call: Call) => JsonObject;
-  readonly inspect: (result: JsonObject, limits: ResultLimits, terms: Terms) => Inspection;
+  /** As what its result is looked at. */
+  readonly inspect: CameKind;
   readonly shape: (call: Call, facing: Facing, result: JsonObject) => Result<JsonObject, ResultRefusal>;
   /** Whether `input_required` may answer it (MRTR, Supported Requests). */
   readonly asks: boolean;
@@ -31,7 +30,7 @@ const arguments_ = (call: Call): JsonObject => ({
 export const USES: Readonly<Record<UseFamily, Use>> = {
   call: {
     params: arguments_,
-    inspect: inspectResult,
+    inspect: 'result',
     shape: (call, facing, result) => {
       const outputSchema = known(call, 'tool').approved!.definition['outputSchema'] as JsonObject | undefined;
       return toolsCallResult(facing, result, outputSchema ? { outputSchema } : {});
@@ -40,13 +39,13 @@ export const USES: Readonly<Record<UseFamily, Use>> = {
   },
   prompt: {
     params: arguments_,
-    inspect: inspectPrompt,
+    inspect: 'prompt',
     shape: (_call, facing, result) => promptResult(facing, result, {}),
     asks: true,
   },
   read: {
     params: (call) => ({ uri: call.subject.name ?? '' }),
-    inspect: inspectResource,
+    inspect: 'resource',
     // Nobody may keep what policy decided for one caller at one moment.
     shape: (_call, facing, result) => resourceResult(facing, result, { ttlMs: 0 }),
     asks: true,
@@ -64,7 +63,7 @@ export const USES: Readonly<Record<UseFamily, Use>> = {
         ...(others !== undefined && { context: { arguments: others } }),
       };
     },
-    inspect: inspectMembers,
+    inspect: 'members',
     shape: (_call, facing, result) => completionResult(facing, result),
     asks: false,
   },

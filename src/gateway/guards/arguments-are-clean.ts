@@ -12,9 +12,12 @@ export const argumentsAreClean = guard<OutInspection | null>({
   name: 'arguments-are-clean',
   gather(call, { inspection }) {
     if (call.snapshot.inspection === null) return null;
+    const written = (looked: OutInspection): OutInspection => {
+      if (looked.findings.length > 0 || looked.faults.length > 0) noted(call, 'out', 'sent', looked, inspection);
+      return looked;
+    };
     const looked = inspectOut(call, outgoing(call), inspection);
-    if (looked.findings.length > 0 || looked.faults.length > 0) noted(call, 'out', 'sent', looked, inspection);
-    return looked;
+    return looked instanceof Promise ? looked.then(written) : written(looked);
   },
   decide(_call, looked) {
     if (looked === null) return deny({ reason: 'inspection_failed', detectors: ['rules'] });

@@ -9,7 +9,8 @@ import { ExchangeFault } from '../exchange.ts';
 import type { ExchangeOptions } from '../exchange-store.ts';
 import { exchangeOver } from '../exchange-store.ts';
 import type { ExchangeMethods } from './exchange-worker.ts';
-import { startDatabase, workerModule } from './worker.ts';
+import { workerModule } from '../../lib/worker-module.ts';
+import { startDatabase } from './worker.ts';
 
 /**
  * Opens or creates the database at `path` and brings it to this schema.

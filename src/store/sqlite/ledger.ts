@@ -7,7 +7,8 @@ import { LedgerFault } from '../../audit/ledger.ts';
 import type { LedgerOptions } from '../ledger-store.ts';
 import { ledgerOver } from '../ledger-store.ts';
 import type { LedgerMethods } from './ledger-worker.ts';
-import { startDatabase, workerModule } from './worker.ts';
+import { workerModule } from '../../lib/worker-module.ts';
+import { startDatabase } from './worker.ts';
 
 /** While one batch is committed the next one gathers: fewer, larger commits cost less than keeping the thread always busy. */
 const BATCHES_IN_FLIGHT = 1;

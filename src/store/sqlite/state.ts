@@ -8,7 +8,8 @@ import { stateStoreOver } from '../state-store.ts';
 import type { StateStore, StoreFaultCode } from '../state.ts';
 import { StoreFault } from '../state.ts';
 import type { StateMethods } from './state-worker.ts';
-import { startDatabase, workerModule } from './worker.ts';
+import { workerModule } from '../../lib/worker-module.ts';
+import { startDatabase } from './worker.ts';
 
 /**
  * Opens or creates the database at `path` and brings it to this schema.

@@ -59,10 +59,6 @@ export interface Remote<M extends Methods> {
   end(closed: Fault): Promise<void>;
 }
 
-/** `module` is a sibling of the caller, without extension: sources end in .ts, the compiled product in .js. */
-export const workerModule = (module: string, callerUrl: string): URL =>
-  new URL(`${module}${callerUrl.endsWith('.ts') ? '.ts' : '.js'}`, callerUrl);
-
 /**
  * Starts a worker and waits until its database is open.
  * @param fault Builds the port's fault from what the worker sent.
