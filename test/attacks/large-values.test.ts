@@ -24,7 +24,7 @@ beforeAll(async () => {
   rig = await startRig({ admin: true, servers: { crm: { tools, upstream: header }, mail: { tools } } });
   await rig.policy('all', 'permit (principal, action, resource);');
   // From here on Remit holds it.
-  await rig.call('crm', 'look');
+  await rig.call('crm', 'look', {});
 });
 afterAll(() => rig.stop());
 
@@ -35,7 +35,12 @@ describe.each(ERAS)('a %s client', (era) => {
   test('CI-03: a large result arrives whole but for what may not go on', async () => {
     rig.sink('mail').onCall(() => ({ content: [{ type: 'text', text: `${prose}${HIDDEN}${OWN}.` }] }));
     const answer = await rig.call('mail', 'look', {}, { era });
-    expect(textOf(answer)).toBe(`${prose}[redacted:own_secret].`);
+    const came = textOf(answer);
+    expect([came.length - prose.length, came.slice(prose.length), came.startsWith(prose)]).toEqual([
+      22,
+      '[redacted:own_secret].',
+      true,
+    ]);
     const [{ outcome } = {}] = (await rig.about(answer.reference)).filter((entry) => entry.outcome);
     expect(outcome).toMatchObject({ status: 'ok', detail: 'redacted' });
     expect(outcome?.inspected).toEqual(expect.arrayContaining(['own@1', 'secrets@1']));
@@ -45,7 +50,10 @@ describe.each(ERAS)('a %s client', (era) => {
     rig.sink('mail').onCall(() => ({ content: [{ type: 'text', text: 'sent' }] }));
     const text = `${era} ${prose}`;
     expect(textOf(await rig.call('mail', 'send', { text }, { era }))).toBe('sent');
-    expect(rig.sink('mail').calls().at(-1)?.arguments).toEqual({ text });
+    const sent = (rig.sink('mail').calls().at(-1)?.message as { params: { arguments: { text: string } } }).params
+      .arguments;
+    // Not shown in full where they differ.
+    expect([Object.keys(sent), sent.text.length, sent.text === text]).toEqual([['text'], text.length, true]);
   });
 
   test.each([
@@ -54,7 +62,7 @@ describe.each(ERAS)('a %s client', (era) => {
   ])('CI-03: large arguments with a secret of ours %s do not leave', async (_how, args: JsonObject) => {
     const before = rig.sink('mail').calls().length;
     const answer = await rig.call('mail', 'send', args, { era });
-    expect(answer.text).toContain('a secret that this gateway holds');
+    expect(answer.text).toContain('a credential');
     expect(rig.sink('mail').calls().length).toBe(before);
   });
 
@@ -75,7 +83,7 @@ test('PH-12: a lock that falls while a large result is looked at keeps it here',
     // Takes the thread some hundred milliseconds.
     return { content: [{ type: 'text', text: `withdrawn ${'a\u200b'.repeat(500_000)}` }] };
   });
-  const running = rig.call('mail', 'look');
+  const running = rig.call('mail', 'look', {});
   await answered;
   const lock = await rig.admin('ada', 'POST', '/locks', { kind: 'tool', value: 'mail/look', reason: 'incident 7' });
   expect(lock.status).toBe(201);
