@@ -50,7 +50,7 @@ describe.each(ERAS)('a %s client', (era) => {
     rig.sink('mail').onCall(() => ({ content: [{ type: 'text', text: 'sent' }] }));
     const text = `${era} ${prose}`;
     expect(textOf(await rig.call('mail', 'send', { text }, { era }))).toBe('sent');
-    const sent = (rig.sink('mail').calls().at(-1)?.message as { params: { arguments: { text: string } } }).params
+    const sent = (rig.sink('mail').calls().at(-1)!.message as { params: { arguments: { text: string } } }).params
       .arguments;
     // Not shown in full where they differ.
     expect([Object.keys(sent), sent.text.length, sent.text === text]).toEqual([['text'], text.length, true]);
