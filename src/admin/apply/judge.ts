@@ -11,8 +11,8 @@ import type { AdminContext } from '../context.ts';
 import type { Problem } from '../problem.ts';
 import type { AdminCaller, Route } from '../route.ts';
 import { difference } from './difference.ts';
-import { kindOf, rowOf, saidBy, view, type Kind } from './kinds.ts';
-import { nameOf, type PlanRow, type Resource, type RowProblem } from './resources.ts';
+import { kindOf, rowOf, saidBy, standing, view, type Kind } from './kinds.ts';
+import { nameOf, type FieldChange, type PlanRow, type Resource, type RowProblem } from './resources.ts';
 import { literalSecrets } from './secrets.ts';
 import type { Stage } from './stage.ts';
 
@@ -59,7 +59,12 @@ export async function judge(
   else if (!found && !kind.create)
     refuse('not_found', ['id'], `There is no ${kind.kind} of this id.`, `Use ${ctx.org}.`);
   else if (!kind.id.test(id))
-    refuse('invalid', ['id'], 'This is not an id for this kind.', 'Use lower-case letters, digits and inner hyphens.');
+    refuse(
+      'invalid',
+      ['id'],
+      'This is not an id for this kind.',
+      kind.idRemedy ?? 'Use lower-case letters, digits and inner hyphens.',
+    );
   else if (kind.idOnce && !found && (await ctx.state.history(kind.kind, ctx.org, id)).length > 0)
     refuse(
       'id_spent',
@@ -83,7 +88,7 @@ export async function judge(
       SECRET_REMEDY,
     );
 
-  const before = view(kind, saidBy(kind, routes), found?.body);
+  const before = view(kind, saidBy(kind, routes), standing(kind, ctx.follower.records, ctx.org, id));
   const asked = readSpec(making, kind, row, spec, before, problems);
   // Who may not change it is told nothing of how it stands, or of what it would meet.
   if (asked === null || !may.ok) return { ...at, action: 'refused', revision: null, changes: [], problems };
@@ -135,11 +140,12 @@ export async function judge(
     if (!known) problems.push(problem);
   }
   if (problems.length > 0) return { ...at, action: 'refused', changes: [], problems };
-  const after = judged.ok ? written(kind, id, judged.value?.writes ?? []) : null;
-  const changes =
-    after === undefined
-      ? []
-      : difference(found?.body ?? null, after).filter(({ field }) => !kind.volatile?.includes(field));
+  const writes = judged.ok ? (judged.value?.writes ?? []) : [];
+  const after = judged.ok ? written(kind.kind, id, writes) : null;
+  const changes = [
+    ...(after === undefined ? [] : difference(found?.body ?? null, after)),
+    ...proposedBy(kind, id, writes, ctx),
+  ].filter(({ field }) => !kind.volatile?.includes(field));
   return { ...at, action: found ? 'change' : 'create', changes, problems };
 }
 
@@ -212,17 +218,23 @@ export async function leave(making: Making, kindName: string, id: string, prune:
     seen: { kind: 'revision', revision: found.revision },
   });
   if (!done.ok) return refused(done.error);
-  const after = written(kind, id, done.value?.writes ?? []);
+  const after = written(kind.kind, id, done.value?.writes ?? []);
   const changes = after ? difference(found.body, after).filter(({ field }) => !kind.volatile?.includes(field)) : [];
   return { ...at, action: end.action, changes, problems: [] };
 }
 
 /** The body of this very record; null: deleted; undefined: the change is about others. */
-const written = (
-  kind: Kind,
-  id: string,
-  writes: ReadonlyArray<{ kind: string; id: string; body: JsonObject | null }>,
-) => writes.find((write) => write.kind === kind.kind && write.id === id)?.body;
+const written = (kind: string, id: string, writes: Writes) =>
+  writes.find((write) => write.kind === kind && write.id === id)?.body;
+type Writes = ReadonlyArray<{ kind: string; id: string; body: JsonObject | null }>;
+
+/** What begins or ends to wait for somebody's yes. */
+function proposedBy({ waits }: Kind, id: string, writes: Writes, { follower, org }: AdminContext): FieldChange[] {
+  const after = waits && written(waits.kind, id, writes);
+  if (after === undefined) return [];
+  const before = follower.records.get(waits!.kind, org, id)?.body ?? null;
+  return difference(before, after).map((change) => ({ ...change, field: `proposed.${change.field}` }));
+}
 
 /** As the handler says it, with its field named from the resource on. */
 function fromProblem(kind: Kind | undefined, { code, message, remedy, field }: Problem): RowProblem {

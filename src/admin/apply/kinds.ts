@@ -3,6 +3,7 @@
  * single request would reach, under the roles of its row. A kind that is not here is not applied.
  */
 import { z } from 'zod';
+import { InspectionPolicy } from '../../content/records.ts';
 import { Group, Mapping, Organisation } from '../../directory/records.ts';
 import { Agent } from '../../inventory/agents.ts';
 import { Credential } from '../../inventory/credentials.ts';
@@ -13,6 +14,7 @@ import { isJsonObject, type JsonObject } from '../../lib/json.ts';
 import { SLUG } from '../../lib/slug.ts';
 import { Grant, ScopeRecord } from '../../policy/grants.ts';
 import { PolicyRecord } from '../../policy/records.ts';
+import type { Records } from '../../store/state.ts';
 import type { Route } from '../route.ts';
 
 type RowName = `${Route['method']} /${string}`;
@@ -32,6 +34,8 @@ export interface Kind {
   /** How it goes when it left the file; null: it has ended already. Left out: it never goes. */
   readonly end?: (record: JsonObject) => { readonly row: RowName; readonly action: 'delete' | 'retire' } | null;
   readonly id: RegExp;
+  /** What to do about an id that is none; left out: as ids are written. */
+  readonly idRemedy?: string;
   /** An id that once was somebody's never comes again: memberships and policies may still name it. */
   readonly idOnce?: true;
   /** Said when it is made and never changed. */
@@ -44,6 +48,8 @@ export interface Kind {
   readonly volatile?: readonly string[];
   /** What the server side writes inside of a member of the spec. */
   readonly said?: (record: JsonObject) => JsonObject;
+  /** The record, under the same id, and its member in which what somebody else has to agree to waits: for files it stands already. */
+  readonly waits?: { readonly kind: string; readonly member: string };
   /** Two resources of one file may not say the same. */
   readonly unique?: (spec: JsonObject) => string;
   /** All that is wrong with a spec, one by one; the handler says the same in one sentence. */
@@ -163,6 +169,19 @@ export const KINDS: readonly Kind[] = [
     }),
   },
   {
+    kind: 'inspection',
+    stored: InspectionPolicy,
+    member: 'inspection',
+    param: 'inspection',
+    read: 'GET /inspection',
+    create: 'PUT /inspection',
+    change: 'PUT /inspection',
+    id: /^default$/,
+    idRemedy: 'There is one for the organisation: use default.',
+    volatile: ['proposed.at'],
+    waits: { kind: 'inspection_proposal', member: 'policy' },
+  },
+  {
     kind: 'policy',
     stored: PolicyRecord,
     member: 'policy',
@@ -215,6 +234,22 @@ export function saidBy(kind: Kind, routes: readonly Route[]): readonly string[] 
   const spec: unknown = body instanceof z.ZodObject ? body.shape[kind.member] : null;
   if (!(spec instanceof z.ZodObject)) throw new Error(`the body of ${kind.kind} does not name its members`);
   return Object.keys(spec.shape);
+}
+
+/** What there is of a record as files see it: what waits for somebody's yes, else what is in force. */
+export function standing(
+  { kind, waits }: Kind,
+  records: Pick<Records, 'get'>,
+  org: string,
+  id: string,
+): JsonObject | undefined {
+  const waiting = waits && waitingIn(waits.member, records.get(waits.kind, org, id)?.body);
+  return waiting ?? records.get(kind, org, id)?.body;
+}
+
+export function waitingIn(member: string, proposal: JsonObject | null | undefined): JsonObject | undefined {
+  const waiting = proposal?.[member];
+  return waiting !== undefined && isJsonObject(waiting) ? waiting : undefined;
 }
 
 /** A record as a file would say it; null when it does not fit its schema. Defaults are filled in, so that leaving one out is no difference. */

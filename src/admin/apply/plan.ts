@@ -7,7 +7,7 @@ import { withoutLiteralSecrets as withoutSecrets } from '../../lib/definition-se
 import type { AdminContext } from '../context.ts';
 import type { AdminCaller, Route } from '../route.ts';
 import { judge, leave, type Making } from './judge.ts';
-import { kindOf, KINDS } from './kinds.ts';
+import { kindOf, KINDS, standing } from './kinds.ts';
 import { nameOf, type Action, type PlanInput, type PlanRow, type Resource } from './resources.ts';
 import { allSets, saidDigest, SET_KIND, setOf, type AppliedSet } from './sets.ts';
 import { stageOn, type Stage } from './stage.ts';
@@ -82,7 +82,7 @@ async function remember({ ctx, routes, stage, reason }: Making, name: string, ro
     .map(({ kind, id }) => ({
       kind,
       id,
-      digest: saidDigest(kindOf(kind)!, routes, stage.records.get(kind, ctx.org, id)!.body),
+      digest: saidDigest(kindOf(kind)!, routes, standing(kindOf(kind)!, stage.records, ctx.org, id)!),
     }))
     .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   const before = setOf(ctx, name);
@@ -97,6 +97,14 @@ async function remember({ ctx, routes, stage, reason }: Making, name: string, ro
   });
 }
 
+/** What is made by hand, and by what. */
+const ELSEWHERE: ReadonlyMap<string, string> = new Map([
+  [
+    'honeytoken',
+    'Its value is a secret that no file may name and that is shown once: plant it with remit honeytoken create.',
+  ],
+]);
+
 const unknownKind = ({ kind, id }: Resource, index: number): PlanRow => ({
   index,
   kind: withoutSecrets(kind),
@@ -109,7 +117,7 @@ const unknownKind = ({ kind, id }: Resource, index: number): PlanRow => ({
       code: 'unknown_kind',
       path: ['kind'],
       message: 'Nothing of this kind is applied from files.',
-      remedy: `Use one of: ${KINDS.map((one) => one.kind).join(', ')}.`,
+      remedy: ELSEWHERE.get(kind) ?? `Use one of: ${KINDS.map((one) => one.kind).join(', ')}.`,
     },
   ],
 });

@@ -10,7 +10,7 @@ import type { AdminContext } from '../context.ts';
 import { itemOf, itemsOf, type Item } from '../records.ts';
 import type { Route } from '../route.ts';
 import { difference } from './difference.ts';
-import { kindOf, saidBy, view, type Kind } from './kinds.ts';
+import { kindOf, saidBy, standing, view, waitingIn, type Kind } from './kinds.ts';
 import { nameOf, type FieldChange } from './resources.ts';
 
 export const SET_KIND = 'applied_set';
@@ -74,19 +74,27 @@ export async function driftOf(
       rows.push({ kind: name, id, status: 'unreadable', changes: [], since: [] });
       continue;
     }
-    const now = record ? steady(kind, routes, record.body) : null;
+    const body = standing(kind, ctx.follower.records, ctx.org, id);
+    const now = body ? steady(kind, routes, body) : null;
     const ended = record && kind.end?.(record.body) === null;
     if (now && !ended && digestOf(now) === digest) {
       rows.push({ kind: name, id, status: 'same', changes: [], since: [] });
       continue;
     }
-    const history = await ctx.state.history(name, ctx.org, id);
-    const applied = history.findLast(({ revision }) => revision <= set.revision);
-    const was = applied?.body ? steady(kind, routes, applied.body) : null;
+    const { waits } = kind;
+    const [own, proposals] = [
+      await ctx.state.history(name, ctx.org, id),
+      waits ? await ctx.state.history(waits.kind, ctx.org, id) : [],
+    ];
+    const then = (history: typeof own) => history.findLast(({ revision }) => revision <= set.revision)?.body;
+    const applied = (waits && waitingIn(waits.member, then(proposals))) ?? then(own);
+    const was = applied ? steady(kind, routes, applied) : null;
     const changes = now ? difference(was, now) : [];
     // A digest may differ because the schema has grown since. Then nobody changed anything.
-    const status = !record ? 'gone' : ended ? 'ended' : !now ? 'unreadable' : changes.length > 0 ? 'changed' : 'same';
-    const since = history
+    const status = !body ? 'gone' : ended ? 'ended' : !now ? 'unreadable' : changes.length > 0 ? 'changed' : 'same';
+    // A yes changes both at one revision.
+    const since = [...new Map([...proposals, ...own].map((change) => [change.revision, change])).values()]
+      .sort((a, b) => a.revision - b.revision)
       .filter(({ revision }) => revision > set.revision)
       .map(({ revision, at, actor, reason }) => ({ revision, at, actor, reason }));
     const shown = mayRead(kind);

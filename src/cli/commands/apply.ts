@@ -150,13 +150,15 @@ async function drift(options: ApplyOptions, api: Api): Promise<void> {
 }
 
 const SHOWN_FIELDS = 6;
+/** Of what is new: that it is a draft, or waits for somebody else. */
+const TOLD = /^(?:state$|proposed\.)/;
 
 function planText({ rows, counts, revision }: PlanAnswer): string {
   const moving = rows.filter(({ action }) => action !== 'unchanged');
   const text = table(
     ['ACTION', 'RECORD', 'FIELD', 'NOW', 'THEN'],
     moving.flatMap(({ action, kind, id, changes }) => {
-      const [first, ...rest] = action === 'create' ? changes.filter(({ field }) => field === 'state') : changes;
+      const [first, ...rest] = action === 'create' ? changes.filter(({ field }) => TOLD.test(field)) : changes;
       return [
         cells([action, `${kind}/${id}`], first),
         ...rest.slice(0, SHOWN_FIELDS - 1).map((change) => cells(['', ''], change)),
