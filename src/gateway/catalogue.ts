@@ -22,6 +22,7 @@ import type { Clock } from '../lib/clock.ts';
 import { Fault, isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
 import type { JsonObject } from '../lib/json.ts';
+import { slices } from '../lib/slices.ts';
 import { shown } from '../protocol/errors.ts';
 import { headerDeclarations } from '../protocol/param-headers.ts';
 import type { StateStore, Write } from '../store/state.ts';
@@ -259,7 +260,13 @@ export function createCatalogue(deps: {
       }
     };
     const lists = await Promise.all(LIST_KINDS.map(list));
-    for (const [index, kind] of LIST_KINDS.entries()) for (const item of lists[index]!) take(kind, item);
+    const due = slices();
+    for (const [index, kind] of LIST_KINDS.entries())
+      for (const item of lists[index]!) {
+        take(kind, item);
+        const others = due();
+        if (others) await others;
+      }
     const own = serverDefinition(connection.identity);
     if (own) take('server', own);
     return { definitions, resources, unread };
