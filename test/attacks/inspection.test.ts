@@ -180,6 +180,18 @@ describe.each(ERAS)('a %s client', (era) => {
   });
 
   describe('towards clients', () => {
+    test('CI-04: a secret that a server cuts over two blocks is put together again, and nothing of the result goes on', async () => {
+      await send({ text: 'x' }, 'crm');
+      const [head, tail] = [OWN.slice(0, 12), OWN.slice(12)];
+      rig.sink('mail').onCall(() => ({ content: [head, tail].map((text) => ({ type: 'text', text: `- ${text}` })) }));
+      const answer = await look();
+      const kept = JSON.stringify([answer, rig.logged, await rig.entries()]);
+      for (const part of [head, tail]) expect(kept).not.toContain(part);
+      const { status, detail, inspected } = (await outcome(rig, { ...answer, reference: referenceOf(answer) }))!;
+      expect([status, detail]).toEqual(['withheld', 'inspection:result_forbidden']);
+      expect(inspected).toContain('found:own_secret.env:REMIT_SECRET_INSPECTION@=withhold');
+    });
+
     test('CI-04: secrets in a result reach neither the client nor any log', async () => {
       await send({ text: 'x' }, 'crm');
       rig
