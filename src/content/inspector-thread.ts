@@ -6,6 +6,7 @@ import { Fault } from '../lib/fault.ts';
 import type { Job, JobDone } from './inspector.ts';
 import { KINDS } from './kinds.ts';
 import { exactMatcher } from './matcher.ts';
+import type { ExactMatcher } from './matcher.ts';
 import { compileRules } from './rules.ts';
 import type { ExactValue, Matcher, Terms } from './terms.ts';
 
@@ -14,7 +15,7 @@ interface Told extends Matcher {
 }
 
 function told(): Told {
-  let matcher: Matcher | null = exactMatcher([]);
+  let matcher: ExactMatcher | null = exactMatcher([]);
   let book: readonly ExactValue[] = [];
   const known = (): Matcher => {
     if (matcher === null) throw new Fault('values_unknown', 'nobody knows what to look for');
@@ -27,7 +28,7 @@ function told(): Told {
       return { revision: 0, values: book };
     },
     tell(values) {
-      matcher = values === null ? null : exactMatcher(values);
+      matcher = values === null ? null : exactMatcher(values, matcher);
       book = values ?? [];
     },
   };
