@@ -89,7 +89,7 @@ export async function judge(
     );
 
   const before = view(kind, saidBy(kind, routes), standing(kind, ctx.follower.records, ctx.org, id));
-  const asked = readSpec(making, kind, row, spec, before, problems);
+  const asked = readSpec(making, kind, row, spec, before, found?.body, problems);
   // Who may not change it is told nothing of how it stands, or of what it would meet.
   if (asked === null || !may.ok) return { ...at, action: 'refused', revision: null, changes: [], problems };
   const claim = twice ? undefined : kind.unique?.(asked.whole);
@@ -156,6 +156,7 @@ function readSpec(
   row: Route,
   spec: JsonObject | Record<string, unknown>,
   before: JsonObject | null,
+  stored: JsonObject | undefined,
   problems: RowProblem[],
 ): { readonly body: unknown; readonly whole: JsonObject } | null {
   const fixed = before ? (kind.fixed ?? []) : [];
@@ -166,7 +167,9 @@ function readSpec(
         path: ['spec', name],
         message: `It is said once, when the ${kind.kind} is made, and does not change.`,
       });
-  const rest = Object.fromEntries(Object.entries(spec).filter(([name]) => !fixed.includes(name)));
+  const kept = Object.entries(kind.kept ?? {}).map(([name, first]) => [name, stored?.[name] ?? first] as const);
+  for (const [name] of kept) if (Object.hasOwn(spec, name)) problems.push(notSaidHere(['spec', name]));
+  const rest = Object.fromEntries([...Object.entries(spec).filter(([name]) => !fixed.includes(name)), ...kept]);
   const parsed = row.handler.body?.safeParse(withReason(row, reason, { [kind.member]: rest }));
   if (!parsed) throw new Error(`the row behind ${kind.kind} takes no body`);
   if (!parsed.success) {
@@ -175,21 +178,21 @@ function readSpec(
       const at = ['spec', ...path.slice(path[0] === kind.member ? 1 : 0).map((part) => withoutSecrets(String(part)))];
       if (issue.code !== 'unrecognized_keys')
         problems.push({ code: 'invalid', path: at, message: withoutSecrets(message) });
-      else
-        for (const key of issue.keys)
-          problems.push({
-            code: 'unknown_member',
-            path: [...at, withoutSecrets(key)],
-            message: 'is not said here',
-            remedy: `docs/guides/apply.md and ${API_DOCUMENT} have the members of each kind.`,
-          });
+      else for (const key of issue.keys) problems.push(notSaidHere([...at, withoutSecrets(key)]));
     }
     return null;
   }
   const body = parsed.data as Record<string, JsonObject>;
-  const kept = Object.fromEntries(fixed.map((name) => [name, before![name]!]));
-  return { body, whole: { ...body[kind.member], ...kept } };
+  const said = Object.entries(body[kind.member]!).filter(([name]) => kind.kept?.[name] === undefined);
+  return { body, whole: Object.fromEntries([...said, ...fixed.map((name) => [name, before![name]!] as const)]) };
 }
+
+const notSaidHere = (path: readonly string[]): RowProblem => ({
+  code: 'unknown_member',
+  path,
+  message: 'is not said here',
+  remedy: `docs/guides/apply.md and ${API_DOCUMENT} have the members of each kind.`,
+});
 
 /** Not every row asks for a reason of its own. */
 const withReason = ({ handler }: Route, reason: string, body: object): object =>

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { InspectionPolicy } from '../../content/records.ts';
-import { Group, Mapping, Organisation } from '../../directory/records.ts';
+import { EventStream, Group, Mapping, Organisation, ScimConnection } from '../../directory/records.ts';
 import { Agent } from '../../inventory/agents.ts';
 import { Credential } from '../../inventory/credentials.ts';
 import { Server } from '../../inventory/records.ts';
@@ -40,6 +40,8 @@ export interface Kind {
   readonly idOnce?: true;
   /** Said when it is made and never changed. */
   readonly fixed?: readonly string[];
+  /** What its row wants and no file says, with what it is at first: whoever changes it by hand is not overruled. */
+  readonly kept?: JsonObject;
   /** Members of the spec that this record has no more, or has otherwise, because of where it stands in its life: no difference. */
   readonly spent?: (record: JsonObject) => readonly string[];
   /** The same for any state it may come to: no drift. */
@@ -98,6 +100,38 @@ export const KINDS: readonly Kind[] = [
     end: () => ({ row: 'DELETE /mappings/:mapping', action: 'delete' }),
     id: SLUG,
     unique: ({ issuer }) => digestOf({ issuer: issuer ?? null }),
+  },
+  {
+    kind: 'scim_connection',
+    stored: ScimConnection,
+    member: 'connection',
+    param: 'connection',
+    read: 'GET /scim-connections/:connection',
+    create: 'PUT /scim-connections/:connection',
+    change: 'PUT /scim-connections/:connection',
+    end: ({ state }) =>
+      state === 'disabled' ? null : { row: 'POST /scim-connections/:connection/disable', action: 'retire' },
+    id: SLUG,
+    kept: { state: 'active' },
+    volatile: ['tokens'],
+  },
+  {
+    kind: 'event_stream',
+    stored: EventStream,
+    member: 'stream',
+    param: 'stream',
+    read: 'GET /event-streams/:stream',
+    create: 'PUT /event-streams/:stream',
+    change: 'PUT /event-streams/:stream',
+    end: () => ({ row: 'DELETE /event-streams/:stream', action: 'delete' }),
+    id: SLUG,
+    kept: { state: 'active' },
+    volatile: ['delivery.tokens'],
+    // Tokens are made by a row of their own.
+    said: ({ delivery, ...rest }) => ({
+      ...rest,
+      ...(isJsonObject(delivery!) && { delivery: delivery['method'] === 'push' ? { method: 'push' } : delivery }),
+    }),
   },
   {
     kind: 'agent',
@@ -233,7 +267,7 @@ export function saidBy(kind: Kind, routes: readonly Route[]): readonly string[] 
   const { body } = rowOf(routes, kind.create ?? kind.change ?? kind.read).handler;
   const spec: unknown = body instanceof z.ZodObject ? body.shape[kind.member] : null;
   if (!(spec instanceof z.ZodObject)) throw new Error(`the body of ${kind.kind} does not name its members`);
-  return Object.keys(spec.shape);
+  return Object.keys(spec.shape).filter((name) => kind.kept?.[name] === undefined);
 }
 
 /** What there is of a record as files see it: what waits for somebody's yes, else what is in force. */
