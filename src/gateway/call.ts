@@ -8,12 +8,12 @@ import type { Digest } from '../lib/canonical-json.ts';
 import { Fault } from '../lib/fault.ts';
 import type { JsonObject } from '../lib/json.ts';
 import type { Decision } from '../policy/decide.ts';
-import type { Flow } from '../policy/labels.ts';
 import type { InboundMessage } from '../protocol/read-request.ts';
 import type { RequestState } from '../protocol/request-state.ts';
 import type { SessionFacts } from '../protocol/session.ts';
 import type { Lane } from '../upstream/target.ts';
 import type { Ticket } from './budgets.ts';
+import type { TraceFlow } from './flow.ts';
 import type { Inflight } from './inflight.ts';
 import type { Content } from './inspection.ts';
 import type { Outlet } from './outlet.ts';
@@ -59,7 +59,7 @@ export interface Facts {
   seen: ReadonlyMap<string, Digest>;
   lane: Lane | null;
   /** What the trace of this call has received before, and what of it this call carries. */
-  flow: Flow;
+  flow: TraceFlow;
   decision: Decision;
   /** Classes of what was found in the arguments because of which a person has to agree; null: none. */
   contentHold: readonly string[] | null;

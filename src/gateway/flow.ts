@@ -7,17 +7,23 @@ import { COPIED, NO_FLOW } from '../policy/labels.ts';
 import type { Flow } from '../policy/labels.ts';
 import { known } from './call.ts';
 import type { Call } from './call.ts';
-import { NOTHING_RECEIVED, traceOf } from './trace-labels.ts';
+import { NOTHING_RECEIVED } from './trace-labels.ts';
 import type { Received, TraceLabels } from './trace-labels.ts';
 import type { Source } from './trace-reads.ts';
 
+export interface TraceFlow extends Flow {
+  /** What of it another agent received in the same W3C trace, and not this one; null or left out: nothing. */
+  readonly joined?: Received['joined'];
+}
+
 /** `matters`: bits that can make a difference. `sent`: what is to leave. */
-export function flowOf(call: Call, traces: TraceLabels, received: Received, matters: number, sent: Json): Flow {
+export function flowOf(call: Call, traces: TraceLabels, received: Received, matters: number, sent: Json): TraceFlow {
   if (received === NOTHING_RECEIVED) return NO_FLOW;
-  const flow = { ...received.labels, copied: false, copiedFrom: NO_FLOW.copiedFrom, receivedFrom: received.from };
+  const { labels, from, joined, books } = received;
+  const flow = { ...labels, copied: false, copiedFrom: NO_FLOW.copiedFrom, receivedFrom: from, joined };
   if ((matters & COPIED) === 0) return flow;
   const { facts } = known(call, 'tool');
-  const others = traces.recognise(traceOf(call), sent).filter(({ server }) => server !== facts!.server);
+  const others = traces.recognise(books, sent).filter(({ server }) => server !== facts!.server);
   const outward = facts!.outward === true;
   return {
     ...flow,

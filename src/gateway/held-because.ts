@@ -26,16 +26,24 @@ export function heldBecause({ facts: { decision, flow }, snapshot: { policies } 
     const description = json.annotations?.['description'];
     return typeof description === 'string' ? `${id}: ${description}` : `${id} demands it.`;
   });
-  if (received.length > 0)
-    said.push(`Before this call the agent received ${received.map((one) => RECEIVED[one]).join(', ')}.`);
+  const joined = flow?.joined ?? null;
+  const words = (labels: readonly Label[]): string => labels.map((one) => RECEIVED[one]).join(', ');
+  const own = received.filter((label) => joined?.labels[label] !== true);
+  const others = received.filter((label) => joined?.labels[label] === true);
+  if (own.length > 0) said.push(`Before this call the agent received ${words(own)}.`);
+  if (others.length > 0) said.push(`Before this call another agent in the same trace received ${words(others)}.`);
   if (flow?.copied && (read & COPIED) !== 0)
     said.push(
       flow.copiedFrom.length > 0
         ? `The arguments hold text that came from ${listed(flow.copiedFrom)}.`
-        : 'The agent received data above the threshold whose text cannot be compared here: it counts as a copy.',
+        : `The agent${joined ? ', or another one in the same trace,' : ''} received data above the threshold whose text cannot be compared here: it counts as a copy.`,
     );
-  if (flow && flow.receivedFrom.length > 0 && (read & FROM) !== 0)
-    said.push(`Before this call the agent received something from ${listed(flow.receivedFrom)}.`);
+  if (flow && (read & FROM) !== 0) {
+    const mine = flow.receivedFrom.filter((server) => joined?.from.includes(server) !== true);
+    if (mine.length > 0) said.push(`Before this call the agent received something from ${listed(mine)}.`);
+    if (joined && joined.from.length > 0)
+      said.push(`Before this call another agent in the same trace received something from ${listed(joined.from)}.`);
+  }
   return said.slice(0, 2 * MAX_NAMED).map((one) => one.slice(0, 1_000));
 }
 

@@ -42,6 +42,8 @@ export const Kept = z.strictObject({
   inputRequests: Members.nullable(),
   /** The approval it waits for: nothing was sent. Null or left out: it waits for none. */
   waits: z.string().nullable().exactOptional(),
+  /** The W3C trace that its client named when it began: what it gives is received in that one, too. */
+  trace: z.string().exactOptional(),
 });
 export type KeptTask = Readonly<z.infer<typeof Kept>>;
 

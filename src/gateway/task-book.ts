@@ -53,7 +53,7 @@ export interface TaskBook {
   /** Durable when it resolves. `askedTtlMs`: how long the client wants it kept from its beginning; null: it does not say. */
   begin(
     owner: TaskOwner,
-    item: { readonly server: string; readonly tool: string },
+    item: { readonly server: string; readonly tool: string; readonly trace?: string },
     askedTtlMs: number | null,
     hands: TaskHands,
     waiting?: TaskWaiting,
@@ -261,7 +261,7 @@ export function taskBook(
       if (count === 0) places.delete(person);
       else places.set(person, count);
     },
-    async begin(owner, { server, tool }, askedTtlMs, hands, waiting) {
+    async begin(owner, { server, tool, trace }, askedTtlMs, hands, waiting) {
       const id = newTaskId();
       const now = clock.now();
       const wished = askedTtlMs === null ? REST_MS : Math.min(Math.max(askedTtlMs, TTL_MS.least), TTL_MS.most);
@@ -280,6 +280,7 @@ export function taskBook(
         error: null,
         inputRequests: null,
         ...(waiting && { waits: waiting.approval }),
+        ...(trace !== undefined && { trace }),
       };
       // The lease first: whoever finds the task finds that it runs.
       await leaseTopic(id).append(['running'], { expiresAt: now + LEASE_MS });

@@ -150,7 +150,11 @@ export function askInside(own: Inflight, box: AskBox, show: () => Promise<unknow
   };
 }
 
-export const itemOf = (call: Call) => ({ server: known(call, 'server').id, tool: known(call, 'tool').name });
+/** What a task is about, and the W3C trace in which it begins. */
+export const itemOf = (call: Call) => {
+  const { trace } = call.message.meta;
+  return { server: known(call, 'server').id, tool: known(call, 'tool').name, ...(trace && { trace: trace.traceId }) };
+};
 
 export function ttlOf({ asked }: Pick<TaskWish, 'asked'>): number | null {
   const ttl = asked?.['ttl'];

@@ -5,6 +5,8 @@
  * Labels lie in the exchange, so every node sees them and a restart forgets none; `mark` resolves once they do. Kept in memory is what this
  * node wrote or read, bounded: whom it forgot is read again. Of one person with one agent at most MAX_SESSIONS are told apart: when one
  * more comes, the oldest is forgotten and all they do counts as labelled until that session would have ended.
+ * A W3C trace that its client names joins agents: labels are written to it and read from it, too, within the organisation. It only ever adds
+ * some: who leaves it out, or names another one, has those of the person with the agent. One caller begins at most MAX_TRACES in a window.
  * Beside the labels stand the servers that traces got something from, while a policy asks for them, and the nodes that passed confidential
  * or regulated data on: text is remembered by each node for itself (trace-reads.ts), and another one must know that it does not know it.
  */
@@ -18,9 +20,11 @@ import type { Json } from '../lib/json.ts';
 import { readBy } from '../policy/decide.ts';
 import {
   ALL_BITS,
+  BIT,
   CONFIDENTIAL,
   COPIED,
   FROM,
+  LABELS,
   NO_LABELS,
   PRIVATE,
   REGULATED,
@@ -51,6 +55,8 @@ const Kept = z.strictObject({
   from: z.record(z.string(), z.number()).default({}),
   /** Nodes, each since its start, that passed on data whose text they remember for themselves. */
   nodes: z.record(z.string(), z.number()).default({}),
+  /** Of a W3C trace: agents, by their keys, whose fingerprints have that text. */
+  readers: z.record(z.string(), z.number()).exactOptional(),
   /** The one labelled longest ago first. */
   sessions: z.array(z.strictObject({ id: z.string(), ...Ends })),
 });
@@ -66,6 +72,8 @@ export interface Trace {
   readonly actors: readonly string[];
   /** Nonce of a legacy session; a modern client has none. */
   readonly session: string | null;
+  /** W3C traces that join it with other agents, each with its organisation. */
+  readonly joins: readonly string[];
 }
 
 /** What a trace has received before. */
@@ -75,6 +83,10 @@ export interface Received {
   readonly from: readonly string[];
   /** Text of confidential or regulated data that this node cannot recognise: another one passed it on, or it had to be forgotten. */
   readonly unknownText: boolean;
+  /** Whose fingerprints this node compares with. */
+  readonly books: readonly string[];
+  /** What of it another agent received, and not this one; null: nothing. */
+  readonly joined: { readonly labels: Labels; readonly from: readonly string[] } | null;
 }
 
 export interface MarkedWith {
@@ -93,17 +105,30 @@ export interface TraceLabels {
   mark(trace: Trace, given: SomeLabels, more?: MarkedWith): Promise<void> | null;
   /** Keeps fingerprints of what a server gave, so that it is recognised in what goes to another one. `given`: what it was sent. */
   remember(trace: Trace, source: Source, value: Json, given: Json): void;
-  /** Sources, each once, of which there is some text in what goes out. */
-  recognise(trace: Trace, value: Json): readonly Source[];
+  /** Sources, each once, of which there is some text in what goes out. `books`: as it was received. */
+  recognise(books: readonly string[], value: Json): readonly Source[];
 }
 
 export const MAX_SESSIONS = 256;
+/** W3C traces that one person with one agent may begin in one window, on one node. What comes in others is labelled as if none was named. */
+export const MAX_TRACES = 1_024;
 const MAX_KNOWN = 10_000;
+/** Of W3C traces: what some thirty callers may begin. */
+const MAX_KNOWN_TRACES = 32_768;
 const NEVER: Ends = { untrusted: 0, private: 0, confidential: 0, regulated: 0, secret: 0 };
 const NOTHING: Kept = Object.freeze({ ...NEVER, from: {}, nodes: {}, sessions: [] });
-export const NOTHING_RECEIVED: Received = Object.freeze({ labels: NO_LABELS, from: [], unknownText: false });
+const NONE: readonly string[] = Object.freeze([]);
+export const NOTHING_RECEIVED: Received = Object.freeze({
+  labels: NO_LABELS,
+  from: NONE,
+  unknownText: false,
+  books: NONE,
+  joined: null,
+});
 /** More nodes than this in one window are one. */
 const MAX_NODES = 32;
+/** More agents than this that got confidential data in one W3C trace are one that nobody knows: comparing with each costs. */
+const MAX_READERS = 8;
 
 /** Of a call whose caller and person are established. */
 export function traceOf(call: Call): Trace {
@@ -113,7 +138,16 @@ export function traceOf(call: Call): Trace {
     agent: clientId,
     actors: actChain,
     session: call.facts.session?.nonce ?? null,
+    joins: joinsOf(call),
   };
+}
+
+/** The trace that the client names, never one that the gateway began for itself; and the one in which the task began that this is about. */
+function joinsOf({ endpoint: { org }, message, facts: { task } }: Call): readonly string[] {
+  const named = message.meta.trace?.traceId;
+  const begun = task?.trace;
+  if (begun === undefined || begun === named) return named === undefined ? NONE : [`${org}\n${named}`];
+  return named === undefined ? [`${org}\n${begun}`] : [`${org}\n${named}`, `${org}\n${begun}`];
 }
 
 /**
@@ -141,11 +175,17 @@ const asksFor = ({ snapshot: { policies } }: Call, bit: number): boolean =>
 
 /** INVARIANT: no id of a person holds a line break, so no two of them share a key. */
 const keyOf = (person: string, agent: string): string => `${person}\n${agent}`;
+/** INVARIANT: no id of a person is empty, so no trace shares a key with one. */
+const joinKey = (join: string): string => `\n${join}`;
+const isJoin = (key: string): boolean => key.startsWith('\n');
 
 export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: number): TraceLabels {
   // Not written anew with every call: a label may last this much longer than it must.
   const slackMs = windowMs / 8;
-  const local = new LRUCache<string, Kept>({ max: MAX_KNOWN });
+  const ofAgents = new LRUCache<string, Kept>({ max: MAX_KNOWN });
+  const ofTraces = new LRUCache<string, Kept>({ max: MAX_KNOWN_TRACES });
+  const memoryOf = (key: string): typeof ofAgents => (isJoin(key) ? ofTraces : ofAgents);
+  const begun = new LRUCache<string, { readonly until: number; traces: number }>({ max: MAX_KNOWN });
   const me = randomUUID();
   const reads = traceReads(clock);
   const writing = new Map<string, Promise<void>>();
@@ -153,37 +193,43 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
 
   async function read(key: string): Promise<{ readonly seq: number; readonly kept: Kept }> {
     const latest = await topicOf(key).latest();
-    const mine = local.get(key);
+    const mine = memoryOf(key).get(key);
     const kept = latest ? (mine ? union(mine, latest.value) : latest.value) : (mine ?? NOTHING);
-    if (kept !== NOTHING) local.set(key, kept);
+    if (kept !== NOTHING) memoryOf(key).set(key, kept);
     return { seq: latest?.seq ?? 0, kept };
   }
 
-  async function write(key: string, session: string | null, given: Given): Promise<void> {
+  /** `until` null: from now on for the window. */
+  async function write(key: string, session: string | null, given: Given, until: number | null): Promise<void> {
     for (let tries = 1; tries <= 10; tries++) {
       const { seq, kept } = await read(key);
       const now = clock.now();
-      const next = withLabels(kept, session, given, now, now + windowMs + slackMs);
-      const expiresAt = Math.max(endOf(next), ...Object.values(next.from), ...next.sessions.map(endOf));
+      // Another node was first.
+      if (covers(kept, session, given, now, windowMs)) return;
+      const next = withLabels(kept, session, given, now, until ?? now + windowMs + slackMs);
+      const expiresAt = Math.max(lastOf(next), ...next.sessions.map(endOf));
       // What stands there and cannot be opened (its key is gone) is written over in the end.
       const expect = tries === 10 && seq === 0 ? {} : { expect: seq };
       if ((await topicOf(key).append([next], { expiresAt, ...expect, replaces: true })) === null) continue;
-      local.set(key, next);
+      memoryOf(key).set(key, next);
       return;
     }
     throw new Fault('labels_contended', 'the labels of this trace keep changing');
   }
 
-  function markOne(key: string, session: string | null, given: Given): Promise<void> | null {
-    const kept = local.get(key);
-    if (kept && covers(kept, session, given, clock.now(), windowMs)) return null;
+  function markOne(
+    key: string,
+    session: string | null,
+    given: Given,
+    until: number | null = null,
+  ): Promise<void> | null {
+    const covered = (): boolean => {
+      const kept = memoryOf(key).get(key);
+      return kept !== undefined && covers(kept, session, given, clock.now(), windowMs);
+    };
+    if (covered()) return null;
     const before = writing.get(key) ?? Promise.resolve();
-    const mine = before
-      .catch(() => undefined)
-      .then(() => {
-        const now = local.get(key);
-        return now && covers(now, session, given, clock.now(), windowMs) ? undefined : write(key, session, given);
-      });
+    const mine = before.catch(() => undefined).then(() => (covered() ? undefined : write(key, session, given, until)));
     writing.set(key, mine);
     const ended = (): void => {
       if (writing.get(key) === mine) writing.delete(key);
@@ -192,31 +238,71 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
     return mine;
   }
 
-  const keysOf = ({ person, agent, actors }: Trace): readonly string[] =>
+  /** ATTACKER-CONTROLLED: which traces a caller names, a new one with every call. So each has a share, and takes from nobody else's. */
+  function mayName(key: string, caller: string): boolean {
+    const now = clock.now();
+    const kept = ofTraces.get(key);
+    if (kept !== undefined && lastOf(kept) > now) return true;
+    const share = begun.get(caller);
+    if (share === undefined || share.until <= now) begun.set(caller, { until: now + windowMs, traces: 1 });
+    else if (share.traces >= MAX_TRACES) return false;
+    else share.traces++;
+    return true;
+  }
+
+  const agentsOf = ({ person, agent, actors }: Trace): readonly string[] =>
     actors.length === 0 ? [keyOf(person, agent)] : [agent, ...actors].map((one) => keyOf(person, one));
+  /** Agents first. */
+  const keysOf = (trace: Trace): readonly string[] =>
+    trace.joins.length === 0 ? agentsOf(trace) : [...agentsOf(trace), ...trace.joins.map(joinKey)];
 
   function received(keys: readonly string[], kept: ReadonlyArray<Kept | undefined>, session: string | null): Received {
     const now = clock.now();
     let bits = 0;
-    let from: readonly string[] = NOTHING_RECEIVED.from;
+    let joinedBits = 0;
+    let from = NONE;
+    let joinedFrom = NONE;
+    let books: readonly string[] = keys.filter((key) => !isJoin(key));
     let unknownText = false;
     for (const [at, one] of kept.entries()) {
       if (one === undefined) continue;
-      bits |= bitsAt(one, session, now);
-      for (const [server, until] of Object.entries(one.from))
-        if (until > now && !from.includes(server)) from = [...from, server];
-      for (const [node, until] of Object.entries(one.nodes))
-        unknownText ||= until > now && (node !== me || !reads.whole(keys[at]!));
+      const key = keys[at]!;
+      const join = isJoin(key);
+      if (join) joinedBits |= lasting(one, now);
+      else bits |= bitsAt(one, session, now);
+      for (const server of lastingNames(one.from, now)) {
+        if (from.includes(server) || joinedFrom.includes(server)) continue;
+        if (join) joinedFrom = [...joinedFrom, server];
+        else from = [...from, server];
+      }
+      const readers = join ? lastingNames(one.readers ?? {}, now) : [key];
+      books = [...books, ...readers.filter((reader) => !books.includes(reader))];
+      const nodes = lastingNames(one.nodes, now);
+      const whole = (): boolean => readers.length > 0 && readers.every((reader) => reads.whole(reader));
+      unknownText ||= nodes.some((node) => node !== me || !whole());
     }
-    return bits === 0 && from.length === 0 ? NOTHING_RECEIVED : { labels: labelsOf(bits), from, unknownText };
+    joinedBits &= ~bits;
+    bits |= joinedBits;
+    if (bits === 0 && from.length === 0 && joinedFrom.length === 0) return NOTHING_RECEIVED;
+    const joined =
+      joinedBits === 0 && joinedFrom.length === 0 ? null : { labels: labelsOf(joinedBits), from: joinedFrom };
+    return {
+      labels: labelsOf(bits),
+      from: joinedFrom.length === 0 ? from : [...from, ...joinedFrom],
+      unknownText,
+      books,
+      joined,
+    };
   }
+
+  const isKnown = (key: string): boolean => memoryOf(key).has(key);
 
   function peek(trace: Trace): Received {
     const keys = keysOf(trace);
-    if (keys.length === 1 && !local.has(keys[0]!)) return NOTHING_RECEIVED;
+    if (!keys.some(isKnown)) return NOTHING_RECEIVED;
     return received(
       keys,
-      keys.map((key) => local.get(key)),
+      keys.map((key) => memoryOf(key).get(key)),
       trace.session,
     );
   }
@@ -237,22 +323,28 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
     },
     remember(trace, source, value, given) {
       const until = clock.now() + windowMs + slackMs;
-      for (const key of keysOf(trace)) reads.remember(key, source, value, given, until);
+      for (const key of agentsOf(trace)) reads.remember(key, source, value, given, until);
     },
-    recognise(trace, value) {
-      const found = keysOf(trace).flatMap((key) => reads.recognise(key, value));
-      return found.filter(({ server }, at) => found.findIndex((other) => other.server === server) === at);
-    },
+    recognise: (books, value) => reads.recognise(books, value),
     mark(trace, found, more) {
-      const { person, agent, actors, session } = trace;
-      const labels = labelsOf(labelBits(found));
+      const { person, agent, actors, session, joins } = trace;
+      const bits = labelBits(found);
+      const labels = labelsOf(bits);
       const node = labels.confidential || labels.regulated ? me : undefined;
       // Before it is asked: a call that fails, or is still under way, leaves nothing to recognise.
-      if (node !== undefined && more?.remembered) for (const key of keysOf(trace)) reads.open(key);
+      if (node !== undefined && more?.remembered) for (const key of agentsOf(trace)) reads.open(key);
       const given = { labels, from: more?.from ?? undefined, node };
-      const first = markOne(keyOf(person, agent), session, given);
-      if (actors.length === 0) return first;
+      const own = keyOf(person, agent);
+      const first = markOne(own, session, given);
+      if (actors.length === 0 && joins.length === 0) return first;
       const all = [first, ...actors.map((actor) => markOne(keyOf(person, actor), session, given))];
+      if (joins.length > 0) {
+        // Not longer than the agent's own: what a trace knows and the agent does not, another agent received.
+        const until =
+          first === null ? leastEnd(ofAgents.get(own)!, bits, given.from) : clock.now() + windowMs + slackMs;
+        const told = node === undefined ? given : { ...given, reader: own };
+        for (const key of joins.map(joinKey)) if (mayName(key, own)) all.push(markOne(key, null, told, until));
+      }
       const waits = all.filter((one) => one !== null);
       return waits.length === 0 ? null : Promise.all(waits).then(() => undefined);
     },
@@ -262,6 +354,16 @@ export function traceLabels(exchange: SealedExchange, clock: Clock, windowMs: nu
 const endOf = (ends: Ends): number =>
   Math.max(ends.untrusted, ends.private, ends.confidential, ends.regulated, ends.secret);
 
+/** Sessions aside. */
+const lastOf = (kept: Kept): number => Math.max(endOf(kept), ...Object.values(kept.from));
+
+/** When the first of these ends. */
+const leastEnd = (kept: Kept, bits: number, from: string | undefined): number =>
+  Math.min(
+    ...LABELS.filter((label) => (bits & BIT[label]) !== 0).map((label) => kept[label]),
+    ...(from === undefined ? [] : [kept.from[from]!]),
+  );
+
 /** Labels that last longer than `at`. */
 const lasting = (ends: Ends, at: number): number =>
   (ends.untrusted > at ? UNTRUSTED : 0) |
@@ -269,6 +371,9 @@ const lasting = (ends: Ends, at: number): number =>
   (ends.confidential > at ? CONFIDENTIAL : 0) |
   (ends.regulated > at ? REGULATED : 0) |
   (ends.secret > at ? SECRET : 0);
+
+const lastingNames = (ends: UntilBy, at: number): readonly string[] =>
+  Object.keys(ends).filter((name) => ends[name]! > at);
 
 function bitsAt(kept: Kept | undefined, session: string | null, now: number): number {
   if (kept === undefined) return 0;
@@ -281,6 +386,8 @@ interface Given {
   readonly labels: Labels;
   readonly from: string | undefined;
   readonly node: string | undefined;
+  /** To a W3C trace: the agent whose fingerprints have it. */
+  readonly reader?: string;
 }
 
 /** Whether writing it down anew would change nothing that must be so. */
@@ -291,6 +398,7 @@ function covers(kept: Kept, session: string | null, given: Given, now: number, w
   if ((lasting(kept, until - 1) & wanted) !== wanted) return false;
   if (given.from !== undefined && !((kept.from[given.from] ?? 0) >= until)) return false;
   if (given.node !== undefined && !((kept.nodes[given.node] ?? 0) >= until)) return false;
+  if (given.reader !== undefined && !knows(kept.readers ?? {}, given.reader, until)) return false;
   if (session === null) return true;
   const own = kept.sessions.find(({ id }) => id === session);
   return wanted === 0 || (own !== undefined && (lasting(own, now) & wanted) === wanted);
@@ -300,7 +408,8 @@ function withLabels(kept: Kept, session: string | null, given: Given, now: numbe
   const ends = {
     ...later(kept, given.labels, until),
     from: given.from === undefined ? kept.from : withEnd(kept.from, given.from, now, until),
-    nodes: given.node === undefined ? kept.nodes : fewer(withEnd(kept.nodes, given.node, now, until)),
+    nodes: given.node === undefined ? kept.nodes : fewer(withEnd(kept.nodes, given.node, now, until), MAX_NODES),
+    ...withReader(kept.readers, given.reader, now, until),
   };
   if (session === null) return { ...ends, sessions: kept.sessions };
   const sessions = kept.sessions.filter((one) => one.id !== session && endOf(one) > now);
@@ -311,18 +420,27 @@ function withLabels(kept: Kept, session: string | null, given: Given, now: numbe
   return { ...ends, ...gone.reduce(latest, ends), sessions };
 }
 
+/** Among those that nobody tells apart any more it need not be named. */
+const knows = (readers: UntilBy, reader: string, until: number): boolean =>
+  (readers[reader] ?? 0) >= until || (readers[''] ?? 0) >= until;
+
 type UntilBy = Readonly<Record<string, number>>;
 
-/** Without what is over. */
+/** Without what is over; nothing ends earlier than it did. */
 const withEnd = (ends: UntilBy, name: string, now: number, until: number): Record<string, number> => ({
   ...Object.fromEntries(Object.entries(ends).filter(([, end]) => end > now)),
-  [name]: until,
+  [name]: Math.max(until, ends[name] ?? 0),
 });
 
+const withReader = (before: UntilBy | undefined, reader: string | undefined, now: number, until: number) => {
+  if (reader !== undefined) return { readers: fewer(withEnd(before ?? {}, reader, now, until), MAX_READERS) };
+  return before && { readers: before };
+};
+
 /** Nodes that start again and again: those that end first become one that nobody is. */
-function fewer(nodes: UntilBy): Record<string, number> {
-  const sorted = Object.entries(nodes).toSorted(([, a], [, b]) => b - a);
-  const [kept, others] = [sorted.slice(0, MAX_NODES), sorted.slice(MAX_NODES)];
+function fewer(names: UntilBy, atMost: number): Record<string, number> {
+  const sorted = Object.entries(names).toSorted(([, a], [, b]) => b - a);
+  const [kept, others] = [sorted.slice(0, atMost), sorted.slice(atMost)];
   return { ...Object.fromEntries(kept), ...(others.length > 0 && { '': Math.max(...others.map(([, end]) => end)) }) };
 }
 
@@ -335,7 +453,9 @@ function union(one: Kept, other: Kept): Kept {
     sessions.set(entry.id, mine ? { id: entry.id, ...latest(mine, entry) } : entry);
   }
   const from = laterBy(one.from, other.from);
-  return { ...latest(one, other), from, nodes: laterBy(one.nodes, other.nodes), sessions: [...sessions.values()] };
+  const nodes = laterBy(one.nodes, other.nodes);
+  const readers = (one.readers ?? other.readers) && { readers: laterBy(one.readers ?? {}, other.readers ?? {}) };
+  return { ...latest(one, other), from, nodes, ...readers, sessions: [...sessions.values()] };
 }
 
 const laterBy = (one: UntilBy, other: UntilBy): Record<string, number> => {

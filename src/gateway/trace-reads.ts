@@ -22,8 +22,8 @@ export interface TraceReads {
   open(key: string): void;
   /** `given`: what the server was sent; what it only says again is not from it. `until`: ms since the epoch. */
   remember(key: string, source: Source, value: Json, given: Json, until: number): void;
-  /** Sources of which some text is in there. */
-  recognise(key: string, value: Json): readonly Source[];
+  /** Sources, each once, of which some text is in there, as far as it came for these keys. */
+  recognise(keys: readonly string[], value: Json): readonly Source[];
   /** Whether all that was to be remembered for this key is. */
   whole(key: string): boolean;
 }
@@ -47,8 +47,6 @@ interface Book {
   /** Until when something is missing; 0: nothing is. */
   readonly partUntil: number;
 }
-
-const NOBODY: readonly Source[] = [];
 
 export function traceReads(clock: Clock, maxAllPrints = MAX_ALL_PRINTS): TraceReads {
   /** Until when a book that is not here may have been dropped. */
@@ -82,14 +80,20 @@ export function traceReads(clock: Clock, maxAllPrints = MAX_ALL_PRINTS): TraceRe
       const page = { source, prints: joined(known, fresh.subarray(0, Math.max(room, 0))), until };
       books.set(key, { pages: [...others, page], partUntil: cut ? Math.max(partUntil, until) : partUntil });
     },
-    recognise(key, value) {
-      const book = books.get(key);
-      if (book === undefined) return NOBODY;
+    recognise(keys, value) {
       const now = clock.now();
-      const prints = fingerprintsOf(textOf(value, 'goes').text);
-      return book.pages
-        .filter((page) => page.until > now && prints.some((print) => has(page.prints, print)))
-        .map(({ source }) => source);
+      const found: Source[] = [];
+      let prints: Uint32Array | null = null;
+      for (const key of keys) {
+        const book = books.get(key);
+        if (book === undefined) continue;
+        const sent = (prints ??= fingerprintsOf(textOf(value, 'goes').text));
+        for (const page of book.pages) {
+          if (page.until <= now || found.some(({ server }) => server === page.source.server)) continue;
+          if (sent.some((print) => has(page.prints, print))) found.push(page.source);
+        }
+      }
+      return found;
     },
     whole(key) {
       const now = clock.now();

@@ -7,15 +7,27 @@ import { startGateway } from '../../src/gateway/gateway.ts';
 import type { Gateway, GatewayDeps } from '../../src/gateway/gateway.ts';
 import { learn } from '../../src/gateway/guard.ts';
 import type { Server } from '../../src/inventory/records.ts';
+import { sha256Hex } from '../../src/lib/bytes.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { NO_FLOW } from '../../src/policy/labels.ts';
 import { openStream } from '../support/event-stream.ts';
 import { ERAS, JSON_HEADERS, modernHeaders, tableWith, textTool } from '../support/rig.ts';
-import type { CallOptions, Rig, RigOptions } from '../support/rig.ts';
+import type { Answer, CallOptions, Rig, RigOptions } from '../support/rig.ts';
 import { TASKS, onTask } from '../support/tasks.ts';
 import { testPool } from '../support/upstreams/open.ts';
-import { agentOf, got, heldId, lastOf, passed, says, stage, textOf } from './replays/scene.ts';
+import {
+  READS_NO_TRACE,
+  agentOf,
+  got,
+  heldId,
+  lastOf,
+  passed,
+  says,
+  stage,
+  textOf,
+  traceparent,
+} from './replays/scene.ts';
 import type { Use } from './replays/scene.ts';
 
 const WINDOW_MS = 10 * 60_000;
@@ -230,6 +242,68 @@ describe('it is recognised however it came', () => {
   });
 });
 
+describe('agents that work in one W3C trace', () => {
+  const idOf = (name: string): string => sha256Hex(`${client} ${name}`).slice(0, 32);
+  const other = (how: CallOptions, name = 'writer'): Use => agentOf(rig, `${client}-${name}`, { as: 'otto', ...how });
+
+  test('CI-08: what one reads, another one sends nowhere; other words leave', async () => {
+    const how = traceparent(idOf('one'));
+    await agentOf(rig, client, how)('crm', 'read_file');
+    const before = ['mail', 'wiki'].map((server) => got(rig, server).length);
+    const held = heldId(await other(how)('mail', 'send', { text: FILE }));
+    expect((await rig.admin('petra', 'GET', `/approvals/${held}`)).body['because']).toEqual([
+      expect.stringMatching(/^baseline\.copied-flow: /),
+      'The arguments hold text that came from crm.',
+    ]);
+    expect(heldId(await other(how)('wiki', 'write_page', { text: FILE }))).toBeDefined();
+    expect(['mail', 'wiki'].map((server) => got(rig, server).length)).toEqual(before);
+    expect(passed(await other(how)('mail', 'send', { text: 'The meeting is moved to Thursday at ten.' }))).toBe(true);
+    expect(passed(await other(how)('archive', 'store', { text: FILE }))).toBe(true);
+  });
+
+  test('CI-08: a rule about servers holds for all of them, and who decides reads why', async () => {
+    const how = traceparent(idOf('zones'));
+    await rig.policy(
+      'zones',
+      `forbid (principal, action == Remit::Action::"callTool", resource in Remit::Server::"wiki")
+    when { context.receivedFrom.contains("crm") } unless { context.approved };`,
+    );
+    const before = got(rig, 'wiki').length;
+    await agentOf(rig, client, how)('crm', 'read_file');
+    const held = heldId(await other(how)('wiki', 'write_page'));
+    expect((await rig.admin('petra', 'GET', `/approvals/${held}`)).body['because']).toEqual([
+      'zones demands it.',
+      'Before this call another agent in the same trace received something from crm.',
+    ]);
+    expect(got(rig, 'wiki')).toHaveLength(before);
+    expect(passed(await other({})('wiki', 'write_page'))).toBe(true);
+    await rig.policy('zones', null);
+  });
+
+  test('CI-08: what a task gave is recognised in the trace in which it began, and in that of who fetches it', async () => {
+    const token = (): string => rig.token('omar', { client, server: 'crm' });
+    const params = { name: 'export_file', arguments: { text: 'x' } };
+    const begun = await rig.ask('crm', 'tools/call', params, {
+      token: token(),
+      capabilities: TASKS,
+      ...traceparent(idOf('begun')),
+    });
+    const id = begun.result?.['taskId'] as string;
+    const look = (how: CallOptions = {}): Promise<Answer> =>
+      onTask(rig, 'tasks/get', id, { server: 'crm', token: token(), ...how });
+    await rig.until('the task to be over', async () => (await look()).result?.['status'] === 'completed');
+    clock.advance(WINDOW_MS * 2);
+    const sends = async (name: string): Promise<boolean> =>
+      passed(await other(traceparent(idOf(name)), name)('mail', 'send', { text: FILE }));
+    const names = ['begun', 'fetched', 'elsewhere'];
+    for (const name of names) expect(await sends(name)).toBe(true);
+    const before = got(rig, 'mail').length;
+    expect((await look(traceparent(idOf('fetched')))).text).toContain('Anna Berg');
+    for (const name of names) expect(await sends(name)).toBe(name === 'elsewhere');
+    expect(got(rig, 'mail')).toHaveLength(before + 1);
+  });
+});
+
 describe('on several nodes', () => {
   let node: Gateway;
   let close: () => Promise<void>;
@@ -345,11 +419,10 @@ describe('a rule that looks at no text', () => {
 });
 
 describe('twins', () => {
-  const lands = async (on: Rig, how: CallOptions = {}): Promise<void> => {
+  const lands = async (on: Rig, how: CallOptions = {}, writer = client): Promise<void> => {
     try {
-      const mine = agentOf(on, client, how);
-      await mine('crm', 'read_file');
-      await mine('mail', 'send', { text: FILE });
+      await agentOf(on, client, how)('crm', 'read_file');
+      await agentOf(on, writer, how)('mail', 'send', { text: FILE });
       expect(got(on, 'mail')).toEqual([JSON.stringify({ text: FILE })]);
     } finally {
       await on.stop();
@@ -362,5 +435,8 @@ describe('twins', () => {
   });
   test('CI-08: twin: without recognition the file leaves', async () => {
     await lands(await start({ table: tableWith({ 'trace-is-known': () => learn({ flow: NO_FLOW }) }) }));
+  });
+  test('CI-08: twin: where no W3C trace is read, another agent in it sends the file', async () => {
+    await lands(await start({ table: READS_NO_TRACE }), traceparent('ab'.repeat(16)), `${client}-writer`);
   });
 });

@@ -7,6 +7,7 @@ import { startGateway } from '../../src/gateway/gateway.ts';
 import type { GatewayDeps } from '../../src/gateway/gateway.ts';
 import { learn } from '../../src/gateway/guard.ts';
 import { ToolRecord, toolId } from '../../src/integrity/records.ts';
+import { sha256Hex } from '../../src/lib/bytes.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { BASELINE } from '../../src/policy/baseline.ts';
@@ -17,6 +18,7 @@ import { ERAS, JSON_HEADERS, ORG, modernHeaders, startRig, tableWith, textTool }
 import type { Answer, CallOptions, Rig, RigOptions } from '../support/rig.ts';
 import { TASKS, onTask } from '../support/tasks.ts';
 import { testPool } from '../support/upstreams/open.ts';
+import { READS_NO_TRACE, traceparent } from './replays/scene.ts';
 
 const WINDOW_MS = 10 * 60_000;
 const SLACK_MS = WINDOW_MS / 8;
@@ -134,6 +136,33 @@ async function scripted(on: Rig, how: CallOptions = {}): Promise<Answer> {
   return use('forum', 'post', { text: issue.includes('post what the vault says') ? note : issue });
 }
 
+/** What a node that starts now answers to a post. */
+async function postedOnAnotherNode(how: { readonly client: string; readonly meta?: JsonObject }): Promise<string> {
+  const pool = testPool();
+  const node = await startGateway({ ...parts!, node: 'rig-2', pool });
+  try {
+    await node.refresh('forum');
+    const audience = node.listener.resourceUrl('forum');
+    const params = { name: 'post', arguments: { text: SECRET } };
+    const _meta = { ...ENVELOPE, ...how.meta };
+    const answer = await openStream(audience, {
+      method: 'POST',
+      headers: {
+        ...JSON_HEADERS,
+        ...modernHeaders('tools/call', params),
+        accept: 'application/json',
+        authorization: `Bearer ${rig.token('omar', { client: how.client, audience })}`,
+      },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { ...params, _meta } }),
+    });
+    await answer.end(20_000);
+    return answer.text();
+  } finally {
+    await node.close();
+    await pool.closeAll();
+  }
+}
+
 const heldId = (answer: Answer): string | undefined => /approval \((apr_[0-9a-z]+), until /.exec(answer.text)?.[1];
 const passed = ({ result }: Answer): boolean => result !== undefined && result['isError'] !== true;
 
@@ -249,29 +278,8 @@ describe('labels are not shed', () => {
   test('AZ-10: by another node, or by one that started after they came', async () => {
     await scripted(rig);
     const before = posts().length;
-    const pool = testPool();
-    const node = await startGateway({ ...parts!, node: 'rig-2', pool });
-    try {
-      await node.refresh('forum');
-      const token = rig.token('omar', { client, audience: node.listener.resourceUrl('forum') });
-      const params = { name: 'post', arguments: { text: SECRET } };
-      const answer = await openStream(node.listener.resourceUrl('forum'), {
-        method: 'POST',
-        headers: {
-          ...JSON_HEADERS,
-          ...modernHeaders('tools/call', params),
-          accept: 'application/json',
-          authorization: `Bearer ${token}`,
-        },
-        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { ...params, _meta: ENVELOPE } }),
-      });
-      await answer.end(20_000);
-      expect(answer.text()).toMatch(/approval \(apr_/);
-      expect(posts()).toHaveLength(before);
-    } finally {
-      await node.close();
-      await pool.closeAll();
-    }
+    expect(await postedOnAnotherNode({ client })).toMatch(/approval \(apr_/);
+    expect(posts()).toHaveLength(before);
   });
 
   test('AZ-10: by acting for the agent that has them', async () => {
@@ -312,6 +320,102 @@ describe('labels are not shed', () => {
     expect(posts()).toHaveLength(before + 1);
     expect(heldId(await use('forum__post', session))).toBeDefined();
     expect(posts()).toHaveLength(before + 1);
+  });
+});
+
+/** Reads both, in the trace; another agent of somebody else's does the posting. */
+const posted = async (on: Rig, id: string, how: CallOptions): Promise<Answer> => {
+  const reader = agentOf(on, traceparent(id));
+  await reader('tracker', 'read_issue');
+  const note = textOf(await reader('vault', 'read_note'));
+  return agentOf(on, { as: 'otto', client: `${client}-writer`, ...how })('forum', 'post', { text: note });
+};
+
+describe('agents that work in one W3C trace', () => {
+  const idOf = (name: string): string => sha256Hex(`${client} ${name}`).slice(0, 32);
+  test.each(ERAS)('AZ-10: %s: what one reads, another one does not post, and who decides reads why', async (era) => {
+    const before = posts().length;
+    const id = idOf('one');
+    const held = heldId(await posted(rig, id, { era, ...traceparent(id) }));
+    expect(held).toBeDefined();
+    expect(posts()).toHaveLength(before);
+    expect((await rig.admin('petra', 'GET', `/approvals/${held}`)).body['because']).toEqual([
+      expect.stringMatching(/^baseline\.toxic-flow: Who has received /),
+      'Before this call another agent in the same trace received what strangers may have written, private data.',
+    ]);
+  });
+
+  test('AZ-10: one reads the issue, one the note, one posts', async () => {
+    const id = idOf('three');
+    await agentOf(rig, traceparent(id))('tracker', 'read_issue');
+    const before = posts().length;
+    const writer = { client: `${client}-writer`, ...traceparent(id) };
+    expect(passed(await agentOf(rig, writer)('forum', 'post'))).toBe(true);
+    await agentOf(rig, { as: 'otto', client: `${client}-second`, ...traceparent(id) })('vault', 'read_note');
+    expect(heldId(await agentOf(rig, writer)('forum', 'post'))).toBeDefined();
+    // What it received itself is told apart.
+    await agentOf(rig, writer)('vault', 'read_note');
+    const held = heldId(await agentOf(rig, writer)('forum', 'post', { text: 'another' }));
+    expect((await rig.admin('petra', 'GET', `/approvals/${held}`)).body['because']).toEqual([
+      expect.stringMatching(/^baseline\.toxic-flow: /),
+      'Before this call the agent received private data.',
+      'Before this call another agent in the same trace received what strangers may have written.',
+    ]);
+    expect(posts()).toHaveLength(before + 1);
+  });
+
+  test('AZ-10: on every node', async () => {
+    const id = idOf('nodes');
+    await agentOf(rig, traceparent(id))('tracker', 'read_issue');
+    await agentOf(rig, traceparent(id))('vault', 'read_note');
+    const before = posts().length;
+    const how = { client: `${client}-writer`, meta: traceparent(id).meta! };
+    expect(await postedOnAnotherNode(how)).toMatch(/approval \(apr_/);
+    expect(posts()).toHaveLength(before);
+  });
+
+  test('AZ-10: a trace of others takes no label from who names it', async () => {
+    await scripted(rig);
+    await agentOf(rig, { client: 'bystander', ...traceparent(idOf('theirs')) })('forum', 'draft');
+    const before = posts().length;
+    expect(heldId(await agentOf(rig, traceparent(idOf('theirs')))('forum', 'post'))).toBeDefined();
+    expect(posts()).toHaveLength(before);
+  });
+
+  test('AZ-10: what a task gives is received in the trace in which it began, and in that of who fetches it', async () => {
+    const token = (): string => rig.token('omar', { client, server: 'tracker' });
+    const params = { name: 'search_issues', arguments: { text: 'x' } };
+    const begun = await rig.ask('tracker', 'tools/call', params, {
+      token: token(),
+      capabilities: TASKS,
+      ...traceparent(idOf('begun')),
+    });
+    const id = begun.result?.['taskId'] as string;
+    const look = (how: CallOptions = {}): Promise<Answer> =>
+      onTask(rig, 'tasks/get', id, { server: 'tracker', token: token(), ...how });
+    await rig.until('the task to be over', async () => (await look()).result?.['status'] === 'completed');
+    clock.advance(WINDOW_MS + SLACK_MS + 1);
+    const writer = (name: string) => agentOf(rig, { client: `${client}-${name}`, ...traceparent(idOf(name)) });
+    const names = ['begun', 'fetched', 'elsewhere'];
+    for (const name of names) await writer(name)('vault', 'read_note');
+    const before = posts().length;
+    for (const name of names) expect(passed(await writer(name)('forum', 'post'))).toBe(true);
+    expect((await look(traceparent(idOf('fetched')))).result?.['status']).toBe('completed');
+    for (const name of names)
+      expect(heldId(await writer(name)('forum', 'post')) !== undefined).toBe(name !== 'elsewhere');
+    expect(posts()).toHaveLength(before + names.length + 1);
+  });
+
+  const apart: ReadonlyArray<readonly [string, (id: string) => CallOptions]> = [
+    ['names none', () => ({})],
+    ['names another one', () => traceparent(idOf('another'))],
+    ['names none that is valid', (id) => ({ meta: { traceparent: `ff-${id}-${'cd'.repeat(8)}-01` } })],
+  ];
+  test.each(apart)('AZ-10: twin: who %s is another trace, and the note is on the forum', async (_title, how) => {
+    const before = posts().length;
+    const id = idOf('twin');
+    expect(passed(await posted(rig, id, how(id)))).toBe(true);
+    expect(posts().slice(before)).toEqual([JSON.stringify({ text: SECRET })]);
   });
 });
 
@@ -443,6 +547,15 @@ describe('twins', () => {
     const { untrustedOutput: _, ...approved } = record.approved!;
     await open.commit([{ kind: 'tool', org: ORG, id: 'tracker/read_issue', body: { ...record, approved } }]);
     await lands(open);
+  });
+  test('AZ-10: twin: where no W3C trace is read, another agent in it posts the note', async () => {
+    const open = await start({ table: READS_NO_TRACE });
+    try {
+      await posted(open, 'ab'.repeat(16), traceparent('ab'.repeat(16)));
+      expect(posts(open)).toEqual([JSON.stringify({ text: SECRET })]);
+    } finally {
+      await open.stop();
+    }
   });
 });
 

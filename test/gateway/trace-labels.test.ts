@@ -15,7 +15,7 @@ import {
   labelsOf,
 } from '../../src/policy/labels.ts';
 import type { Label } from '../../src/policy/labels.ts';
-import { MAX_SESSIONS, traceLabels } from '../../src/gateway/trace-labels.ts';
+import { MAX_SESSIONS, MAX_TRACES, traceLabels } from '../../src/gateway/trace-labels.ts';
 import type { Trace, TraceLabels } from '../../src/gateway/trace-labels.ts';
 import { SESSION_MS } from '../../src/gateway/session-book.ts';
 import { sha256Hex } from '../../src/lib/bytes.ts';
@@ -49,7 +49,14 @@ const node = (): TraceLabels => {
   };
   return traceLabels(sealedExchange(exchange, KEYS), clock, WINDOW_MS);
 };
-const trace = (more: Partial<Trace> = {}): Trace => ({ person, agent: 'a', actors: [], session: null, ...more });
+const trace = (more: Partial<Trace> = {}): Trace => ({
+  person,
+  agent: 'a',
+  actors: [],
+  session: null,
+  joins: [],
+  ...more,
+});
 
 beforeAll(async () => {
   below = await openSqliteExchange(join(folder, 'exchange.db'), { clock });
@@ -146,6 +153,7 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
       at: fc.nat(1),
       agent: fc.constantFrom('a', 'b'),
       session: fc.constantFrom(null, 's', 't'),
+      join: fc.constantFrom(null, '1', '2'),
       given: fc.constantFrom(...combinationsOf(ALL_BITS).slice(1).map(labelsOf)),
     }),
     fc.record({ what: fc.constant('wait' as const), ms: fc.constantFrom(1, WINDOW_MS / 2, WINDOW_MS, WINDOW_MS * 2) }),
@@ -154,14 +162,23 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
       person = `p${++people}`;
       const nodes = [node(), node()];
-      /** Per agent: what came when, in which session. */
-      const came: Array<{ agent: string; session: string | null; label: Label; at: number }> = [];
+      /** Per agent: what came when, in which session and W3C trace. */
+      const came: Array<{
+        agent: string;
+        session: string | null;
+        join: string | null;
+        label: Label;
+        at: number;
+      }> = [];
       for (const one of steps) {
         if (one.what === 'wait') clock.advance(one.ms);
         else {
-          const { agent, session, given } = one;
-          await nodes[one.at]!.mark(trace({ agent, session }), given);
-          for (const label of LABELS) if (given[label]) came.push({ agent, session, label, at: clock.now() });
+          const { agent, session, join, given } = one;
+          await nodes[one.at]!.mark(
+            trace({ agent, session, joins: join === null ? [] : [`${person}\n${join}`] }),
+            given,
+          );
+          for (const label of LABELS) if (given[label]) came.push({ agent, session, join, label, at: clock.now() });
         }
         for (const agent of ['a', 'b'])
           for (const session of [null, 's', 't']) {
@@ -179,6 +196,17 @@ test('AZ-10: two nodes in any order know at least what a model knows, and nothin
                 if (since(label, WINDOW_MS)) expect(known[label]).toBe(true);
                 if (!since(label, WINDOW_MS + SLACK_MS)) expect(known[label]).toBe(false);
               }
+            }
+          }
+        // Somebody to whom nothing came knows what came in the trace they name.
+        for (const join of ['1', '2'])
+          for (const asked of nodes) {
+            const known = (await asked.load(trace({ agent: 'c', joins: [`${person}\n${join}`] }))).labels;
+            for (const label of LABELS) {
+              const since = (ms: number): boolean =>
+                came.some((it) => it.join === join && it.label === label && clock.now() - it.at < ms);
+              if (since(WINDOW_MS)) expect(known[label]).toBe(true);
+              if (!since(WINDOW_MS + SLACK_MS)) expect(known[label]).toBe(false);
             }
           }
       }
@@ -214,4 +242,143 @@ test('AZ-10: only what matters is asked for: what this node knows of it already 
   broken = true;
   expect((await labels.load(trace(), UNTRUSTED_BIT)).labels).toEqual(UNTRUSTED);
   await expect(labels.load(trace())).rejects.toThrow('gone');
+});
+
+describe('a W3C trace joins agents', () => {
+  /** Each test in one of its own. */
+  let join = '';
+  beforeEach(() => void (join = `org\n${person}`));
+  const other = (more: Partial<Trace> = {}): Trace => trace({ person: `other-${person}`, agent: 'b', ...more });
+  const reader = { from: null, remembered: true };
+
+  test('AZ-10: what one of them received, all of them received, on every node, and on one that starts later', async () => {
+    const [one, another] = [node(), node()];
+    await one.mark(trace({ joins: [join] }), BOTH);
+    const named = other({ joins: [join] });
+    const expected = { labels: BOTH, joined: { labels: BOTH, from: [] } };
+    expect(one.peek(named)).toMatchObject(expected);
+    for (const asked of [one, another, node()]) expect(await asked.load(named)).toMatchObject(expected);
+    // Who received it did not receive it from others.
+    for (const asked of [one, another])
+      expect(await asked.load(trace({ joins: [join] }))).toMatchObject({ labels: BOTH, joined: null });
+  });
+
+  test('AZ-10: twin: who names none, another one, or that of another organisation, has what the agent has', async () => {
+    const labels = node();
+    await labels.mark(trace({ joins: [join] }), BOTH);
+    for (const joins of [[], [`${join}1`], [`an${join}`]])
+      expect(await labels.load(other({ joins }))).toMatchObject({ labels: NONE, joined: null });
+    for (const joins of [[], [`${join}1`]]) expect((await labels.load(trace({ joins }))).labels).toEqual(BOTH);
+  });
+
+  test('AZ-10: it adds to what an agent has, takes nothing away, and ends with the window, whatever a session does', async () => {
+    const labels = node();
+    await labels.mark(other(), PRIVATE);
+    await labels.mark(trace({ session: 's', joins: [join] }), BOTH);
+    await labels.mark(other({ joins: [join] }), { secret: true });
+    const all = { ...BOTH, secret: true };
+    expect(await labels.load(other({ joins: [join] }))).toMatchObject({
+      labels: all,
+      joined: { labels: UNTRUSTED, from: [] },
+    });
+    clock.advance(WINDOW_MS - 1);
+    expect((await node().load(other({ joins: [join] }))).labels).toEqual(all);
+    clock.advance(SLACK_MS + 1);
+    expect(await labels.load(other({ joins: [join] }))).toMatchObject({ labels: NONE, joined: null });
+    expect((await labels.load(trace({ session: 's' }))).labels).toEqual(BOTH);
+  });
+
+  test('AZ-10: what only this agent received is never said to have come from another one', async () => {
+    const labels = node();
+    await labels.mark(trace(), BOTH, { from: 'crm', remembered: false });
+    clock.advance(SLACK_MS - 1);
+    // The agent is labelled for long enough, its trace is not yet.
+    await labels.mark(trace({ joins: [join] }), BOTH, { from: 'crm', remembered: false });
+    expect(appends).toBe(2);
+    for (const ms of [0, WINDOW_MS, 1, 1, SLACK_MS]) {
+      clock.advance(ms);
+      expect((await labels.load(trace({ joins: [join] }))).joined).toBeNull();
+    }
+  });
+
+  test('AZ-10: servers are told by who received something from them', async () => {
+    const labels = node();
+    await labels.mark(trace({ joins: [join] }), UNTRUSTED, { from: 'tracker', remembered: false });
+    await labels.mark(other({ joins: [join] }), PRIVATE, { from: 'crm', remembered: false });
+    expect(await node().load(other({ joins: [join] }))).toMatchObject({
+      labels: BOTH,
+      from: ['crm', 'tracker'],
+      joined: { labels: UNTRUSTED, from: ['tracker'] },
+    });
+  });
+
+  test('AZ-10: labelled already, nothing is written; where it cannot be written, nothing may leave', async () => {
+    const labels = node();
+    await labels.mark(trace(), BOTH);
+    broken = true;
+    await expect(labels.mark(trace({ joins: [join] }), BOTH)).rejects.toThrow('gone');
+    await expect(labels.load(other({ joins: [join] }))).rejects.toThrow('gone');
+    broken = false;
+    await labels.mark(trace({ joins: [join] }), BOTH);
+    expect(labels.mark(trace({ joins: [join] }), BOTH)).toBeNull();
+    // What another node wrote is not written again.
+    const before = appends;
+    await node().mark(trace({ joins: [join] }), BOTH);
+    expect(appends).toBe(before);
+  });
+
+  test('AZ-10: who names a new one with every call fills a share that takes nothing from others', async () => {
+    const labels = node();
+    await labels.mark(trace({ joins: [join] }), UNTRUSTED);
+    for (let at = 0; at < MAX_TRACES; at++) await labels.mark(other({ joins: [`${join} ${at}`] }), PRIVATE);
+    const before = appends;
+    for (let at = 0; at < 10; at++) await labels.mark(other({ joins: [`${join} more ${at}`] }), PRIVATE);
+    expect(appends).toBe(before);
+    const third = (id: string): Trace => trace({ person: `third-${person}`, joins: [id] });
+    expect(labels.peek(third(`${join} ${MAX_TRACES - 1}`)).labels).toEqual(PRIVATE);
+    expect((await labels.load(third(`${join} more 1`))).labels).toEqual(NONE);
+    // The trace of others is in memory still, and who has no share left adds to it all the same.
+    expect(labels.peek(third(join)).labels).toEqual(UNTRUSTED);
+    await labels.mark(other({ joins: [join] }), PRIVATE);
+    expect(labels.peek(third(join)).labels).toEqual(BOTH);
+    // Others have a share of their own; so has this one after a window.
+    await labels.mark(trace({ joins: [`${join} mine`] }), PRIVATE);
+    expect(labels.peek(third(`${join} mine`)).labels).toEqual(PRIVATE);
+    clock.advance(WINDOW_MS);
+    await labels.mark(other({ joins: [`${join} later`] }), PRIVATE);
+    expect(labels.peek(third(`${join} later`)).labels).toEqual(PRIVATE);
+  });
+
+  test('CI-08: what one of them read is recognised in what another one sends, where it was read', async () => {
+    const text = 'Anna Berg, born 12 March 1971, has not paid since June; the lawyers have the file.';
+    const source = { server: 'crm', confidential: true, regulated: false };
+    const labels = node();
+    await labels.mark(trace({ joins: [join] }), { confidential: true }, reader);
+    labels.remember(trace({ joins: [join] }), source, text, {});
+    const here = await labels.load(other({ joins: [join] }));
+    expect(here.unknownText).toBe(false);
+    expect(labels.recognise(here.books, { text })).toEqual([source]);
+    expect(labels.recognise(here.books, { text: 'nothing of anybody, but long enough to be compared' })).toEqual([]);
+    expect(labels.recognise((await labels.load(other())).books, { text })).toEqual([]);
+    // Another node knows that it does not know.
+    expect((await node().load(other({ joins: [join] }))).unknownText).toBe(true);
+    // So does this one of what nobody asked it to remember.
+    await labels.mark(other({ joins: [join] }), { confidential: true });
+    expect((await labels.load(trace({ person: 'third', joins: [join] }))).unknownText).toBe(true);
+  });
+
+  test('CI-08: text of more agents than are told apart counts as text that is not known', async () => {
+    const labels = node();
+    const third = trace({ person: 'third', joins: [join] });
+    for (let at = 0; at < 8; at++) {
+      await labels.mark(trace({ agent: `a${at}`, joins: [join] }), { confidential: true }, reader);
+      expect((await labels.load(third)).unknownText).toBe(false);
+    }
+    await labels.mark(trace({ agent: 'a8', joins: [join] }), { confidential: true }, reader);
+    expect((await labels.load(third)).unknownText).toBe(true);
+    const before = appends;
+    for (const agent of ['a0', 'a7', 'a8'])
+      expect(labels.mark(trace({ agent, joins: [join] }), { confidential: true }, reader)).toBeNull();
+    expect(appends).toBe(before);
+  });
 });

@@ -16,7 +16,7 @@ function reads(...came: ReadonlyArray<Json>) {
   const clock = manualClock(1_800_000_000_000);
   const book = traceReads(clock);
   for (const value of came) book.remember('k', CRM, value, {}, clock.now() + DAY);
-  return { clock, book, from: (value: Json) => book.recognise('k', value).map(({ server }) => server) };
+  return { clock, book, from: (value: Json) => book.recognise(['k'], value).map(({ server }) => server) };
 }
 
 describe('CI-08: what is recognised of a note', () => {
@@ -82,11 +82,11 @@ test('CI-08: what a server only says again is not its own', () => {
   const asked = { query: 'which of our customers in Bavaria have not paid the invoices of the second quarter' };
   const until = clock.now() + DAY;
   book.remember('k', CRM, content(`Results for "${asked.query}": ${NOTE}`), asked, until);
-  expect(book.recognise('k', asked)).toEqual([]);
-  expect(book.recognise('k', { text: NOTE })).toEqual([CRM]);
+  expect(book.recognise(['k'], asked)).toEqual([]);
+  expect(book.recognise(['k'], { text: NOTE })).toEqual([CRM]);
   // Having it, and sending it back to where it is from, does not wash it.
   book.remember('k', CRM, content(NOTE), { text: NOTE }, until);
-  expect(book.recognise('k', { text: NOTE })).toEqual([CRM]);
+  expect(book.recognise(['k'], { text: NOTE })).toEqual([CRM]);
 });
 
 test('CI-08: each trace knows its own, each source by itself, and only as long as a label lasts', () => {
@@ -96,12 +96,12 @@ test('CI-08: each trace knows its own, each source by itself, and only as long a
   book.remember('k', CRM, content(NOTE), {}, clock.now() + DAY);
   clock.advance(DAY / 2);
   book.remember('k', HR, content(other), {}, clock.now() + DAY);
-  expect(book.recognise('k', [NOTE, other])).toEqual([CRM, HR]);
-  expect(book.recognise('another', [NOTE, other])).toEqual([]);
+  expect(book.recognise(['k'], [NOTE, other])).toEqual([CRM, HR]);
+  expect(book.recognise(['another'], [NOTE, other])).toEqual([]);
   clock.advance(DAY / 2);
-  expect(book.recognise('k', [NOTE, other])).toEqual([HR]);
+  expect(book.recognise(['k'], [NOTE, other])).toEqual([HR]);
   clock.advance(DAY / 2);
-  expect(book.recognise('k', [NOTE, other])).toEqual([]);
+  expect(book.recognise(['k'], [NOTE, other])).toEqual([]);
 });
 
 describe('CI-08: it knows what it does not know', () => {
@@ -129,10 +129,10 @@ describe('CI-08: it knows what it does not know', () => {
     const clock = manualClock(0);
     const book = traceReads(clock, 2_000);
     for (let at = 0; at < 20; at++) book.remember(`k${at}`, CRM, content(text(at, 2_000)), {}, clock.now() + DAY);
-    expect(book.recognise('k0', { text: text(0, 2_000) })).toEqual([]);
+    expect(book.recognise(['k0'], { text: text(0, 2_000) })).toEqual([]);
     expect(book.whole('k0')).toBe(false);
     book.remember('k0', CRM, content(NOTE), {}, clock.now() + DAY);
-    expect(book.recognise('k0', { text: NOTE })).toEqual([CRM]);
+    expect(book.recognise(['k0'], { text: NOTE })).toEqual([CRM]);
     expect(book.whole('k0')).toBe(false);
     clock.advance(DAY);
     book.remember('k0', CRM, content(NOTE), {}, clock.now() + DAY);

@@ -4,14 +4,14 @@
  */
 import { labelsMatter } from '../../policy/decide.ts';
 import { COPIED } from '../../policy/labels.ts';
-import type { Flow } from '../../policy/labels.ts';
 import { known } from '../call.ts';
 import { flowOf } from '../flow.ts';
+import type { TraceFlow } from '../flow.ts';
 import { guard, learn } from '../guard.ts';
 import { questionOf } from '../question.ts';
 import { traceOf } from '../trace-labels.ts';
 
-export const traceIsKnown = guard<Flow>({
+export const traceIsKnown = guard<TraceFlow>({
   name: 'trace-is-known',
   gather(call, { traces, clock }) {
     const trace = traceOf(call);

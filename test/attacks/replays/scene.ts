@@ -1,4 +1,5 @@
 /** Hands for tests in which an agent does what it reads: real node, sinks as servers, what reviewers said of each item. */
+import { PIPELINE } from '../../../src/gateway/pipeline.ts';
 import { ToolRecord } from '../../../src/integrity/records.ts';
 import type { JsonObject } from '../../../src/lib/json.ts';
 import { ORG, startRig } from '../../support/rig.ts';
@@ -48,3 +49,19 @@ export const got = (rig: Rig, server: string): readonly string[] =>
     .calls()
     .map(({ message }) => JSON.stringify((message?.['params'] as JsonObject | undefined)?.['arguments']));
 export const says = (text: string) => () => ({ content: [{ type: 'text', text }] });
+
+/** Calls in the W3C trace with this id, 32 hexadecimal digits. */
+export const traceparent = (id: string): CallOptions => ({
+  meta: { traceparent: `00-${id}-${'cd'.repeat(8)}-01` },
+});
+
+/** The product's table, but what a trace received is asked as if calls named no W3C trace: for twins. */
+export const READS_NO_TRACE = PIPELINE.map((row) => {
+  if (row.guard.name !== 'trace-is-known') return row;
+  const { gather } = row.guard;
+  const blind: typeof gather = (call, ports) => {
+    const { message } = call;
+    return gather({ ...call, message: { ...message, meta: { ...message.meta, trace: null } } }, ports);
+  };
+  return { ...row, guard: { ...row.guard, gather: blind } };
+});
