@@ -7,12 +7,12 @@
  */
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
-import { isJsonObject } from '../lib/json.ts';
-import type { Json, JsonObject } from '../lib/json.ts';
+import type { JsonObject } from '../lib/json.ts';
 import { workerModule } from '../lib/worker-module.ts';
 import type { Looked, ResultLimits } from './inspect.ts';
 import { KINDS } from './kinds.ts';
 import type { InspectionOf, Kind } from './kinds.ts';
+import { isLarge } from './size.ts';
 import type { ExactValue, Matcher, Terms } from './terms.ts';
 
 export interface Inspector {
@@ -283,23 +283,6 @@ function news<N extends 'own' | 'planted'>(
 /** Whether the terms can be made again elsewhere. */
 const isMovable = ({ recipe, own, planted }: Terms): boolean =>
   recipe !== undefined && [own, planted].every((matcher) => matcher === null || matcher.book !== undefined);
-
-/** Reads no more of it than it takes to know. */
-function isLarge(value: JsonObject, from: number): boolean {
-  let left = from;
-  const isTooMuch = (part: Json): boolean => {
-    left--;
-    if (typeof part === 'string') left -= part.length;
-    else if (Array.isArray(part)) return (part as readonly Json[]).some(isTooMuch);
-    else if (isJsonObject(part))
-      for (const name in part) {
-        left -= name.length;
-        if (isTooMuch(part[name] as Json)) return true;
-      }
-    return left <= 0;
-  };
-  return isTooMuch(value);
-}
 
 const WHO = 'inspector';
 

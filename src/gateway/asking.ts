@@ -5,6 +5,7 @@
  * The third is `streamAsker`: real requests on the call's own stream, for legacy sessions.
  */
 import { RESULT_LIMITS, inspectMembers } from '../content/inspect.ts';
+import { isLarge } from '../content/size.ts';
 import type { AskKind } from '../inventory/records.ts';
 import type { Json, JsonObject } from '../lib/json.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -82,11 +83,20 @@ const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'erro
 const NOT_ASKED = refusal(-32601, 'Method not found');
 export const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
 
+/** What is looked at at once must not be more than a person would read, and what a model is asked comes with pictures. */
+const LONGEST: Readonly<Record<AskKind, number>> = {
+  'elicitation.form': 65_536,
+  'elicitation.url': 16_384,
+  roots: 16_384,
+  sampling: 1_048_576,
+};
+
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
 export function askToShow(ask: Ask, asking: Asking): Ask | null {
   const { kinds, version, samplingTools, call, inspection } = asking;
   const kind = askKindOf(ask.method, ask.params);
   if (kind === null || !kinds.has(kind)) return null;
+  if (isLarge(ask.params, LONGEST[kind])) return refusedQuestion(call, 'size');
   // As the server wrote it: what is cleaned away, or is no member of a form, may be what gives it away (CI-10).
   if (kind === 'elicitation.form' && asksForSecret(ask.params)) return refusedQuestion(call, 'credentials');
   if (kind === 'elicitation.url' && !mayVisit(ask.params['url'], asking.visits)) return refusedQuestion(call, 'visit');
@@ -99,7 +109,7 @@ export function askToShow(ask: Ask, asking: Asking): Ask | null {
   return askForClient({ method: ask.method, params: inspected.result }, version, { samplingTools });
 }
 
-function refusedQuestion(call: Call, why: 'credentials' | 'visit'): null {
+function refusedQuestion(call: Call, why: 'credentials' | 'visit' | 'size'): null {
   note(call, `question:refused:${why}`);
   return null;
 }

@@ -49,6 +49,12 @@ const FISHING: ReadonlyArray<readonly [string, 'elicitation.form' | 'elicitation
   ['a visit in punycode', 'elicitation.url', visit('https://xn--bnk-7cd.test/'), 'visit'],
   ['a visit to an address', 'elicitation.url', visit('https://169.254.169.254/latest'), 'visit'],
   ['a visit with a user', 'elicitation.url', visit('https://bank.test@evil.example/'), 'visit'],
+  [
+    'more than anybody reads',
+    'elicitation.form',
+    form({ colour: { type: 'string', description: 'blue '.repeat(14_000) } }),
+    'size',
+  ],
   ['a visit to another port', 'elicitation.url', visit('https://bank.test:8443/'), 'visit'],
 ];
 
