@@ -1,6 +1,6 @@
 /**
- * EX-06: what this process could be used for by somebody who takes it over: root, a system that can be changed, credentials of a cloud that
- * lie around. Said at every start and in `GET /status`; variables with such credentials are taken out of our environment.
+ * EX-06: what this process could be used for by somebody who takes it over: root, a system that can be changed, credentials that lie around:
+ * of clouds, of build systems, of registries, of the shell that started it. Said at every start and in `GET /status`; variables with such credentials are taken out of our environment.
  * Not done here: the metadata service of a cloud, which the guarded dialler refuses; what the kernel keeps in /proc/self/environ, which
  * only this user can read, and no server runs with a view of it.
  */
@@ -32,6 +32,21 @@ export interface SelfPosture {
 
 const CLOUDS =
   /^(?:AWS|AZURE|ARM|GOOGLE|GCLOUD|CLOUDSDK|GCE|ALIBABA_CLOUD|ALICLOUD|OCI|IBMCLOUD)_|^(?:IDENTITY_ENDPOINT|IDENTITY_HEADER|MSI_ENDPOINT|MSI_SECRET|KUBECONFIG|VAULT_TOKEN|DIGITALOCEAN_ACCESS_TOKEN|HCLOUD_TOKEN)$/;
+/** What other tools read without being told to. Not: what a library of ours reads so (PGPASSWORD, OTEL_EXPORTER_OTLP_HEADERS). */
+const OTHERS = new RegExp(
+  `^(?:${[
+    '(?:GITHUB|GH|GITLAB|GITEA|BITBUCKET)_(?:[A-Z]+_)*(?:TOKEN|PAT)',
+    'CI_JOB_TOKEN|CI_JOB_JWT(?:_V[12])?|CI_(?:REGISTRY|DEPLOY|DEPENDENCY_PROXY)_PASSWORD',
+    'ACTIONS_(?:ID_TOKEN_REQUEST|RUNTIME)_TOKEN|SYSTEM_ACCESSTOKEN|CIRCLE_TOKEN|BUILDKITE_AGENT_ACCESS_TOKEN',
+    'NPM_TOKEN|NODE_AUTH_TOKEN|(?:npm_config|NPM_CONFIG)_\\S*_(?:auth|AUTH|password|PASSWORD)\\S*|YARN_NPM_AUTH_(?:TOKEN|IDENT)',
+    'PYPI_TOKEN|TWINE_PASSWORD|UV_PUBLISH_(?:TOKEN|PASSWORD)|CARGO_(?:REGISTRY|REGISTRIES_\\w+)_TOKEN|GEM_HOST_API_KEY',
+    'SSH_AUTH_SOCK|DOCKER_AUTH_CONFIG|DOCKER_(?:PASSWORD|TOKEN)|DOCKERHUB_(?:PASSWORD|TOKEN)',
+    'TF_TOKEN_\\w+|TFE_TOKEN|CONSUL_HTTP_TOKEN|NOMAD_TOKEN|OP_SERVICE_ACCOUNT_TOKEN|OP_CONNECT_TOKEN|OP_SESSION_\\w+|DOPPLER_TOKEN',
+    'CLOUDFLARE_API_(?:TOKEN|KEY)|HEROKU_API_KEY|FLY_API_TOKEN|VERCEL_TOKEN|NETLIFY_AUTH_TOKEN|LINODE_TOKEN',
+    'SNYK_TOKEN|SENTRY_AUTH_TOKEN|SONAR_TOKEN|CODECOV_TOKEN|SLACK_(?:BOT_|APP_)?TOKEN',
+    '(?:OPENAI|ANTHROPIC|GEMINI|MISTRAL|COHERE)_API_KEY|HF_TOKEN|HUGGING_FACE_HUB_TOKEN',
+  ].join('|')})$`,
+);
 /** Where something is and whom to believe, not how to get in. */
 const HARMLESS = /_(?:REGION|LOCATION|PROJECT|PAGER|OUTPUT|ZONE|CA_BUNDLE|CA_CERTS_FILE)$/;
 
@@ -49,7 +64,9 @@ const FILES_AT_HOME = [
 
 /** `named`: variables that the operator's configuration reads secrets from; `prefix`: those that server records may name. */
 export function judgeSelf(facts: SelfFacts, prefix: string, named: ReadonlySet<string>): SelfPosture {
-  const ambient = facts.variables.filter((name) => CLOUDS.test(name) && !HARMLESS.test(name)).toSorted();
+  const ambient = facts.variables
+    .filter((name) => (CLOUDS.test(name) || OTHERS.test(name)) && !HARMLESS.test(name))
+    .toSorted();
   const remove = ambient.filter((name) => !name.startsWith(prefix) && !named.has(name));
   const root = facts.uid === 0;
   const readOnly = facts.rootOptions === null ? null : facts.rootOptions.includes('ro');
@@ -68,7 +85,7 @@ export function judgeSelf(facts: SelfFacts, prefix: string, named: ReadonlySet<s
     warnings.push('this user can change the program that runs; let it belong to another');
   if (remove.length > 0)
     warnings.push(
-      `credentials of a cloud lay in the environment and were taken out of it: ${remove.join(', ')}; start the gateway without them`,
+      `credentials lay in the environment and were taken out of it: ${remove.join(', ')}; start the gateway without them`,
     );
   if (facts.files.length > 0)
     warnings.push(

@@ -57,6 +57,32 @@ test.each([
   ['IDENTITY_HEADER', true],
   ['CLOUDSDK_AUTH_ACCESS_TOKEN', true],
   ['KUBECONFIG', true],
+  ['GITHUB_TOKEN', true],
+  ['GH_TOKEN', true],
+  ['GH_ENTERPRISE_TOKEN', true],
+  ['GITLAB_TOKEN', true],
+  ['CI_JOB_TOKEN', true],
+  ['CI_REGISTRY_PASSWORD', true],
+  ['ACTIONS_ID_TOKEN_REQUEST_TOKEN', true],
+  ['NPM_TOKEN', true],
+  ['NODE_AUTH_TOKEN', true],
+  ['npm_config_//registry.example/:_authToken', true],
+  ['NPM_CONFIG__AUTH', true],
+  ['CARGO_REGISTRIES_COMPANY_TOKEN', true],
+  ['TWINE_PASSWORD', true],
+  ['SSH_AUTH_SOCK', true],
+  ['DOCKER_AUTH_CONFIG', true],
+  ['TF_TOKEN_app_terraform_io', true],
+  ['OPENAI_API_KEY', true],
+  ['GITHUB_REPOSITORY', false],
+  ['CI', false],
+  ['CI_JOB_ID', false],
+  ['npm_config_registry', false],
+  ['DOCKER_HOST', false],
+  ['SSH_CONNECTION', false],
+  ['PGPASSWORD', false],
+  ['OTEL_EXPORTER_OTLP_HEADERS', false],
+  ['MY_GITHUB_TOKEN_OLD', false],
   ['AWS_DEFAULT_REGION', false],
   ['GOOGLE_CLOUD_PROJECT', false],
   ['AWS_CA_BUNDLE', false],
@@ -68,9 +94,13 @@ test.each([
 });
 
 test('EX-06: what the operator named as a secret stays: by the prefix of records, or in the configuration', () => {
-  const config = { store: { url: { secret: 'env:AWS_DATABASE_URL' } }, issuers: [{ a: [{ secret: 'file:/x' }] }] };
-  expect([...namedVariables(config)]).toEqual(['AWS_DATABASE_URL']);
-  const variables = ['AWS_DATABASE_URL', 'AWS_TOKEN_OF_A_SERVER', 'AWS_SECRET_ACCESS_KEY'];
+  const config = {
+    store: { url: { secret: 'env:AWS_DATABASE_URL' } },
+    issuers: [{ a: [{ secret: 'file:/x' }] }],
+    notify: { targets: [{ token: { secret: 'env:SLACK_BOT_TOKEN' } }] },
+  };
+  expect([...namedVariables(config)]).toEqual(['AWS_DATABASE_URL', 'SLACK_BOT_TOKEN']);
+  const variables = ['AWS_DATABASE_URL', 'AWS_TOKEN_OF_A_SERVER', 'AWS_SECRET_ACCESS_KEY', 'SLACK_BOT_TOKEN'];
   expect(judgeSelf({ ...GOOD, variables }, 'AWS_TOKEN_', namedVariables(config)).remove).toEqual([
     'AWS_SECRET_ACCESS_KEY',
   ]);
@@ -92,15 +122,15 @@ test('EX-06: a process says what it is, in its log and in the status, and has fo
   const issuer = await startIssuer();
   try {
     const node = await gatewayNode(temporaryFolder(), tokensOf(issuer));
-    const { started } = await node.start({ env: { AWS_SECRET_ACCESS_KEY: 'canary', AZURE_CLIENT_SECRET: 'canary' } });
+    const { started } = await node.start({ env: { AWS_SECRET_ACCESS_KEY: 'canary', GITHUB_TOKEN: 'canary' } });
     const { posture } = (await node.api('ada', 'GET', '/status')).body as {
       posture: { self: Record<string, unknown> };
     };
     expect(posture.self).toMatchObject({
       user: process.getuid?.() === 0 ? 'root' : 'not root',
-      ambientVariables: ['AWS_SECRET_ACCESS_KEY', 'AZURE_CLIENT_SECRET'],
+      ambientVariables: ['AWS_SECRET_ACCESS_KEY', 'GITHUB_TOKEN'],
     });
-    expect(started.err()).toContain('taken out of it: AWS_SECRET_ACCESS_KEY, AZURE_CLIENT_SECRET');
+    expect(started.err()).toContain('taken out of it: AWS_SECRET_ACCESS_KEY, GITHUB_TOKEN');
     if (process.getuid?.() === 0) expect(started.err()).toContain('the gateway runs as root');
     expect(started.err() + started.out()).not.toContain('canary');
     await started.stop();
