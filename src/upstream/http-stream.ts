@@ -6,9 +6,11 @@
 import { type SseEvent, sseReader } from '../protocol/sse.ts';
 import { UpstreamFault } from './connection.ts';
 import { repeated } from './credentials.ts';
+import { floodGauge } from './flood.ts';
 import { violation } from './http-rules.ts';
 import { type FromServer, readFromServer } from './messages.ts';
-import type { Answer, TakeChunk } from './round-trip.ts';
+import type { Pace } from './pace.ts';
+import type { Answer, TakePiece } from './round-trip.ts';
 
 /** How far a stream came. One per exchange; survives the connections it takes. */
 export interface StreamPosition {
@@ -27,6 +29,7 @@ export interface StreamOptions {
   /** Bytes of the whole stream; left out for one without end. */
   readonly maxStreamBytes?: number;
   readonly ownCredential: (body: Uint8Array) => boolean;
+  readonly pace: Pace;
   readonly position: StreamPosition;
   /** Called per message; what it throws ends the stream. True: enough, nothing more is read. */
   readonly onMessage: (message: FromServer) => boolean;
@@ -37,8 +40,9 @@ export interface StreamOptions {
 /** An id is sent back in a header. */
 const EVENT_ID = /^[\x21-\x7e](?:[\x20-\x7e]{0,1022}[\x21-\x7e])?$/;
 
-export function streamTaker(options: StreamOptions): TakeChunk {
-  const { maxBytes, maxStreamBytes, ownCredential, position, onMessage, onOther } = options;
+export function streamTaker(options: StreamOptions): TakePiece {
+  const { maxBytes, maxStreamBytes, ownCredential, pace, position, onMessage, onOther } = options;
+  const flooded = floodGauge(pace.now);
   let fault: unknown = null;
   let enough = false;
 
@@ -47,11 +51,17 @@ export function streamTaker(options: StreamOptions): TakeChunk {
     if (event.id !== undefined) position.lastId = EVENT_ID.test(event.id) ? event.id : null;
     if (event.event !== undefined && event.event !== 'message') return onOther?.(event);
     if (event.data === '') return; // keep-alives, priming
+    const since = pace.now();
     const bytes = Buffer.from(event.data);
     if (ownCredential(bytes)) throw repeated();
     const message = readFromServer(bytes, maxBytes);
     if (!message.ok) throw violation(message.error);
+    if (message.value.kind === 'notification' && flooded(bytes.length))
+      throw new UpstreamFault('upstream_too_large', 'the server floods its stream with notifications', {
+        dispatched: 'unknown',
+      });
     enough = onMessage(message.value);
+    if (message.value.kind === 'reply') pace.spare(since);
   }
 
   const reader = sseReader({

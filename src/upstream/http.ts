@@ -20,6 +20,7 @@ import { HttpStatusFault, UNREAD, sessionOf, transportFault, violation } from '.
 import { type StreamPosition, atStart, mediaOf, streamTaker } from './http-stream.ts';
 import { type FromServer, readFromServer } from './messages.ts';
 import type { Account } from './oauth/account.ts';
+import { serverPace } from './pace.ts';
 import { type Answer, type RoundTrip, roundTrip } from './round-trip.ts';
 import { type HearEnd, type Hearing, type Loose, NOBODY, type Wire, type WireRequest, givenUp } from './wire.ts';
 
@@ -61,6 +62,7 @@ export function httpWire(options: HttpOptions): Wire {
   const target = { origin: url.origin, path: url.pathname + url.search };
   /** What is under way and must end with this wire. */
   const live = bag<Part>();
+  const pace = serverPace();
   let over = false;
   const fixed: Record<string, string> = {
     ...Object.fromEntries(options.headers),
@@ -105,7 +107,7 @@ export function httpWire(options: HttpOptions): Wire {
     const body = message === null ? null : JSON.stringify(message);
     // The caller's signal, the server's time limit and the end of this wire bound the whole; undici's own timers would only cost.
     const request = { ...target, method, headers, body, headersTimeout: 0, bodyTimeout: 0 };
-    return roundTrip(dispatcher, request, maxBytes, (status, received) => {
+    return roundTrip(dispatcher, request, maxBytes, pace, (status, received) => {
       if (UNREAD(status)) return () => true;
       if (received['content-encoding'] !== undefined && received['content-encoding'] !== 'identity')
         throw violation('the server compressed its answer although it was not asked to');
@@ -116,6 +118,7 @@ export function httpWire(options: HttpOptions): Wire {
         // A listen stream has no end; any other answer is bounded as a whole, notifications included.
         ...(exchange !== null && !exchange.listen && { maxStreamBytes: maxBytes * 4 }),
         ownCredential,
+        pace,
         position: exchange?.position ?? heard,
         onMessage: (taken) => takeMessage(taken, exchange),
       });

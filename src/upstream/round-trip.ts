@@ -1,10 +1,11 @@
 /**
  * One HTTP request and what came back, pushed straight from undici's dispatcher: no stream objects, one promise.
- * A body is gathered within a bound, or handed chunk by chunk to whoever claims it when the headers are known.
+ * A body is gathered within a bound, or handed piece by piece, at the server's pace, to whoever claims it when the headers are known.
  * Judges nothing. Rejects with whatever broke the exchange; after that nothing more is delivered.
  */
 import type { Dispatcher } from 'undici';
 import { UpstreamFault } from './connection.ts';
+import { type Pace, type Turns, inTurns } from './pace.ts';
 
 export interface Answer {
   readonly status: number;
@@ -13,8 +14,8 @@ export interface Answer {
   readonly body: Uint8Array | null;
 }
 
-/** Takes a chunk; true: enough, the rest is not wanted and the connection may go. */
-export type TakeChunk = (chunk: Buffer) => boolean;
+/** Takes a piece; true: enough, the rest is not wanted and the connection may go. */
+export type TakePiece = (piece: Buffer) => boolean;
 
 export interface RoundTrip {
   readonly answer: Promise<Answer>;
@@ -27,7 +28,8 @@ export function roundTrip(
   dispatcher: Dispatcher,
   request: Dispatcher.DispatchOptions,
   maxBytes: number,
-  claim: (status: number, headers: Answer['headers']) => TakeChunk | null,
+  pace: Pace,
+  claim: (status: number, headers: Answer['headers']) => TakePiece | null,
 ): RoundTrip {
   let controller: Dispatcher.DispatchController | null = null;
   let aborted: Error | null = null;
@@ -38,7 +40,7 @@ export function roundTrip(
 
   let status = 0;
   let headers: Answer['headers'] = {};
-  let take: TakeChunk | null = null;
+  let turns: Turns | null = null;
   const chunks: Buffer[] = [];
   let size = 0;
 
@@ -51,7 +53,7 @@ export function roundTrip(
   const finish = (): void => {
     if (settled) return;
     settled = true;
-    const body = take !== null ? null : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
+    const body = turns !== null ? null : chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks, size);
     resolve({ status, headers, body });
   };
   /** Whatever a callback throws is the end of this exchange, never of the dispatcher. */
@@ -63,26 +65,35 @@ export function roundTrip(
     }
   };
 
+  const claimed = (take: TakePiece, flow: Dispatcher.DispatchController): Turns =>
+    inTurns(pace, flow, (piece) =>
+      guarded(() => {
+        if (!take(piece)) return;
+        finish();
+        flow.abort(new Error('the rest is not wanted'));
+      }),
+    );
+  /** What came before the end counts before it. */
+  const last = (then: () => void): void => (turns === null ? then() : turns.end(then));
+
   try {
     dispatcher.dispatch(request, {
       onRequestStart(started) {
         controller = started;
         if (aborted !== null) started.abort(aborted);
       },
-      onResponseStart(_controller, code, received) {
+      onResponseStart(response, code, received) {
         if (code < 200) return;
         status = code;
         headers = received;
-        guarded(() => (take = claim(code, received)));
+        guarded(() => {
+          const take = claim(code, received);
+          if (take !== null) turns = claimed(take, response);
+        });
       },
       onResponseData(_controller, chunk) {
+        if (turns !== null) return turns.push(chunk);
         guarded(() => {
-          if (take !== null) {
-            if (!take(chunk)) return;
-            finish();
-            controller?.abort(new Error('the rest is not wanted'));
-            return;
-          }
           size += chunk.length;
           if (size > maxBytes) {
             throw new UpstreamFault('upstream_too_large', `the answer exceeds ${maxBytes} bytes`, {
@@ -92,11 +103,12 @@ export function roundTrip(
           chunks.push(chunk);
         });
       },
-      onResponseEnd: finish,
-      onResponseError(_controller, error) {
-        if (!settled) reject(error);
-        settled = true;
-      },
+      onResponseEnd: () => last(finish),
+      onResponseError: (_controller, error) =>
+        last(() => {
+          if (!settled) reject(error);
+          settled = true;
+        }),
     });
   } catch (error) {
     abort(error as Error);

@@ -12,6 +12,7 @@ import { credentialFinder } from './credentials.ts';
 import { HttpStatusFault, transportFault, violation } from './http-rules.ts';
 import { atStart, mediaOf, streamTaker } from './http-stream.ts';
 import type { HttpOptions } from './http.ts';
+import { serverPace } from './pace.ts';
 import { type RoundTrip, roundTrip } from './round-trip.ts';
 import { type Wire, givenUp } from './wire.ts';
 
@@ -24,6 +25,7 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
   const { url, dispatcher, maxBytes, account } = options;
   const fixed = Object.fromEntries(options.headers);
   const fixedCredential = credentialFinder(options.headers.map(([, value]) => value));
+  const pace = serverPace();
   const posts = new Set<RoundTrip>();
   let version: string | null = null;
   let endpoint: string | null = null;
@@ -61,7 +63,7 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
       const pass = account === null ? null : await account.pass('POST', to);
       if (trip !== null) posts.delete(trip);
       const request = dispatch('POST', endpoint ?? '', { ...headers, ...pass?.headers }, body);
-      posts.add((trip = roundTrip(dispatcher, request, maxBytes, () => () => true)));
+      posts.add((trip = roundTrip(dispatcher, request, maxBytes, pace, () => () => true)));
       const answer = await trip.answer;
       const again = pass !== null && (await account!.judge(pass, to, answer.status, answer.headers));
       return { status: answer.status, again };
@@ -95,7 +97,7 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
   const pass = account === null ? null : await account.pass('GET', url.href);
   const headers = { ...fixed, ...pass?.headers, accept: 'text/event-stream' };
   const request = dispatch('GET', url.pathname + url.search, headers, null);
-  const stream = roundTrip(dispatcher, request, maxBytes, (status, received) => {
+  const stream = roundTrip(dispatcher, request, maxBytes, pace, (status, received) => {
     // A token that is refused here is gone when the connection is tried again.
     if (pass !== null) void account!.judge(pass, url.href, status, received).catch(() => undefined);
     if (status !== 200) throw new HttpStatusFault(status);
@@ -103,6 +105,7 @@ export async function sseWire(options: HttpOptions, signal: AbortSignal, timeout
     return streamTaker({
       maxBytes,
       ownCredential: (bytes) => fixedCredential(bytes) || account?.repeats(bytes) === true,
+      pace,
       position: atStart(),
       onMessage: (message) => {
         const problem = take(message);

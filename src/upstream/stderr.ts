@@ -1,9 +1,11 @@
 /**
  * What a server says on stderr, made fit for a log: bounded per line and per minute, control characters and our own
- * secrets taken out. Reading never stops, so that a chatty server does not block.
+ * secrets taken out. Reading goes on, at the server's pace, so that a chatty server does not block.
  */
 import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 import type { Clock } from '../lib/clock.ts';
+import { type Pace, inTurns } from './pace.ts';
 
 const MAX_LINE = 2_000;
 /** So that a secret across the place where a line is cut is found whole. */
@@ -16,6 +18,7 @@ const FLOOD = 32;
 
 export interface StderrOptions {
   readonly clock: Clock;
+  readonly pace: Pace;
   readonly bytesPerMinute: number;
   /** Values that must not reach a log. */
   readonly secrets: readonly string[];
@@ -24,13 +27,20 @@ export interface StderrOptions {
   readonly onFlood?: () => void;
 }
 
-/** The returned function tells the last line, for the message of a fault. */
-export function captureStderr(stream: Readable, options: StderrOptions): () => string | null {
+export interface Stderr {
+  /** For the message of a fault. */
+  lastLine(): string | null;
+  /** It is closed, and all of it was read. */
+  readonly drained: Promise<void>;
+}
+
+export function captureStderr(stream: Readable, options: StderrOptions): Stderr {
   // A key in PEM comes line by line.
   const secrets = options.secrets.flatMap((secret) => [
     secret,
     ...secret.split(/[\r\n]+/).filter(({ length }) => length >= SHORTEST_LINE),
   ]);
+  const decoder = new StringDecoder('utf8');
   let text = '';
   let last: string | null = null;
   let windowAt = options.clock.now();
@@ -42,8 +52,7 @@ export function captureStderr(stream: Readable, options: StderrOptions): () => s
     last = clean;
     options.onLine(clean);
   };
-  stream.on('error', () => {});
-  stream.on('data', (chunk: Buffer) => {
+  const turns = inTurns(options.pace, stream, (chunk) => {
     const now = options.clock.now();
     if (now - windowAt >= MINUTE_MS) {
       windowAt = now;
@@ -54,7 +63,7 @@ export function captureStderr(stream: Readable, options: StderrOptions): () => s
     const flood = (1 - FLOOD) * options.bytesPerMinute;
     if (left < flood && before >= flood) options.onFlood?.();
     if (before <= 0) return;
-    text += chunk.toString('utf8');
+    text += decoder.write(chunk);
     const lines = text.split('\n');
     // A line without end is cut, not kept.
     text = (lines.pop() ?? '').slice(0, LONGEST_READ);
@@ -64,8 +73,16 @@ export function captureStderr(stream: Readable, options: StderrOptions): () => s
       options.onLine(`(more than ${options.bytesPerMinute} bytes in one minute: the rest is dropped)`);
     }
   });
-  stream.once('close', () => emit(text));
-  return () => last;
+  stream.on('error', () => {});
+  stream.on('data', turns.push);
+  const drained = new Promise<void>((resolve) => {
+    const finish = (): void => {
+      emit(text + decoder.end());
+      resolve();
+    };
+    stream.once('close', () => turns.end(finish));
+  });
+  return { lastLine: () => last, drained };
 }
 
 /** ATTACKER-CONTROLLED: escape sequences in a log can rewrite what an operator's terminal shows. */

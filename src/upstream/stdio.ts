@@ -8,8 +8,10 @@ import type { Clock } from '../lib/clock.ts';
 import { channel, overwhelmed } from './channel.ts';
 import { UpstreamFault } from './connection.ts';
 import { credentialFinder, repeated } from './credentials.ts';
+import { floodGauge } from './flood.ts';
 import { lineSplitter } from './lines.ts';
 import { readFromServer } from './messages.ts';
+import { type Pace, inTurns, serverPace } from './pace.ts';
 import { captureStderr } from './stderr.ts';
 import type { ServerProcess } from './target.ts';
 import type { Wire } from './wire.ts';
@@ -21,25 +23,28 @@ export interface StdioOptions {
   readonly secrets: readonly string[];
   readonly onStderr: (line: string) => void;
   readonly onViolation: (what: string) => void;
+  /** Default: one of real time. */
+  readonly pace?: Pace;
 }
 
 /** Violations a server may commit within a minute; servers that print a banner are common and harmless. */
 const VIOLATIONS_PER_MINUTE = 10;
-/** Messages that answer nothing, within ten seconds: a busy server sends a few hundred. */
-const NOTIFICATIONS_PER_WINDOW = 20_000;
-const WINDOW_MS = 10_000;
 /** Bytes we hold for a server that does not read. */
 const MAX_UNREAD = 16 * 1024 * 1024;
+/** How long the last words of a process may take to come, and how often that is granted anew while they are being read. */
+const LAST_WORDS_MS = 250;
+const LAST_WORDS_GRANTS = 20;
 
 export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
   let end: { reason: string } | null = null;
   let violations = 0;
   let violationsSince = options.clock.now();
-  let notifications = 0;
-  let notificationsSince = violationsSince;
+  const pace = options.pace ?? serverPace();
+  const flooded = floodGauge(() => options.clock.now());
 
-  const lastWords = captureStderr(process.stderr, {
+  const stderr = captureStderr(process.stderr, {
     clock: options.clock,
+    pace,
     bytesPerMinute: options.outputBytes,
     secrets: options.secrets,
     onLine: options.onStderr,
@@ -76,17 +81,8 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
       expel('upstream_protocol', `the server does not speak MCP on its output: ${what}`, 'protocol');
   }
 
-  /** Every message costs us; one that nobody asked for is free for the server. */
-  function flooded(): boolean {
-    const now = options.clock.now();
-    if (now - notificationsSince >= WINDOW_MS) {
-      notificationsSince = now;
-      notifications = 0;
-    }
-    return ++notifications > NOTIFICATIONS_PER_WINDOW;
-  }
-
   function takeLine(line: Buffer): void {
+    const since = pace.now();
     const bytes = line.at(-1) === 0x0d ? line.subarray(0, -1) : line;
     const read = readFromServer(bytes, options.outputBytes);
     // As over HTTP: what repeats a secret of ours goes to nobody (AN-12).
@@ -94,29 +90,36 @@ export function stdioWire(process: ServerProcess, options: StdioOptions): Wire {
       if (read.value.kind === 'reply' && typeof read.value.id === 'number') return fail(read.value.id, repeated());
       return violation('a message repeats a secret of its environment');
     }
-    if (read.ok && read.value.kind === 'notification' && flooded())
+    if (read.ok && read.value.kind === 'notification' && flooded(bytes.length))
       return expel('upstream_too_large', 'the server floods its output with notifications', 'output');
     const problem = read.ok ? take(read.value) : read.error;
     if (problem !== null) violation(problem);
+    else if (read.ok && read.value.kind === 'reply') pace.spare(since);
   }
 
   const split = lineSplitter(options.outputBytes, (line) => {
     if (end === null) takeLine(line);
   });
-  process.stdout.on('error', () => {});
-  process.stdout.on('data', (chunk: Buffer) => {
-    if (!split(chunk))
+  const turns = inTurns(pace, process.stdout, (piece) => {
+    if (end === null && !split(piece))
       expel('upstream_too_large', `the server wrote a message of more than ${options.outputBytes} bytes`, 'output');
   });
-  const drained = new Promise<void>((resolve) => process.stdout.once('close', () => resolve()));
+  process.stdout.on('error', () => {});
+  process.stdout.on('data', turns.push);
+  const drained = new Promise<void>((resolve) => process.stdout.once('close', () => turns.end(resolve)));
   // A server that closes its output can never answer again. One that is just leaving gets the time to do so.
   void drained.then(() => sleep(1_000, undefined, { ref: false })).then(() => process.stop('its output is closed'));
 
   const closed = process.exited.then(async (exit) => {
-    // What it wrote before it left still counts.
-    await Promise.race([drained, sleep(250, undefined, { ref: false })]);
+    // What it wrote before it left still counts, also what was not read yet.
+    pace.hurry();
+    const read = Promise.all([drained, stderr.drained]).then(() => true);
+    for (let grants = 0, before = -1; before !== pace.handled() && grants < LAST_WORDS_GRANTS; grants++) {
+      before = pace.handled();
+      if (await Promise.race([read, sleep(LAST_WORDS_MS, false, { ref: false })])) break;
+    }
     const how = exit.reason ?? (exit.signal === null ? `exit code ${exit.code}` : `signal ${exit.signal}`);
-    const said = exit.reason === undefined ? lastWords() : null;
+    const said = exit.reason === undefined ? stderr.lastLine() : null;
     end ??= { reason: said === null ? `the process ended (${how})` : `the process ended (${how}): ${said}` };
     failAll(new UpstreamFault('upstream_closed', end.reason, { dispatched: 'unknown' }));
     return end;

@@ -2,6 +2,7 @@
 import { PassThrough } from 'node:stream';
 import { afterEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
+import { serverPace } from '../../src/upstream/pace.ts';
 import { captureStderr } from '../../src/upstream/stderr.ts';
 import { textOf } from '../contracts/connection.ts';
 import { SINK_PROGRAM, stdioServer, testPool } from '../support/upstreams/open.ts';
@@ -44,6 +45,7 @@ test.each([
   const stream = new PassThrough();
   captureStderr(stream, {
     clock: systemClock,
+    pace: serverPace(),
     bytesPerMinute: 100_000,
     secrets: [secret],
     onLine: (line) => void lines.push(line),

@@ -81,6 +81,7 @@ describe('what uses up the machine', () => {
     ['prints an endless line', { upTo: 1_000_000 }, 'output'],
     ['prints lines', { upTo: 1_000_000 }, 'protocol'],
     ['prints notifications', { upTo: 1_000_000 }, 'output'],
+    ['prints long notifications', { upTo: 1_000_000 }, 'output'],
     ['prints errors', { upTo: 10_000_000 }, 'output'],
     ['burns', { upTo: 60_000 }, 'cpu'],
   ])(
@@ -126,9 +127,9 @@ describe('what uses up the machine', () => {
     await hostile.add('wide', { limits: { memoryMb: 1_024, processes: 200 } });
     expect(await hostile.act('wide', { what: 'fills', upTo: 256 })).toBe('256 MB');
     await hostile.add('wide-forks', { limits: { processes: 200, memoryMb: 512 }, record: { timeoutMs: 3_000 } });
-    const before = hostProcesses().filter(([, command]) => command === '/usr/bin/sleep 30').length;
-    const forking = hostile.call('wide-forks', { what: 'forks', upTo: 60 });
-    const born = () => hostProcesses().filter(([, command]) => command === '/usr/bin/sleep 30').length - before;
+    const marker = `30.${1_000 + (process.pid % 1_000)}`;
+    const forking = hostile.call('wide-forks', { what: 'forks', upTo: 60, marker });
+    const born = () => hostProcesses().filter(([, command]) => command === `/usr/bin/sleep ${marker}`).length;
     await until('more than the small limit run', () => born() >= 60);
     await forking;
     await hostile.rig.setServer('wide-forks', { state: 'suspended' });

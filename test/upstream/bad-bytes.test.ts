@@ -8,6 +8,7 @@ import { HttpStatusFault } from '../../src/upstream/http-rules.ts';
 import { atStart, streamTaker } from '../../src/upstream/http-stream.ts';
 import { isModernAnswer } from '../../src/upstream/handshake.ts';
 import { type FromServer, readFromServer } from '../../src/upstream/messages.ts';
+import { serverPace } from '../../src/upstream/pace.ts';
 import type { Wire } from '../../src/upstream/wire.ts';
 
 const LIMIT = 10_000;
@@ -18,6 +19,7 @@ function collect(chunks: readonly Buffer[], maxBytes = LIMIT) {
     maxBytes,
     maxStreamBytes: maxBytes * 4,
     ownCredential: () => false,
+    pace: serverPace(),
     position,
     onMessage: (message) => {
       messages.push(message);

@@ -21,14 +21,15 @@ const attempt = (action: () => string | void): string => {
 };
 
 const NOTIFICATION = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n';
+const LONG = `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"${'x'.repeat(60_000)}"}}\n`;
 const kept: Buffer[] = [];
 let memory = '';
 
-function forks(upTo: number, hold: boolean): void {
+function forks(upTo: number, hold: boolean, marker: string): void {
   let born = 0;
   const more = (): void => {
     for (let left = Math.min(8, upTo - born); left > 0; left--)
-      spawn('/usr/bin/sleep', ['30'], { stdio: 'ignore' })
+      spawn('/usr/bin/sleep', [marker], { stdio: 'ignore' })
         .on('spawn', () => born++)
         .on('error', () => undefined);
     if (born < upTo || hold) setTimeout(more, 20);
@@ -86,7 +87,10 @@ async function act(args: Json): Promise<unknown> {
     case 'echo':
       return args['text'] ?? '';
     case 'forks':
-      return (forks(upTo, args['hold'] === true), new Promise(() => undefined));
+      return (
+        forks(upTo, args['hold'] === true, typeof args['marker'] === 'string' ? args['marker'] : '30'),
+        new Promise(() => undefined)
+      );
     case 'fills':
       return fills(upTo);
     case 'prints an endless line':
@@ -95,6 +99,8 @@ async function act(args: Json): Promise<unknown> {
       return (prints(process.stdout, 'not a message\n'.repeat(4_096), upTo), new Promise(() => undefined));
     case 'prints notifications':
       return (prints(process.stdout, NOTIFICATION.repeat(512), upTo), new Promise(() => undefined));
+    case 'prints long notifications':
+      return (prints(process.stdout, LONG, upTo), new Promise(() => undefined));
     case 'prints errors':
       return (prints(process.stderr, `${'y'.repeat(1_000)}\n`.repeat(64), upTo), new Promise(() => undefined));
     case 'hangs':
