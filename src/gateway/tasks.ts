@@ -214,6 +214,12 @@ async function answerResult(
     const fault = call.inflight.cancelledBy ?? 'unexpected';
     return refuse(about, denial ?? { reason: 'guard_failed', guard: 'tasks', fault }, deps, measure);
   }
+  if (!isOver(known(call, 'task'))) {
+    // The wait may have been longer than a label lasts: what the task gives is received now (AZ-10).
+    const about = aboutItem({ ...call, snapshot: deps.snapshot(), facts: { ...call.facts, task } }, task);
+    const denial = await deps.pipeline.admit(about, 'kept', deps.ports);
+    if (denial) return refuse(about, denial, deps, measure);
+  }
   const result = relatedToTask(task.result ?? { error: errorOf(task) }, id);
   const reply = await guarded(call, message, task, deps, measure, () => Promise.resolve({ result }));
   if (reply.kind !== 'result' || task.result) return reply;
