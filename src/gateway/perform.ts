@@ -485,6 +485,9 @@ function requestOf(
 
 /** Notifications one call may pass on in a second: a server cannot use its caller's line to flood it (PROG, LOG). */
 const NOTIFICATIONS_PER_SECOND = 100;
+/** As JSON, in characters; of one, and of all of a second: what does not fit is dropped. */
+const NOTIFICATION_SIZE = 65_536;
+const NOTIFICATION_SIZE_PER_SECOND = 262_144;
 
 /** Progress with the caller's own token, rising (M15); log lines if they were asked for (M14); each inspected (PH-07). */
 function relay(
@@ -497,12 +500,16 @@ function relay(
   let reached = Number.NEGATIVE_INFINITY;
   let second = 0;
   let count = 0;
+  let passed = 0;
   const { inspection } = deps.ports;
   const terms = termsFor(call, 'in', inspection);
   return ({ method, params }) => {
     const now = Math.trunc(performance.now() / 1000);
-    if (now !== second) [second, count] = [now, 0];
+    if (now !== second) [second, count, passed] = [now, 0, 0];
     if (++count > NOTIFICATIONS_PER_SECOND || call.inflight.cancelledBy !== null) return;
+    const size = JSON.stringify(params).length;
+    if (size > NOTIFICATION_SIZE || passed + size > NOTIFICATION_SIZE_PER_SECOND) return;
+    passed += size;
     const before = call.facts.content?.labels;
     const inspected = inspectMembers(params, RESULT_LIMITS, terms);
     noted(call, 'in', 'notification', inspected, inspection);

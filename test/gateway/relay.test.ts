@@ -204,6 +204,25 @@ describe.each(CROSS)('a %s client at a %s server', (client, server) => {
     expect(outcome).toMatchObject({ status: 'ok', sent: { count: heard.length - 1 } });
   });
 
+  test('PH-07: what is long is dropped, and of what is not, not much passes in a second; the reply still comes', async () => {
+    rig.sink(server).onCall((call) => {
+      const tell = (progress: number, bytes: number): void =>
+        call.notify('notifications/progress', {
+          progressToken: tokenOf(call),
+          progress,
+          message: 'x'.repeat(bytes),
+        });
+      tell(1, 70_000);
+      for (let at = 2; at <= 100; at++) tell(at, 50_000);
+      return done;
+    });
+    const heard = events((await say(server, wants(client))).text);
+    // Five of these in each of the seconds this took; it did not take ten.
+    expect(heard.length).toBeLessThan(50);
+    expect(heard[0]).toMatchObject({ params: { progress: 2 } });
+    expect(heard.at(-1)).toHaveProperty('result');
+  });
+
   test.each(['read_note', 'write_note'])('no progress of %s leaves before its intent is durable', async (tool) => {
     const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
     rig.faults.before = (entry) => (entry.kind === 'intent' && tool === 'read_note' ? allowed : undefined);
