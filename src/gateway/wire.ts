@@ -307,13 +307,13 @@ export function toReply(denial: Denial, facts: RefusalFacts): Reply {
           : 'The gateway is full. Try again shortly.',
         { 'Retry-After': '1' },
       );
-    case 'server_unwell':
-      return error(
-        503,
-        REMIT_CODES.unavailable,
-        `This server fails and is left alone for ${denial.retryAfterSeconds} s. Nothing was sent. Try again later.`,
-        { 'Retry-After': String(denial.retryAfterSeconds) },
-      );
+    case 'server_unwell': {
+      // As when it cannot be reached: clients show an HTTP 503 as an exception, and nobody reads what it says.
+      const text = `This server fails and is left alone for ${denial.retryAfterSeconds} s. Nothing was sent. Try again later.`;
+      return facts.family === 'call'
+        ? refused(text)
+        : error(503, REMIT_CODES.unavailable, text, { 'Retry-After': String(denial.retryAfterSeconds) });
+    }
     case 'ledger_unavailable':
       return error(
         503,

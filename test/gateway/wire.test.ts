@@ -346,6 +346,7 @@ const ROWS: { readonly [R in DenialReason]: Row & { readonly denial: { readonly 
   server_unwell: {
     denial: { reason: 'server_unwell', server: 'notes', retryAfterSeconds: 8 },
     ...unavailable('This server fails and is left alone for 8 s. Nothing was sent. Try again later.', '8'),
+    as: 'result',
   },
   overloaded: { denial: { reason: 'overloaded' }, ...unavailable('The gateway is full. Try again shortly.', '1') },
   ledger_unavailable: {
