@@ -74,10 +74,11 @@ export async function commitBy(
     return err({
       status: 503,
       code: 'record_missing',
-      message: `The change is in force as revision ${revision}, but its audit record could not be made durable.`,
+      message: `The change is ${applied ? 'in force' : 'committed'} as revision ${revision}, but its audit record could not be made durable.`,
       remedy:
         'Do not repeat the change. Repair the audit log; the history of the record names who made the change and why.',
       revision,
+      inForce: applied,
     });
   }
   if (!applied) {
@@ -87,6 +88,7 @@ export async function commitBy(
       message: `The change is committed as revision ${revision}, but this node has not applied it yet. It refuses calls while it is behind.`,
       remedy: 'Do not repeat the change. Read the status until its revision is at least this one.',
       revision,
+      inForce: false,
     });
   }
   return ok(revision);

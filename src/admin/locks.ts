@@ -49,7 +49,7 @@ export const addLock = handler({
     // Also when the record is missing: the lock is in force, and what runs under it must stop all the same.
     const inForce = done.ok || done.error.revision !== undefined;
     const calls = inForce ? settle(ask, id, lock) : 0;
-    if (!done.ok) return done;
+    if (!done.ok) return done.error.inForce === true ? err(notRecorded(id, done.error)) : done;
     const rest = await stopTheRest(ask, id, lock, alone);
     const heldCalls = stopped.heldCalls + rest.heldCalls;
     const outOfService = [...stopped.outOfService, ...rest.outOfService];
@@ -59,6 +59,16 @@ export const addLock = handler({
       revision: done.value,
     });
   },
+});
+
+/** An answer that says 201 means that the record is durable. Whoever locks in an emergency must not read this as "it did not work". */
+const notRecorded = (id: string, { status, code, revision }: Problem): Problem => ({
+  status,
+  code,
+  message: `The lock ${id} is in force as revision ${revision}; its record in the audit log is not durable yet.`,
+  remedy: 'Do not lock again. Repair the audit log; the history of the record names who locked and why.',
+  ...(revision !== undefined && { revision }),
+  inForce: true,
 });
 
 /**

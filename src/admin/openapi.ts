@@ -8,7 +8,8 @@ const ErrorBody = z.strictObject({
     message: z.string(),
     remedy: z.string().optional(),
     field: z.string().optional(),
-    revision: z.number().int().optional().describe('Set when the change is in force although the answer is an error.'),
+    revision: z.number().int().optional().describe('Set when the change was made although the answer is an error.'),
+    inForce: z.boolean().optional().describe('With a revision: whether the node that answers decides by it already.'),
     ref: z.string().describe('Quote this when you ask for help.'),
   }),
 });

@@ -18,6 +18,8 @@ export interface Problem {
   readonly stepUp?: StepUp;
   /** Set when the change is in force although the answer is an error. */
   readonly revision?: number;
+  /** With a revision: whether this node decides by it already. */
+  readonly inForce?: boolean;
 }
 
 export const notFound = (what: string, id: string): Problem => ({
@@ -50,8 +52,11 @@ export const forbidden = (code: string, message: string, remedy?: string): Probl
 });
 
 /** The body of an error answer. `ref` is what support will ask for. */
-export function problemBody(problem: Problem, ref: string): { readonly error: Record<string, string | number> } {
-  const { code, message, remedy, field, revision } = problem;
+export function problemBody(
+  problem: Problem,
+  ref: string,
+): { readonly error: Record<string, string | number | boolean> } {
+  const { code, message, remedy, field, revision, inForce } = problem;
   return {
     error: {
       code,
@@ -59,6 +64,7 @@ export function problemBody(problem: Problem, ref: string): { readonly error: Re
       ...(remedy === undefined ? {} : { remedy }),
       ...(field === undefined ? {} : { field }),
       ...(revision === undefined ? {} : { revision }),
+      ...(inForce === undefined ? {} : { inForce }),
       ref,
     },
   };

@@ -132,9 +132,12 @@ describe('when a part fails', () => {
     const reply = await plane.as('omar', 'POST', '/locks', { kind: 'agent', value: 'a', reason: 'x' });
     const revision = reply.body.error?.['revision'];
     expect([reply.status, reply.body.error?.['code']]).toEqual([503, 'record_missing']);
-    expect(reply.body.error?.['message']).toBe(
-      `The change is in force as revision ${String(revision)}, but its audit record could not be made durable.`,
-    );
+    expect(reply.body.error).toMatchObject({
+      message: expect.stringMatching(
+        `^The lock lock_\\w+ is in force as revision ${String(revision)}; its record in the audit log is not durable yet\\.$`,
+      ) as string,
+      inForce: true,
+    });
     // The safe direction: the lock holds, what runs under it was cancelled, the history names who and why.
     expect(plane.snapshot().locks?.size).toBe(1);
     expect(plane.locks).toHaveLength(1);
@@ -194,8 +197,45 @@ describe('when a part fails', () => {
         'not_applied',
         'number',
       ]);
+      expect(reply.body.error?.['inForce']).toBe(false);
     },
   );
+
+  test('AE-01: what is neither applied here nor recorded is not called in force', async () => {
+    const plane = await broken((ctx, on) => ({
+      ...failingLog(ctx, on),
+      follower: {
+        ...followerOf(ctx),
+        advanceTo: (revision) => (on() ? Promise.reject(new Error('behind')) : ctx.follower.advanceTo(revision)),
+      },
+    }));
+    plane.fail(true);
+    const reply = await plane.as('omar', 'POST', '/locks', { kind: 'agent', value: 'a', reason: 'x' });
+    const revision = reply.body.error?.['revision'];
+    expect([reply.status, reply.body.error]).toMatchObject([
+      503,
+      {
+        code: 'record_missing',
+        message: `The change is committed as revision ${String(revision)}, but its audit record could not be made durable.`,
+        inForce: false,
+      },
+    ]);
+  });
+
+  test('AE-01: of any other change the same is said without a lock', async () => {
+    const plane = await broken(failingLog);
+    const lock = await plane.as('omar', 'POST', '/locks', { kind: 'agent', value: 'a', reason: 'x' });
+    plane.fail(true);
+    const reply = await plane.as('ada', 'DELETE', `/locks/${String(lock.body['id'])}`, { reason: 'over' });
+    const revision = reply.body.error?.['revision'];
+    expect([reply.status, reply.body.error]).toMatchObject([
+      503,
+      {
+        message: `The change is in force as revision ${String(revision)}, but its audit record could not be made durable.`,
+        inForce: true,
+      },
+    ]);
+  });
 
   test('a node with a stale view lets nobody in and is not ready', async () => {
     const plane = await broken((ctx, on) => ({
