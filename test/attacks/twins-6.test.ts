@@ -38,8 +38,8 @@ vi.mock('../../src/gateway/inspection.ts', async (original) => {
   const real = await original<typeof import('../../src/gateway/inspection.ts')>();
   return {
     ...real,
-    inspectOut: (...given: Parameters<typeof real.inspectOut>) => {
-      const looked = real.inspectOut(...given);
+    inspectAnswer: (...given: Parameters<typeof real.inspectAnswer>) => {
+      const looked = real.inspectAnswer(...given);
       return without.looksAtAnswers ? { ...looked, verdict: 'pass' } : looked;
     },
   };
