@@ -3,7 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { Server } from '../../src/inventory/records.ts';
 import type { JsonObject } from '../../src/lib/json.ts';
 import { manualClock } from '../../src/lib/clock.ts';
+import { nobody } from '../../src/upstream/oauth/client.ts';
+import { endpointOf } from '../../src/upstream/oauth/grants.ts';
 import { MAX_CHARACTERS, MAX_TOKENS, heldTokens, tokenOf } from '../../src/upstream/oauth/held-tokens.ts';
+import type { Link } from '../../src/upstream/oauth/link.ts';
 import { ORG, type RigOptions, startRig, textTool } from '../support/rig.ts';
 import { startAuthorizationSite, startProtected } from '../support/upstreams/protected.ts';
 import { COMMON, consented, credentials, secretRef, startOAuthRig } from './oauth-rig.ts';
@@ -66,6 +69,53 @@ describe('what an account holds', () => {
       { id: 'token:sink', value: token('a1') },
       { id: 'token:sink', value: token('r1') },
     ]);
+  });
+});
+
+describe('what happens while a token is on its way', () => {
+  async function renewing(meanwhile: (rig: Awaited<ReturnType<typeof startOAuthRig>>) => Promise<unknown>) {
+    const clock = manualClock(Date.now());
+    const rig = await startOAuthRig({ clock });
+    rig.site.metadata = { revocation_endpoint: `${rig.site.issuer}/revoke` };
+    const auth = consented();
+    rig.site.token = () => answering(1);
+    await rig.finish(auth, rig.callback((await rig.begin(auth)).url));
+    clock.advance(50_000);
+    let done: Promise<unknown> = Promise.resolve();
+    rig.site.token = () => {
+      done = meanwhile(rig);
+      return answering(2);
+    };
+    const renewal = rig.pass(auth);
+    await expect(renewal).rejects.toMatchObject({ code: 'upstream_auth', message: 'the account was given back' });
+    await done;
+    const link = await rig.links.read('sink');
+    const givenBack = rig.site.asked.filter(({ path }) => path === '/revoke').map(({ form }) => form['token']);
+    return { rig, auth, link, givenBack, held: [...rig.accounts.held.values()].map(({ value }) => value) };
+  }
+
+  test('AN-12: an account that is given back meanwhile stays given back, with the tokens that came', async () => {
+    const { link, givenBack, held } = await renewing((rig) =>
+      rig.accounts.unlink('sink', rig.target(consented()), null),
+    );
+    expect([link, held]).toEqual([null, []]);
+    expect(new Set(givenBack)).toEqual(new Set([token('a1'), token('a2'), token('r1'), token('r2')]));
+  });
+
+  test('an account that is linked anew meanwhile keeps the new link', async () => {
+    const { rig, auth, link, held } = await renewing(async (one) => {
+      const before = JSON.parse((await one.links.read('sink'))!) as Link;
+      const account = one.accounts.of('sink', one.target(consented()));
+      const endpoint = endpointOf(await account.context(), nobody);
+      const made = { value: token('a9'), type: 'bearer', issuedAt: 0, expiresAt: null, scopes: null } as const;
+      await account.linked(
+        { ...before, refreshToken: token('r9') },
+        { token: { ...made, refreshToken: token('r9') }, endpoint },
+      );
+    });
+    expect(JSON.parse(link!)).toMatchObject({ refreshToken: token('r9') });
+    expect(held).toEqual([token('a9'), token('r9')]);
+    expect((await rig.pass(auth)).token.value).toBe(token('a9'));
   });
 });
 

@@ -102,6 +102,8 @@ export function serverAccount(options: AccountOptions): Account {
   let flight: Promise<Token> | null = null;
   /** Counts what was given back or replaced, so that a token on its way is not taken for a current one. */
   let forgotten = 0;
+  /** Counts what became of the link meanwhile: a renewal that was under way does not bring back one that was given back or replaced. */
+  let relinked = 0;
   let refusal: { readonly fault: UpstreamFault; readonly until: number } | null = null;
   /** What was asked for last, and what a server demanded on top. */
   let asked: readonly string[] = [];
@@ -178,6 +180,7 @@ export function serverAccount(options: AccountOptions): Account {
 
   /** A new token by what an operator once agreed to. */
   async function renewed({ client }: Extract<AuthTarget, { grant: 'authorization_code' }>): Promise<Obtained> {
+    const generation = relinked;
     const link = await readLink(links, place);
     if (link === null)
       throw unlinked(
@@ -198,6 +201,7 @@ export function serverAccount(options: AccountOptions): Account {
         refresh_token: link.refreshToken,
         resource: found.resource,
       });
+      if (generation !== relinked) return { token: renewal, endpoint };
       // CRASH: a rotated refresh token that was not kept means that an operator has to connect the server again.
       if (renewal.refreshToken !== null && renewal.refreshToken !== link.refreshToken)
         await links.write(place, JSON.stringify({ ...link, refreshToken: renewal.refreshToken }));
@@ -205,9 +209,11 @@ export function serverAccount(options: AccountOptions): Account {
       return { token: renewal, endpoint };
     } catch (error) {
       if (oauthError(error) !== 'invalid_grant') throw asAuthFault(error, 'the renewal of the token');
-      await links.write(place, null);
-      consented = null;
-      tell();
+      if (generation === relinked) {
+        await links.write(place, null);
+        consented = null;
+        tell();
+      }
       throw unlinked('its account was disconnected at the authorization server');
     }
   }
@@ -243,7 +249,8 @@ export function serverAccount(options: AccountOptions): Account {
       const next = await obtain();
       // Given back while it was on its way: it is not used any more.
       if (generation !== forgotten) {
-        await revokeTokens(next.endpoint, held(next.token, null));
+        const isLinked = (await readLink(links, place)) !== null;
+        await revokeTokens(next.endpoint, held(next.token, isLinked ? null : next.token.refreshToken));
         throw authFault('the account was given back');
       }
       take(next);
@@ -344,6 +351,7 @@ export function serverAccount(options: AccountOptions): Account {
     present: (now) => void (holder = now),
     revoke: async (alsoLinks) => {
       forgotten++;
+      if (alsoLinks) relinked++;
       const kept = alsoLinks && auth.grant === 'authorization_code' ? await readLink(links, place) : null;
       // Forgotten first: whatever the other side does, nobody uses it here any more.
       const [tokens, before] = [held(token, kept?.refreshToken ?? null), obtainedAs];
@@ -357,6 +365,7 @@ export function serverAccount(options: AccountOptions): Account {
     },
     linked: async (link, next) => {
       forgotten++;
+      relinked++;
       await links.write(place, JSON.stringify(link));
       consented = link;
       take(next);
