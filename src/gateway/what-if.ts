@@ -16,6 +16,8 @@ import type { InboundRequest } from '../protocol/read-request.ts';
 import type { Call, Facts } from './call.ts';
 import type { Denial } from './denial.ts';
 import type { GuardPorts } from './guard.ts';
+import type { Inspector } from '../content/inspector.ts';
+import { KINDS } from '../content/kinds.ts';
 import { argumentsAreClean } from './guards/arguments-are-clean.ts';
 import { argumentsFit } from './guards/arguments-fit.ts';
 import { inspectionBooks } from './inspection-books.ts';
@@ -110,11 +112,17 @@ function callOf(view: Snapshot, { server, kind, name, caller, arguments: given }
     rawHeaders: [],
     snapshot: view,
     facts: { caller },
+    inflight: { signal: NEVER },
     stoppedBy: null,
   } as unknown as Call;
 }
 
 const NO_BOOKS = inspectionBooks({ open: () => null });
+/** Whoever asks waits for it; no thread is kept for questions. */
+const LOOKS_HERE: Pick<Inspector, 'look'> = {
+  look: (kind, value, limits, terms) => KINDS[kind](value, limits, terms),
+};
+const NEVER = new AbortController().signal;
 
 /** What the server was seen to offer is what stands in the records, as on every node after a look. */
 function portsOf(view: Snapshot, at: number): GuardPorts {
@@ -130,7 +138,7 @@ function portsOf(view: Snapshot, at: number): GuardPorts {
     catalogue: { seen },
     newcomers: { admit: (_view: unknown, _caller: unknown, why: never) => err(why) },
     // What the exact values are that are looked for is nobody's to try out.
-    inspection: { books: NO_BOOKS, report: () => undefined },
+    inspection: { books: NO_BOOKS, inspector: LOOKS_HERE, report: () => undefined },
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1,
   } as unknown as GuardPorts;

@@ -1,5 +1,6 @@
 /** Random organisations as records, questions about them, and what the whole pipeline says of each. */
 import * as fc from 'fast-check';
+import { inspector } from '../../src/content/inspector.ts';
 import { pipelineOf, PIPELINE } from '../../src/gateway/pipeline.ts';
 import type { Call } from '../../src/gateway/call.ts';
 import type { GuardPorts } from '../../src/gateway/guard.ts';
@@ -155,6 +156,7 @@ export const supposedOf = (ask: Asked): SupposedCall => ({
   labels: labelsOf(ask),
 });
 
+const LOOKS = inspector();
 const TABLE = pipelineOf(PIPELINE);
 
 /** All guards of the column, as for a call over the wire; an approval, where there is one, is found by the desk as on a retry. */
@@ -214,7 +216,7 @@ export async function admitted(view: Snapshot, ask: Asked): Promise<string> {
     snapshotAgeMs: () => 0,
     freshnessLimitMs: 1_000,
     traces: { peek: () => receivedBy(ask), load: () => Promise.resolve(receivedBy(ask)), recognise: () => [] },
-    inspection: { books: inspectionBooks({ open: () => null }), report: () => undefined },
+    inspection: { books: inspectionBooks({ open: () => null }), inspector: LOOKS, report: () => undefined },
     laneOf: () => null,
   } as unknown as GuardPorts;
   const denial = await TABLE.admit(call, 'call', ports);
