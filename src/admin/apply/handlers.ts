@@ -9,7 +9,7 @@ import { permit } from '../authenticate.ts';
 import { commitBy } from '../commit.ts';
 import { conflict, notFound, type Problem } from '../problem.ts';
 import { handler, type Ask, type Handler, type Route } from '../route.ts';
-import { rowOf } from './kinds.ts';
+import { rowOf } from './kind.ts';
 import { count, makePlan, type Plan } from './plan.ts';
 import { ApplyBody, APPLY_LIMITS, nameOf, PlanBody, type PlanRow } from './resources.ts';
 import { allSets, driftOf, SET_KIND, setOf } from './sets.ts';

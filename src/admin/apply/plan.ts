@@ -7,7 +7,8 @@ import { withoutLiteralSecrets as withoutSecrets } from '../../lib/definition-se
 import type { AdminContext } from '../context.ts';
 import type { AdminCaller, Route } from '../route.ts';
 import { judge, leave, type Making } from './judge.ts';
-import { kindOf, KINDS, standing } from './kinds.ts';
+import { standing } from './kind.ts';
+import { kindOf, KINDS } from './kinds.ts';
 import { nameOf, type Action, type PlanInput, type PlanRow, type Resource } from './resources.ts';
 import { allSets, saidDigest, SET_KIND, setOf, type AppliedSet } from './sets.ts';
 import { stageOn, type Stage } from './stage.ts';

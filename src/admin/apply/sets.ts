@@ -10,7 +10,8 @@ import type { AdminContext } from '../context.ts';
 import { itemOf, itemsOf, type Item } from '../records.ts';
 import type { Route } from '../route.ts';
 import { difference } from './difference.ts';
-import { kindOf, saidBy, standing, view, waitingIn, type Kind } from './kinds.ts';
+import { saidBy, standing, view, waitingIn, type Kind } from './kind.ts';
+import { kindOf } from './kinds.ts';
 import { nameOf, type FieldChange } from './resources.ts';
 
 export const SET_KIND = 'applied_set';
