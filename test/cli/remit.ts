@@ -1,6 +1,7 @@
 /** Runs the command line as a child process, as a person would. Time-bounded; leaves nothing behind. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { OWN_ENV } from '../support/processes.ts';
 
 export interface Ran {
   readonly code: number | null;
@@ -20,13 +21,13 @@ export interface RunOptions {
   readonly onErr?: (soFar: string) => void;
 }
 
-/** Nothing of the environment is passed on but PATH; HOME must be given by tests that store anything. */
+/** Nothing of the environment is passed on but what `OWN_ENV` says; HOME must be given by tests that store anything. */
 export function remit(args: readonly string[], options: RunOptions = {}): Promise<Ran> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     cwd: options.cwd,
-    env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent', ...options.env },
+    env: { ...OWN_ENV, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: 25_000,
+    timeout: 60_000,
   });
   let out = '';
   let err = '';

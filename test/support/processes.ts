@@ -83,7 +83,17 @@ export function temporaryFolder(): string {
   return folder;
 }
 
-/** Nothing of the environment is passed on but PATH; a home that does not exist keeps sign-ins of this machine out. */
+/**
+ * Nothing of the environment is passed on but PATH and where Node keeps what it compiled (`vitest.config.ts`); a home that does not exist
+ * keeps sign-ins of this machine out.
+ */
+export const OWN_ENV: Readonly<Record<string, string>> = {
+  PATH: process.env['PATH'] ?? '',
+  HOME: '/nonexistent',
+  XDG_CONFIG_HOME: '/nonexistent',
+  NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? '',
+};
+
 export function startRemit(args: readonly string[], options: StartOptions = {}): Started {
   return startProcess([process.execPath, MAIN, ...args], options);
 }
@@ -92,7 +102,7 @@ export function startProcess(command: readonly string[], options: StartOptions =
   const argv = [...(options.wrapper ?? []), ...command];
   const child = spawn(argv[0]!, argv.slice(1), {
     cwd: options.cwd ?? tmpdir(),
-    env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', XDG_CONFIG_HOME: '/nonexistent', ...options.env },
+    env: { ...OWN_ENV, ...options.env },
     stdio: ['pipe', 'pipe', 'pipe'],
     detached: options.ownGroup ?? false,
   });
@@ -161,7 +171,7 @@ export function startProcess(command: readonly string[], options: StartOptions =
       look();
       process.kill(-pid, name);
     },
-    async stop(name = 'SIGTERM', withinMs = 15_000) {
+    async stop(name = 'SIGTERM', withinMs = 40_000) {
       look();
       child.kill(name);
       const timer = setTimeout(() => child.kill('SIGKILL'), withinMs);
@@ -191,7 +201,7 @@ export async function runRemit(
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  withinMs = 15_000,
+  withinMs = 60_000,
   shown: () => string = () => '',
 ): Promise<void> {
   const deadline = performance.now() + withinMs;
