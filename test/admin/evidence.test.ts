@@ -181,7 +181,7 @@ describe('when a part fails', () => {
 
   test(
     'a node that does not apply its own change in time says which revision to wait for',
-    { timeout: 20_000 },
+    { timeout: 120_000 },
     async () => {
       const plane = await broken((ctx, on) => ({
         ...ctx,

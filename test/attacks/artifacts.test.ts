@@ -267,7 +267,7 @@ describe('TD-08: the package behind a server', () => {
     await until(
       'an alarm',
       async () => (await node.api('sven', 'GET', '/findings')).text.includes('incident_open'),
-      20_000,
+      60_000,
     );
     expect((await node.api('sven', 'GET', '/findings')).text).toContain(
       'mail-mcp@1.0.1 is known to be vulnerable: TEST-2026-1.',
@@ -290,7 +290,7 @@ describe('TD-08: the package behind a server', () => {
     appendFileSync(join(folder!, 'remit-artifacts/mail-mcp/1.0.1/node_modules/mail-mcp/run.js'), '// one more line\n');
     ({ started } = await node.start());
     expect(await send('d@example.com')).toEqual({ passed: false, left: [] });
-    await until('the server to be suspended', async () => (await state()) === 'suspended', 20_000);
+    await until('the server to be suspended', async () => (await state()) === 'suspended', 60_000);
     const verify = await runRemit(['artifact', 'verify', 'mail-mcp@1.0.1', '--config', node.configFile]);
     expect([verify.code, verify.out]).toEqual([1, expect.stringContaining('was installed')]);
     await started.stop('SIGTERM');

@@ -248,7 +248,7 @@ describe('a hostile server', () => {
       'address',
     ] as const)
       expect(whys, why).toContain(why);
-  }, 60_000);
+  }, 120_000);
 
   test.runIf(canUnshare)(
     'reaches every trap where nothing holds it (vulnerable twin, in a network of its own)',
@@ -306,7 +306,7 @@ describe('a hostile server', () => {
     const found = await hostile({ egressNetworks: [] });
     expect(Object.keys(found).filter((key) => landed(found[key]))).toEqual([]);
     expect([trapped, arrived]).toEqual([[], []]);
-  }, 60_000);
+  }, 120_000);
 
   test('EX-04: each refusal is an incident in the log, bounded, and the rest is counted', async () => {
     const { audit, clock, ledger } = await openLog(memoryLedger());
@@ -363,7 +363,7 @@ describe.skipIf(typeof engine === 'string')('a hostile server in a container', (
     expect(found['rebinding 1']).toContain('welcome');
     expect(found['interfaces']).toEqual(['lo']);
     expect(refused.length).toBeGreaterThan(50);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('a whole gateway', () => {
@@ -419,7 +419,7 @@ describe('a whole gateway', () => {
       why: 'no_rule',
     });
     expect(texts.join('\n')).not.toContain(SECRET);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('a server that keeps to its record', () => {
@@ -479,13 +479,13 @@ describe('a server that keeps to its record', () => {
     try {
       const server = stdioServer(SINK_PROGRAM, { egress: rules, egressNetworks: ['127.0.0.1/32'] });
       const connection = await pool.connection('quiet', server);
-      const { items } = await listItems(connection, 'tool', AbortSignal.timeout(5_000));
+      const { items } = await listItems(connection, 'tool', AbortSignal.timeout(30_000));
       expect(items.length).toBeGreaterThan(0);
       expect(egressFolders()).toHaveLength(1);
     } finally {
       await pool.closeAll();
     }
-    await expect.poll(() => egressFolders(), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => egressFolders(), { timeout: 30_000 }).toEqual([]);
   });
 
   test.each([

@@ -106,5 +106,5 @@ describe('one person who watches everything there is', () => {
       );
     expect(dora).toBeGreaterThanOrEqual(500);
     expect(await watch('dana', ['note://dana'])).toBe(1);
-  }, 30_000);
+  }, 120_000);
 });

@@ -68,7 +68,7 @@ describe('the retry of a parked call', () => {
       const answer = await retry(rig, 'old', asked, COLOUR, { ...CAN_FILL, token });
       expect(done).toBe(true);
       expect(answer.text).not.toContain('told');
-      expect(told(sink).filter((body) => body.includes('red'))).toEqual([]);
+      expect(told(sink).filter((body) => body.includes('"red"'))).toEqual([]);
     },
   );
 });

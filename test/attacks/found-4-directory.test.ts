@@ -41,7 +41,7 @@ describe('a large group', () => {
     const bulk = await idp('POST', '/Bulk', { schemas: [BULK], Operations: [operation, operation] });
     const statuses = (bulk.body['Operations'] as Array<{ status: string }>).map(({ status }) => status);
     expect(statuses).toEqual(['424', '413']);
-  }, 60_000);
+  }, 120_000);
 });
 
 describe('somebody whom an event and the directory made inactive', () => {

@@ -72,7 +72,7 @@ describe('NH-06: whoever has more calls held than one commit takes', () => {
       reason: 'sign out everywhere',
     });
     expect(answer.status, answer.text).toBe(201);
-  }, 60_000);
+  }, 120_000);
 
   test('NH-06 twin: all of them in one commit are refused by the store, and the lock with them', async () => {
     rig = await startRig({ admin: true });

@@ -8,7 +8,7 @@ import { JSON_HEADERS, startRig } from '../support/rig.ts';
 
 test(
   'RL-09: who is ended for being slow, large or one too many is counted in the log',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const rig = await startRig({ limits: { concurrentCalls: 1, concurrentPerPerson: 1, concurrentPerServer: 1 } });
     try {

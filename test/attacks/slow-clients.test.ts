@@ -75,7 +75,7 @@ async function lockHolds(): Promise<void> {
 describe('a thousand slow clients', () => {
   test(
     'RL-09: their neighbours and the administrators do not notice, and each of them is ended within ten seconds',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const quiet = await p99();
       const port = Number(new URL(rig.url).port);
@@ -115,7 +115,7 @@ describe('a thousand slow clients', () => {
       const loud = await p99();
       await lockHolds();
       expect(loud).toBeLessThanOrEqual(Math.max(2 * quiet, 500));
-      await rig.until('all of them are ended', () => [...ended.values()].every((count) => count === 166), 20_000);
+      await rig.until('all of them are ended', () => [...ended.values()].every((count) => count === 166), 60_000);
       for (const [kind, ms] of latest) expect([kind, ms < 10_000]).toEqual([kind, true]);
       // The same clients where nobody looks at the time.
       expect(twins.filter(({ destroyed }) => !destroyed)).toHaveLength(twins.length);
@@ -127,7 +127,7 @@ describe('a thousand slow clients', () => {
 
   test(
     'RL-09: a thousand streams that nobody reads cost their neighbours nothing, and are gone with their clients',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const quiet = await p99();
       const port = Number(new URL(rig.url).port);
@@ -141,13 +141,13 @@ describe('a thousand slow clients', () => {
         one.pause();
         streams.push(one);
       }
-      await rig.until('they are open', () => rig.gateway.openStreams === 1_000, 20_000);
+      await rig.until('they are open', () => rig.gateway.openStreams === 1_000, 60_000);
       const loud = await p99();
       await lockHolds();
       expect(loud).toBeLessThanOrEqual(Math.max(2 * quiet, 500));
       expect(process.memoryUsage().heapUsed - before).toBeLessThan(300_000_000);
       for (const socket of streams) socket.destroy();
-      await rig.until('none is open', () => rig.gateway.openStreams === 0, 10_000);
+      await rig.until('none is open', () => rig.gateway.openStreams === 0, 60_000);
     },
   );
 });
@@ -171,7 +171,7 @@ test('RL-09: a thousand requests in one go on ten connections, none of whose ans
   expect(loud).toBeLessThanOrEqual(Math.max(2 * quiet, 1_500));
 });
 
-test('RL-09: a slow body that keeps its pace is read to its end', { timeout: 30_000 }, async () => {
+test('RL-09: a slow body that keeps its pace is read to its end', { timeout: 120_000 }, async () => {
   const port = Number(new URL(rig.url).port);
   const authorization = `Bearer ${rig.token('u2')}`;
   const body = JSON.stringify(modernMessage('tools/list')) + ' '.repeat(260_000);
@@ -193,7 +193,7 @@ test('RL-09: a slow body that keeps its pace is read to its end', { timeout: 30_
 
 test(
   'RL-01: with every place of the node taken, a lock is acknowledged and in force, the status answers, and all of it is in the log',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const full = await startRig({
       admin: true,
@@ -203,7 +203,7 @@ test(
     try {
       full.sink().onCall(() => new Promise(() => undefined));
       const stuck = Array.from({ length: 512 }, (_, n) => full.call('notes', 'write_note', { text: `${n}` }));
-      await full.until('all are there', () => full.sink().calls().length === 512, 20_000);
+      await full.until('all are there', () => full.sink().calls().length === 512, 60_000);
       expect((await full.call('notes', 'read_note', { text: 'x' })).status).toBe(503);
       expect((await full.admin('ada', 'GET', '/status')).status).toBe(200);
       const locked = await full.admin('ada', 'POST', '/locks', { kind: 'user', value: 'dana', reason: 'stolen' });

@@ -254,7 +254,7 @@ describe('RL-03: who leaves takes the call back', () => {
         await rig.until('the gateway wants it ended', () => wanted?.aborted === true);
         resolve('on');
       }
-      await rig.until('it has ended there', () => became !== undefined, 10_000);
+      await rig.until('it has ended there', () => became !== undefined, 60_000);
       expect(became).toBe(effect ? 'on' : 'gone');
     }
   });

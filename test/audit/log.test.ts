@@ -30,7 +30,7 @@ function stored(ledger: MemoryLedger, signers = vkeys) {
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 1000; i += 1) {
+  for (let i = 0; i < 4_000; i += 1) {
     if (await condition()) return;
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

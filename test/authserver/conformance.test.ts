@@ -21,7 +21,7 @@ async function answer(authorizationUrl: URL, { user }: Fixture): Promise<void> {
   await (await fetch(callback)).text();
 }
 
-test('passes every authorization server scenario of the official suite', { timeout: 60_000 }, async () => {
+test('passes every authorization server scenario of the official suite', { timeout: 120_000 }, async () => {
   const at = await startFixture();
   try {
     let heard = '';

@@ -45,7 +45,7 @@ export async function walk(
     const headers = new Headers(next.headers);
     const cookie = jar.header(url);
     if (cookie !== '') headers.set('cookie', cookie);
-    const response = await fetch(url, { ...next, headers, redirect: 'manual', signal: AbortSignal.timeout(10_000) });
+    const response = await fetch(url, { ...next, headers, redirect: 'manual', signal: AbortSignal.timeout(30_000) });
     jar.store(url, response);
     const location = response.headers.get('location');
     if (location === null)

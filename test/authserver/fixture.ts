@@ -198,7 +198,7 @@ export async function post(
   const response = await fetch(url, {
     method: 'POST',
     body: new URLSearchParams(fields),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(30_000),
   });
   const text = await response.text();
   return { status: response.status, body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>) };

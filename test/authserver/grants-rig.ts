@@ -205,7 +205,7 @@ export async function startRig(
         method: 'POST',
         headers,
         body: new URLSearchParams(given),
-        signal: AbortSignal.timeout(10_000),
+        signal: AbortSignal.timeout(30_000),
       });
       const body = (await response.json()) as Record<string, unknown>;
       const logged = at.log.slice(from);

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startPages, type PagesRig } from '../admin/pages/rig.ts';
 import { CHROMIUM, IN_CHROMIUM, launchChromium } from './chromium.ts';
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 /** The hostile end of a value that begins like any other. */
 const HIDDEN_END = 'attacker@evil.example';

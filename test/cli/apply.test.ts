@@ -26,7 +26,7 @@ const as = (name: Name, args: readonly string[], input = '') =>
 describe('the sample folder', () => {
   test(
     'is planned (2), not applied without a yes (2), applied (0), then as it is (0), and drifts (2)',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const before = await everything(plane);
       const planned = await as('ada', ['-f', 'governance', '--set', 'main', '--plan']);
@@ -71,7 +71,7 @@ describe('the sample folder', () => {
 describe('problems', () => {
   test(
     'of all files are told with file, line and field, in one go, and nothing leaves for the API with a secret',
-    { timeout: 60_000 },
+    { timeout: 120_000 },
     async () => {
       const [, secret] = SECRETS.find(([vendor]) => vendor === 'slack')!;
       mkdirSync(join(dir, 'bad'));
@@ -88,7 +88,7 @@ describe('problems', () => {
     },
   );
 
-  test('that only the API knows have their places, too', { timeout: 60_000 }, async () => {
+  test('that only the API knows have their places, too', { timeout: 120_000 }, async () => {
     const text = `kind: server\nid: c\nspec:\n  title: C\n  owner: omar\n  purpose: tests\n  environment: development\n  dataClasses: [internal]\n  upstream:\n    transport: http\n    url: http://c.example/\n  colour: red\n---\nkind: group\nid: d\nspec:\n  name: D\n  roles: [emperor]\n`;
     const ran = await as('ada', ['-f', '-', '--plan', '--json'], text);
     expect([ran.code, ran.out]).toEqual([1, '']);
@@ -112,7 +112,7 @@ describe('problems', () => {
     expect([ran.code, ran.err]).toEqual([2, expect.stringContaining(message)]);
   });
 
-  test('roles that are missing are told for each resource', { timeout: 60_000 }, async () => {
+  test('roles that are missing are told for each resource', { timeout: 120_000 }, async () => {
     const ran = await as('omar', ['-f', 'governance', '--set', 'other', '--reason', 'x', '--yes']);
     expect(ran.code).toBe(1);
     expect(ran.err).toMatch(/people\.yaml:2: This needs one of the roles: administrator\./);

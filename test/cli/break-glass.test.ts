@@ -52,7 +52,7 @@ test(
   },
 );
 
-test('what cannot be an emergency is refused with the remedy', { timeout: 90_000 }, async () => {
+test('what cannot be an emergency is refused with the remedy', { timeout: 120_000 }, async () => {
   for (const [args, code, message] of [
     [['open', 'docs/wipe', '--for', '5h', '--justification', 'x'], 2, 'From 1m to 4h.'],
     [['open', 'docs/wipe', 'mail/send', '--for', '1h', '--justification', 'x'], 2, 'An emergency is about one server.'],

@@ -169,7 +169,7 @@ test('tokens are taken back: of a person, one by its id, one’s own', { timeout
   expect([after.code, after.err]).toEqual([1, expect.stringContaining('no_standing')]);
 });
 
-test('the claim code is read from standard input and makes an administrator', { timeout: 60_000 }, async () => {
+test('the claim code is read from standard input and makes an administrator', { timeout: 120_000 }, async () => {
   const { text, code } = newClaimCode(Date.now(), () => undefined);
   const fresh = await startPlane({ people: [], claim: code });
   try {
@@ -188,7 +188,7 @@ test('the claim code is read from standard input and makes an administrator', { 
 
 test(
   'ID-07: where nobody can be asked, a token from the environment is not good enough and the remedy says what is',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const env = { REMIT_TOKEN: plane.tokenOf('ada', { amr: ['pwd'] }), REMIT_SIGN_IN: 'browser' };
     const ran = await as('ada', ['organisation', 'set', '--title', 'T', ...REASON], { env });

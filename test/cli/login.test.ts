@@ -124,7 +124,7 @@ test('later commands need no URL and no token, and refresh silently', async () =
 
 test(
   'ID-07: a command that needs a newer sign-in asks for one, once, and goes on by itself',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const put = plane.put('lock', 'old-lock', {
       subject: { kind: 'agent', value: 'a' },
@@ -166,7 +166,7 @@ test(
 
 test(
   'login by a code on another machine: the code is shown, never a token, and the sign-in is stored',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const page = (result: { page: Page } | { leftFor: URL }): Page => {
       if ('leftFor' in result) throw new Error(`left for ${result.leftFor.href}`);

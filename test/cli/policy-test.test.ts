@@ -16,7 +16,7 @@ const file = (text: string): string => {
   return join(dir, 'changed.yaml');
 };
 
-test('the sample of the guide holds', { timeout: 30_000 }, async () => {
+test('the sample of the guide holds', { timeout: 120_000 }, async () => {
   const ran = await remit(['policy', 'test', join(GUIDES, 'policy-cases.yaml'), '--json']);
   expect([ran.code, ran.err]).toEqual([0, '']);
   expect(ran.json()).toMatchObject({ passed: 7, failed: 0 });
@@ -24,7 +24,7 @@ test('the sample of the guide holds', { timeout: 30_000 }, async () => {
 
 test(
   'a case that does not hold fails the run and shows what decided and what would help',
-  { timeout: 30_000 },
+  { timeout: 120_000 },
   async () => {
     const wrong = sample
       .replace('expect: hold', 'expect: allow')
@@ -56,7 +56,7 @@ test.each([
     2,
     'nothing.cedar cannot be read',
   ],
-])('%s is told by name', { timeout: 30_000 }, async (_, text, code, says) => {
+])('%s is told by name', { timeout: 120_000 }, async (_, text, code, says) => {
   const ran = await remit(['policy', 'test', file(text)]);
   expect([ran.code, (ran.out + ran.err).includes(says), ran.out + ran.err]).toEqual([code, true, expect.any(String)]);
   expect(ran.err).not.toContain(' at ');

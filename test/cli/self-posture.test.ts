@@ -6,7 +6,7 @@ import { startIssuer } from '../support/issuer.ts';
 import { endAll, temporaryFolder } from '../support/processes.ts';
 import { gatewayNode, tokensOf } from '../journeys/node.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 afterEach(endAll);
 
 const GOOD: SelfFacts = {

@@ -25,7 +25,7 @@ const see = async (description: string): Promise<string> => {
 
 test(
   'AP-01: one proposes, another approves, and the last good definition comes back',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     await plane.seed([plane.put('server', 'docs', { ...SERVER, state: 'enabled' })]);
     const first = await see('Puts a file.');
@@ -103,28 +103,32 @@ test.each([
   expect([ran.code, ran.err.includes('    at ')]).toEqual([2, false]);
 });
 
-test('TD-08: what is installed for a server is shown with the digest for its record', { timeout: 60_000 }, async () => {
-  const command = ['node', '@modelcontextprotocol/server-memory'];
-  await plane.seed([
-    plane.put('server', 'memory', { ...SERVER, state: 'draft', upstream: { transport: 'stdio', command } }),
-    plane.put('server', 'gone', {
-      ...SERVER,
-      state: 'draft',
-      upstream: { transport: 'stdio', command: ['node', 'not-here'] },
-    }),
-  ]);
-  expect(await done('sven', 'server', 'identity', 'memory')).toMatchObject({
-    package: '@modelcontextprotocol/server-memory',
-    digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
-    same: false,
-  });
-  const gone = await run('sven', 'server', 'identity', 'gone');
-  expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('cannot be read now')]);
-});
+test(
+  'TD-08: what is installed for a server is shown with the digest for its record',
+  { timeout: 120_000 },
+  async () => {
+    const command = ['node', '@modelcontextprotocol/server-memory'];
+    await plane.seed([
+      plane.put('server', 'memory', { ...SERVER, state: 'draft', upstream: { transport: 'stdio', command } }),
+      plane.put('server', 'gone', {
+        ...SERVER,
+        state: 'draft',
+        upstream: { transport: 'stdio', command: ['node', 'not-here'] },
+      }),
+    ]);
+    expect(await done('sven', 'server', 'identity', 'memory')).toMatchObject({
+      package: '@modelcontextprotocol/server-memory',
+      digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/),
+      same: false,
+    });
+    const gone = await run('sven', 'server', 'identity', 'gone');
+    expect([gone.code, gone.err]).toEqual([1, expect.stringContaining('cannot be read now')]);
+  },
+);
 
 test(
   'the steps of a server and a credential say what is missing, and which revision a reviewer agrees to',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     await plane.seed([plane.put('server', 'notes', { ...SERVER, state: 'draft', reviewBy: 1 })]);
     const submitted = await run('omar', 'server', 'submit', 'notes', '--reason', 'ready');

@@ -253,7 +253,7 @@ export function exchangeContract(name: string, newPlace: () => Promise<ExchangeP
           });
         });
         for (let i = 0; i < 50; i++) await exchange.append('t', [`${i}`], LATER);
-        await expect.poll(() => seen.length, { timeout: 5000 }).toBe(50);
+        await expect.poll(() => seen.length, { timeout: 30_000 }).toBe(50);
         expect(seen).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
         await reading;
       });
@@ -266,7 +266,7 @@ export function exchangeContract(name: string, newPlace: () => Promise<ExchangeP
         first();
         first();
         await exchange.append('t', ['a'], LATER);
-        await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(0);
+        await expect.poll(() => calls, { timeout: 30_000 }).toBeGreaterThan(0);
         second();
         const before = calls;
         const another = Promise.withResolvers<void>();
@@ -388,7 +388,7 @@ export function exchangeContract(name: string, newPlace: () => Promise<ExchangeP
       };
       const opensAgain = () =>
         expect
-          .poll(() => exchange.append('new', ['a'], LATER).catch(() => null), { timeout: 10_000, interval: 20 })
+          .poll(() => exchange.append('new', ['a'], LATER).catch(() => null), { timeout: 30_000, interval: 20 })
           .not.toBeNull();
 
       test('it refuses new items before it is measured again, and says what helps', async () => {

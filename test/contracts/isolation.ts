@@ -29,6 +29,8 @@ export interface IsolationSubject {
   readonly rootFolders?: readonly string[];
   /** Its own group, where that is listed. */
   readonly groups?: string;
+  /** Id of its server, where the user that runs it must be one of its own. */
+  readonly server?: string;
   /** Program and arguments that run the specification on their standard input in this backend. */
   readonly gateway?: readonly string[];
 }
@@ -65,7 +67,7 @@ export function isolationContract(name: string, subject: IsolationSubject): void
     });
 
     const spec = (argv: readonly string[], more: Partial<SandboxSpec> = {}): SandboxSpec => ({
-      name: 'isolation-test',
+      name: subject.server ?? 'isolation-test',
       argv,
       env: {},
       network: 'none',
@@ -154,10 +156,11 @@ export function isolationContract(name: string, subject: IsolationSubject): void
     });
 
     test('EX-01: on the host, too, no process of the server is root', async () => {
-      const running = subject.run(spec(['/usr/bin/sleep', '1.25']));
+      const marker = `3.${5_000 + (process.pid % 1_000)}`;
+      const running = subject.run(spec(['/usr/bin/sleep', marker]));
       let uid = Number.NaN;
       await until('the server shows in /proc', () => {
-        const pid = hostProcesses().find(([, command]) => command === '/usr/bin/sleep 1.25')?.[0];
+        const pid = hostProcesses().find(([, command]) => command === `/usr/bin/sleep ${marker}`)?.[0];
         if (pid !== undefined) uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
         return pid !== undefined;
       });
@@ -167,11 +170,12 @@ export function isolationContract(name: string, subject: IsolationSubject): void
     });
 
     test('EX-03: a secret is in the environment of the server and on no command line of the host', async () => {
-      const secret = 'hunter2-in-the-environment';
+      const secret = `hunter2-in-the-environment-of-${process.pid}`;
+      const script = `echo "$KEY"; sleep 3; : ${process.pid}`;
       const running = subject.run(
-        spec(['/usr/bin/env', 'sh', '-c', 'echo "$KEY"; sleep 1'], { env: { KEY: secret, PATH: '/usr/bin' } }),
+        spec(['/usr/bin/env', 'sh', '-c', script], { env: { KEY: secret, PATH: '/usr/bin' } }),
       );
-      await until('it runs', () => hostProcesses().some(([, command]) => command.includes('echo "$KEY"')));
+      await until('it runs', () => hostProcesses().some(([, command]) => command.includes(script)));
       const leaks = hostProcesses().filter(([, command]) => command.includes(secret));
       expect(leaks).toEqual([]);
       expect((await running).out.trim()).toBe(secret);
@@ -240,7 +244,7 @@ export function isolationContract(name: string, subject: IsolationSubject): void
 
     test('descendants that left the session and ignore signals are gone when the server is', async () => {
       const marker = `60.${1_000 + (process.pid % 1_000)}`;
-      const script = `const {spawn}=require('child_process');for(let i=0;i<3;i++)spawn('/usr/bin/setsid',['-f','/usr/bin/env','sh','-c','trap "" TERM HUP INT; /usr/bin/sleep ${marker}'],{stdio:'ignore',detached:true}).unref();setTimeout(()=>process.exit(5),700)`;
+      const script = `const fs=require('fs');const {spawn}=require('child_process');for(let i=0;i<3;i++)spawn('/usr/bin/setsid',['-f','/usr/bin/env','sh','-c','trap "" TERM HUP INT; /usr/bin/sleep ${marker}'],{stdio:'ignore',detached:true}).unref();const there=()=>fs.readdirSync('/proc').filter((pid)=>{try{return fs.readFileSync('/proc/'+pid+'/cmdline','utf8').includes("sleep\\x00${marker}")}catch{return false}}).length===3;setInterval(()=>{if(there())setTimeout(()=>process.exit(5),1500)},50)`;
       const running = subject.run(spec([NODE, '-e', script]));
       await until(
         'they run',
@@ -267,9 +271,9 @@ export function isolationContract(name: string, subject: IsolationSubject): void
       gateway.stdin.end(JSON.stringify(spec(['/usr/bin/sleep', marker])));
       const alive = (): boolean => hostProcesses().some(([, command]) => command === `/usr/bin/sleep ${marker}`);
       // A whole process starts first, and a container's end is an engine's business.
-      await until('the server runs', alive, 20_000);
+      await until('the server runs', alive, 60_000);
       gateway.kill('SIGKILL');
-      await until('the server is gone', () => !alive(), 20_000);
+      await until('the server is gone', () => !alive(), 60_000);
     });
   });
 }

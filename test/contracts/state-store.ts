@@ -294,7 +294,7 @@ export function stateStoreContract(name: string, newPlace: () => Promise<StatePl
       let woken = 0;
       const off = store.onCommit(() => void woken++);
       await store.commit(by('ann', server('files', {})));
-      await expect.poll(() => woken, { timeout: 5000 }).toBeGreaterThan(0);
+      await expect.poll(() => woken, { timeout: 30_000 }).toBeGreaterThan(0);
       off();
       const before = woken;
       await store.commit(by('ann', server('mail', {})));

@@ -371,7 +371,7 @@ const ELSEWHERE: ReadonlyArray<readonly [string, string, string]> = [
 ];
 
 describe('RL-08: what is away', () => {
-  test.each(ROWS)('RL-08: $what', { timeout: 60_000 }, async (row) => {
+  test.each(ROWS)('RL-08: $what', { timeout: 120_000 }, async (row) => {
     const seen = await observe(row);
     observed.set(row.what, seen);
     expect([row.what, seen.write === 'made' ? 'made' : 'refused']).toEqual([row.what, row.sideEffects]);

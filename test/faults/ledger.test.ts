@@ -62,7 +62,7 @@ function readAcks(): Ack[] {
 }
 
 async function killAfter(process: ChildProcess, acks: number): Promise<void> {
-  await expect.poll(() => readAcks().length, { timeout: 20_000, interval: 5 }).toBeGreaterThan(acks);
+  await expect.poll(() => readAcks().length, { timeout: 30_000, interval: 5 }).toBeGreaterThan(acks);
   process.kill('SIGKILL');
   await once(process, 'exit');
 }
@@ -88,7 +88,7 @@ test('AE-03: every acknowledged entry is there after kill -9, without gaps, thre
     await killAfter(start('ledger', 'endless'), acks);
     expect(await expectSoundLedger(readAcks())).toBeGreaterThan(acks);
   }
-}, 90_000);
+}, 120_000);
 
 test('every acknowledged commit of the state is there after kill -9, and records are the fold of the history', async () => {
   for (const acks of [200, 500]) {
@@ -105,7 +105,7 @@ test('every acknowledged commit of the state is there after kill -9, and records
     expect(new Map(records.map((record) => [record.id, record.body]))).toEqual(fold);
     await store.close();
   }
-}, 60_000);
+}, 120_000);
 
 /** Splits at the first refusal. */
 function aroundFirstRefusal(acks: readonly Ack[]): { before: Ack[]; after: Ack[] } {

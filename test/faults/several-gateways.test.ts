@@ -53,10 +53,10 @@ async function kill(process: ChildProcess): Promise<void> {
 
 test('RL-06: killing one gateway loses nothing that any of them acknowledged and does not stop the others', async () => {
   const [one, two] = [start('one'), start('two')];
-  await expect.poll(() => Math.min(one.acks().length, two.acks().length), { timeout: 20_000 }).toBeGreaterThan(200);
+  await expect.poll(() => Math.min(one.acks().length, two.acks().length), { timeout: 30_000 }).toBeGreaterThan(200);
   await kill(one.process);
   const before = two.acks().length;
-  await expect.poll(() => two.acks().length, { timeout: 20_000 }).toBeGreaterThan(before + 200);
+  await expect.poll(() => two.acks().length, { timeout: 30_000 }).toBeGreaterThan(before + 200);
   await kill(two.process);
 
   const ledger = await openPostgresLedger(postgres.url);
@@ -68,4 +68,4 @@ test('RL-06: killing one gateway loses nothing that any of them acknowledged and
   expect(leaves.map((leaf) => Buffer.from(leaf))).toEqual(entries.map((entry) => leafHash(entry.text)));
   expect(await ledger.hashes('log', 1, 0, size)).toHaveLength(Math.floor(size / 256));
   await ledger.close();
-}, 60_000);
+}, 120_000);

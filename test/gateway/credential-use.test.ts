@@ -64,9 +64,14 @@ describe.each(['modern', 'legacy'] as const)('%s', (era) => {
     });
     const answers: Promise<{ readonly result: JsonObject | undefined; readonly text: string }>[] = [];
     const over = new AbortController();
+    let open = 0;
     const load = (async () => {
       while (!over.signal.aborted) {
-        answers.push(read());
+        // As many at once as a busy machine can still answer: the places of one person are not what this is about.
+        if (open < 50) {
+          open++;
+          answers.push(read().finally(() => open--));
+        }
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
     })();
@@ -88,7 +93,7 @@ describe.each(['modern', 'legacy'] as const)('%s', (era) => {
     // Once the new one is in use the old one is not used for anything that begins.
     const order = [...new Set(sent())];
     expect(order).toEqual([...order].toSorted((a, b) => sent().indexOf(a) - sent().indexOf(b)));
-  }, 20_000);
+  }, 120_000);
 });
 
 test('a call that is under way on the old value ends in its own time, and the connection goes then', async () => {
@@ -180,7 +185,7 @@ describe('who may not have it', () => {
     const connection = await careless.connection('notes', httpServer(rig.sink().url, { era: 'modern', headers }));
     await connection.request(
       { method: 'tools/call', params: { name: 'read_note', arguments: { text: 'x' } } },
-      AbortSignal.timeout(2_000),
+      AbortSignal.timeout(30_000),
     );
     expect(sent()).toContain('first-value-0001');
     await careless.closeAll();

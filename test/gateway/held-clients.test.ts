@@ -17,7 +17,7 @@ import { approverOf } from './held-support.ts';
 import type { Approver } from './held-support.ts';
 
 // Clients poll a waiting task every five seconds; the machine may be busy.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const TOOL = 'erase_all';
 const tools = [textTool(TOOL, 'destructive', 'notes:delete', { execution: { taskSupport: 'optional' } })];

@@ -9,7 +9,7 @@ import type { Answer, CallOptions, Rig } from '../support/rig.ts';
 import { begin, onTask } from '../support/tasks.ts';
 import { approverOf } from './held-support.ts';
 
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 
 const TEAM = Array.from({ length: 10 }, (_, at) => `op${at}`);
 const [FIRST = '', SECOND = ''] = TEAM;
@@ -67,9 +67,9 @@ describe('five hundred clients that wait', () => {
         for (let client = 0; client < CLIENTS_EACH; client++) {
           live.push(await rig.live('notes', 'tools/call', params(`${as} ${call}`), { as }));
           // One after the other: who is still being looked at has a place, and there are two of each person.
-          await rig.until('it waits', () => rig.gateway.openStreams === live.length, 10_000);
+          await rig.until('it waits', () => rig.gateway.openStreams === live.length, 60_000);
         }
-  }, 60_000);
+  }, 120_000);
   afterAll(() => live.forEach((one) => one.leave()));
 
   test('RL-01: take no place of a call: neighbours, and they themselves, are served', async () => {

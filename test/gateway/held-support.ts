@@ -32,7 +32,7 @@ export function approverOf(rig: Pick<Rig, 'admin'>, who = 'petra'): Approver {
     return id === undefined ? null : { id, call: read.get(id)!.call };
   }
   async function asked(text: string): Promise<OpenRequest> {
-    for (let tries = 0; tries < 200; tries++) {
+    for (let tries = 0; tries < 1_000; tries++) {
       const found = await look(text);
       if (found) return found;
       await new Promise((resolve) => setTimeout(resolve, 25));

@@ -47,7 +47,8 @@ async function asked(args: JsonObject): Promise<{ readonly id: string; readonly 
     }
     return found !== undefined;
   };
-  for (let tries = 0; !(await look()) && tries < 100; tries++) await new Promise((resolve) => setTimeout(resolve, 20));
+  for (let tries = 0; !(await look()) && tries < 1_000; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 20));
   if (found === undefined) throw new Error('nobody was asked');
   return { id: found['id'] as string, call: found['call'] as string };
 }
@@ -302,7 +303,7 @@ describe('a client that follows tasks', () => {
     rig.ask('notes', 'tasks/get', { taskId }, { as: 'omar', ...HOW, headers: { 'mcp-name': taskId } });
   const over = async (taskId: string): Promise<JsonObject> => {
     let task: JsonObject = {};
-    for (let tries = 0; tries < 100 && (task['status'] ?? 'working') === 'working'; tries++) {
+    for (let tries = 0; tries < 1_000 && (task['status'] ?? 'working') === 'working'; tries++) {
       task = (await get(taskId)).result!;
       if (task['status'] === 'working') await new Promise((resolve) => setTimeout(resolve, 20));
     }

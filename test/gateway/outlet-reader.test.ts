@@ -71,7 +71,7 @@ test('what is replayed waits for its reader instead', async () => {
     outlet.finish({ jsonrpc: '2.0', id: 1, result: {} });
   });
   await done;
-  await until('all of it is read', () => stream.events.length === 301, 20_000);
+  await until('all of it is read', () => stream.events.length === 301, 60_000);
   expect(stream.events[299]!.id).toBe('299');
   close();
 });

@@ -360,7 +360,7 @@ describe.each(CROSS)('a %s client at a %s server', (client, server) => {
 
 describe('RL-05: a call that waits for an answer', () => {
   test.each(ERAS)('is not made again by the gateway when the %s server drops it after the answer', async (era) => {
-    await rig.setServer(era, { asks: ['elicitation.form'] });
+    await rig.setServer(era, { asks: ['elicitation.form'], timeoutMs: 3_000 });
     await rig.look(era);
     asksOnce(rig.sink(era));
     const asked = await firstLeg(rig, era);
@@ -374,7 +374,7 @@ describe('RL-05: a call that waits for an answer', () => {
     rig.sink(era).intercept(null);
     expect(answer.text).toMatch(/Whether the call had an effect is unknown|it had an effect is unknown/);
     expect(rig.sink(era).calls()).toHaveLength(before + (era === 'modern' ? 1 : 0));
-    await rig.setServer(era, { asks: [] });
+    await rig.setServer(era, { asks: [], timeoutMs: 30_000 });
     await rig.look(era);
   });
 });

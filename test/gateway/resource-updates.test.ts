@@ -29,7 +29,7 @@ beforeAll(async () => {
       legacy: { url: running.legacy.url, era: 'legacy' },
     },
   });
-}, 30_000);
+}, 120_000);
 afterAll(async () => {
   await rig.stop();
   await running.modern.close();

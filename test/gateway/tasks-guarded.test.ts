@@ -311,8 +311,8 @@ describe('the record of a task', () => {
 });
 
 describe('how long a task may run', () => {
-  const asking = { notes: { tools: JOBS, record: { asks: [...ASKS], timeoutMs: 300 } } };
-  const limits = { callTimeoutMs: 300, taskTimeoutMs: 15_000 };
+  const asking = { notes: { tools: JOBS, record: { asks: [...ASKS], timeoutMs: 1_000 } } };
+  const limits = { callTimeoutMs: 1_000, taskTimeoutMs: 15_000 };
 
   test('is its own limit: neither that of a call nor that of its server', async () => {
     const rig = await rigOf({ servers: asking, limits });

@@ -26,7 +26,7 @@ export async function issuerOn(options: Omit<IssuerOptions, 'clock'> = {}): Prom
 }
 
 export const fetchOnLoopback = (url: string): Promise<unknown> =>
-  guardedJson(url, { rule: { allowedNetworks: ['127.0.0.1/32'], requireHttps: true }, timeoutMs: 300 });
+  guardedJson(url, { rule: { allowedNetworks: ['127.0.0.1/32'], requireHttps: true }, timeoutMs: 2_000 });
 
 export function verifierFor(issuer: TestIssuer, options: Partial<TokenVerifierOptions> = {}): TokenVerifier {
   return createTokenVerifier({

@@ -8,7 +8,7 @@ import { accessToken, passwordOf } from './people.ts';
 import type { UpReady } from './people.ts';
 
 // Whole processes on a machine that may be busy: a bound, not an expectation.
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let up: Started;
 let ready: UpReady;

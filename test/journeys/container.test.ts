@@ -12,7 +12,7 @@ import { endAll, REPOSITORY, temporaryFolder } from '../support/processes.ts';
 import { startSink } from '../support/upstreams/sink.ts';
 import { gatewayNode, tokensOf } from './node.ts';
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const UID = 10_001;
 const read = (path: string): string => readFileSync(join(REPOSITORY, path), 'utf8');

@@ -139,7 +139,7 @@ test('AE-01, AE-03, RL-06: killed five times under load, no acknowledged call is
 
   // The last restart as a person sees it.
   const human = startRemit(['gateway', '--config', node.configFile]);
-  await until('the addresses', () => human.out().includes('admin:'), 20_000, human.err);
+  await until('the addresses', () => human.out().includes('admin:'), 60_000, human.err);
   const said = human.out();
   await expectVerifies(node, /^log key: (.*)$/m.exec(said)?.[1] ?? '');
   expect(await human.stop()).toMatchObject({ code: 0 });
@@ -189,7 +189,7 @@ test('AE-03: killed while a server works, the call is announced on disk, named a
   sink.intercept(null);
 
   const human = startRemit(['gateway', '--config', node.configFile]);
-  await until('the addresses', () => human.out().includes('admin:'), 20_000, human.err);
+  await until('the addresses', () => human.out().includes('admin:'), 60_000, human.err);
   expect(await human.stop()).toMatchObject({ code: 0 });
   const entries = await node.entries();
   expect(unannounced(entries, 'put')).toEqual([]);

@@ -101,7 +101,7 @@ async function joins(who: string): Promise<{ id: string; call: (by: Name) => Pro
   const mint = (by: Name) => issuer.mint({ sub: who, client_id: 'journey', aud: nodes[by].url, scope: SCOPES });
   const tokens = { a: mint('a'), b: mint('b'), c: mint('c') };
   const call = (by: Name) => nodes[by].call('put', { id: who, text: by }, { token: tokens[by] });
-  for (const by of NAMES) await until(`${who} can call at ${by}`, async () => passed(await call(by)), 10_000);
+  for (const by of NAMES) await until(`${who} can call at ${by}`, async () => passed(await call(by)), 60_000);
   return { id, call };
 }
 const times = (who: string, by: Name) =>
@@ -114,9 +114,9 @@ async function leaves(id: string): Promise<number> {
 test('ID-04, R2, R3: after the answer of one node nothing is admitted there, and at the other nothing later than the limit', async () => {
   const lena = await joins('lena');
   works(lena.call, 'a', 'b');
-  await until('both loads run', () => times('lena', 'a').length > 20 && times('lena', 'b').length > 20, 10_000);
+  await until('both loads run', () => times('lena', 'a').length > 20 && times('lena', 'b').length > 20, 60_000);
   const acknowledged = await leaves(lena.id);
-  await until('the other node follows', async () => (await lena.call('b')).status === 401, 10_000);
+  await until('the other node follows', async () => (await lena.call('b')).status === 401, 60_000);
   for (let n = 0; n < 20; n++) for (const by of ['a', 'b'] as const) expect(passed(await lena.call(by))).toBe(false);
   expect(times('lena', 'a').filter((time) => time > acknowledged)).toEqual([]);
   expect(times('lena', 'b').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
@@ -141,7 +141,7 @@ test('ID-04, R3: a node that cannot follow refuses within the limit; its twin, w
   await until(
     'the twin lets through what it should not',
     () => times('lars', 'c').some((time) => time > acknowledged + LIMIT_MS + 2 * TRAVEL_MS),
-    10_000,
+    60_000,
   );
   expect(times('lars', 'b').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
   // Everybody: it cannot know who else has left.
@@ -150,9 +150,9 @@ test('ID-04, R3: a node that cannot follow refuses within the limit; its twin, w
   await until(
     'both follow again',
     async () => (await lars.call('b')).status === 401 && (await lars.call('c')).status === 401,
-    10_000,
+    60_000,
   );
-  await until('who stays is let in again', async () => passed(await stays.call('b')), 10_000);
+  await until('who stays is let in again', async () => passed(await stays.call('b')), 60_000);
   expect(times('lars', 'b').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
 });
 
@@ -187,7 +187,7 @@ test('AP-09, R3: a call held on one node and agreed to on the other leaves withi
     const agreed = await nodes.b.api('petra', 'POST', `${path}/approve`, { call });
     const acknowledged = performance.now();
     expect(agreed.status, agreed.text).toBe(200);
-    await until(`${id} is made`, () => times(id, 'a').length > 0, 10_000);
+    await until(`${id} is made`, () => times(id, 'a').length > 0, 60_000);
     expect(times(id, 'a').filter((time) => time > acknowledged + LIMIT_MS + TRAVEL_MS)).toEqual([]);
   }
   expect(passed(await waiting)).toBe(true);

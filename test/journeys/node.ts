@@ -124,7 +124,7 @@ export async function gatewayNode(folder: string, source: TokenSource, more: Jso
       method,
       headers,
       ...(body !== undefined && { body }),
-      signal: signal ?? AbortSignal.timeout(15_000),
+      signal: signal ?? AbortSignal.timeout(30_000),
     });
     const text = await response.text();
     let parsed: Json = {};

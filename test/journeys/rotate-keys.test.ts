@@ -23,6 +23,6 @@ test('SIGHUP rotates the keys of a running authorization server', async () => {
   };
   const before = await published();
   server.signal('SIGHUP');
-  await expect.poll(published, { timeout: 20_000, interval: 50 }).toHaveLength(before.length + 1);
+  await expect.poll(published, { timeout: 30_000, interval: 50 }).toHaveLength(before.length + 1);
   expect(await published()).toEqual(expect.arrayContaining(before));
 });

@@ -150,7 +150,7 @@ async function governance(ready: UpReady, password: string): Promise<{ changes: 
 test('the human output says who may sign in, how each client connects, how to administer and where things are; a folder is private', async () => {
   const dir = join(temporaryFolder(), 'data');
   const started = startRemit(['up', '--dir', dir, '--port', '0']);
-  await until('the description', () => started.out().includes('log key:'), 30_000, started.err);
+  await until('the description', () => started.out().includes('log key:'), 60_000, started.err);
   const said = started.out();
   const mcp = /http:\/\/127\.0\.0\.1:\d+\/mcp\/default\/files/.exec(said)?.[0] ?? '';
   for (const line of [

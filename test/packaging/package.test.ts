@@ -288,4 +288,4 @@ test('remit up starts everything from compiled code and stops in order', async (
   } finally {
     if (child.exitCode === null) child.kill('SIGKILL');
   }
-}, 60_000);
+}, 120_000);

@@ -194,17 +194,18 @@ describe('stopping', () => {
     expect(exits).toEqual(Array.from({ length: 20 }, () => ({ code: 0, signal: null })));
   });
 
-  const started = (script: string) =>
-    bubblewrapBackend({ graceMs: 250 }).start(spec({ argv: ['/remit/node', '-e', script] }));
+  const started = (script: string, graceMs = 250) =>
+    bubblewrapBackend({ graceMs }).start(spec({ argv: ['/remit/node', '-e', script] }));
 
   test('a server that heeds the end of its input leaves by itself', async () => {
-    const process = await started('process.stdin.resume().on("end",()=>process.exit(0))');
+    const process = await started('process.stdin.resume().on("end",()=>process.exit(0))', 20_000);
     expect(await process.stop()).toEqual({ code: 0, signal: null, reason: 'stopped' });
   });
 
   test('one that does not gets SIGTERM, and may tidy up', async () => {
     const process = await started(
       'setInterval(()=>{},1000);process.on("SIGTERM",()=>process.exit(9));console.log("up")',
+      2_000,
     );
     await new Promise((resolve) => process.stdout.once('data', resolve));
     expect(await process.stop('lock')).toEqual({ code: 9, signal: null, reason: 'lock' });

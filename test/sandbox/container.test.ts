@@ -124,9 +124,11 @@ function withEngine({ remove, ...engine }: Exclude<typeof here, string>): void {
     remove();
   });
 
-  const uid = ROOT ? serverUid('isolation-test') : 65_534;
+  const uid = ROOT ? serverUid('isolation-container') : 65_534;
   isolationContract('container', {
     run,
+    // A user of its own: what another file runs at the same time is not counted with it.
+    server: 'isolation-container',
     hostUid: uid,
     groups: `${uid}`,
     rootFolders: ['run', 'sys'],
@@ -171,11 +173,14 @@ function withEngine({ remove, ...engine }: Exclude<typeof here, string>): void {
 
     test('EX-03: a secret is in no file of the engine and on no command line, while its server runs and after', async () => {
       const canary = 'canary-3f1d-of-the-container';
-      const process_ = await backend.start(spec({ argv: ['/usr/bin/sleep', '30'], env: { KEY: canary } }));
+      const sleep = ['/usr/bin/sleep', `30.${2_000 + (process.pid % 1_000)}`];
+      const process_ = await backend.start(spec({ argv: sleep, env: { KEY: canary } }));
+      const its = () => hostProcesses().find(([, command]) => command === sleep.join(' '));
+      await until('it runs', () => its() !== undefined);
       expect(found(canary)).toBe('');
       expect(hostProcesses().filter(([, command]) => command.includes(canary))).toEqual([]);
       // It is there, and nowhere but in the server: not in the launcher.
-      const [server] = hostProcesses().find(([, command]) => command === '/usr/bin/sleep 30')!;
+      const [server] = its()!;
       expect(readFileSync(`/proc/${server}/environ`, 'utf8')).toBe(`KEY=${canary}\0`);
       expect(readFileSync(`/proc/${process_.pid}/environ`, 'latin1')).not.toContain(canary);
       await process_.stop();

@@ -85,13 +85,13 @@ test('records are found by kind and organisation', async () => {
 test('a commit in this process wakes it without a poll', async () => {
   const node = await follow(store);
   await store.commit(by('ann', server('files', {})));
-  await expect.poll(() => node.revision, { timeout: 5000, interval: 5 }).toBe(1);
+  await expect.poll(() => node.revision, { timeout: 30_000, interval: 5 }).toBe(1);
 });
 
 test('a commit that nobody announces is found by the poll', async () => {
   const node = await follow(silent(store), () => undefined, 10);
   await store.commit(by('ann', server('files', {})));
-  await expect.poll(() => node.revision, { timeout: 5000, interval: 5 }).toBe(1);
+  await expect.poll(() => node.revision, { timeout: 30_000, interval: 5 }).toBe(1);
 });
 
 test('a commit between the load and the subscription is not missed', async () => {
@@ -104,7 +104,7 @@ test('a commit between the load and the subscription is not missed', async () =>
     },
   };
   const node = await follow(racing);
-  await expect.poll(() => idsOf(node), { timeout: 5000, interval: 5 }).toEqual(['in-between']);
+  await expect.poll(() => idsOf(node), { timeout: 30_000, interval: 5 }).toEqual(['in-between']);
 });
 
 test('catches up over many pages', async () => {
@@ -207,7 +207,7 @@ describe('freshness', () => {
   test('a poll without changes renews it', async () => {
     const node = await follow(silent(store), () => undefined, 5);
     clock.advance(60_000);
-    await expect.poll(() => node.isFresh(2000), { timeout: 5000 }).toBe(true);
+    await expect.poll(() => node.isFresh(2000), { timeout: 30_000 }).toBe(true);
   });
 
   test('a store that does not answer makes the copy stale, and only that', async () => {
@@ -218,11 +218,11 @@ describe('freshness', () => {
       5,
     );
     down = true;
-    await expect.poll(() => node.fault?.code, { timeout: 5000 }).toBe('store_unavailable');
+    await expect.poll(() => node.fault?.code, { timeout: 30_000 }).toBe('store_unavailable');
     clock.advance(2001);
     expect(node.isFresh(2000)).toBe(false);
     down = false;
-    await expect.poll(() => node.isFresh(2000), { timeout: 5000 }).toBe(true);
+    await expect.poll(() => node.isFresh(2000), { timeout: 30_000 }).toBe(true);
   });
 
   const broken: readonly [string, (inner: StateStore) => Partial<StateStore>, RegExp][] = [

@@ -124,7 +124,7 @@ describe('several gateways on one PostgreSQL', () => {
       );
       return rows.length;
     };
-    await expect.poll(subscribed, { timeout: 5000 }).toBe(2);
+    await expect.poll(subscribed, { timeout: 30_000 }).toBe(2);
     const woken = Promise.withResolvers<void>();
     b.onCommit(() => woken.resolve());
     await a.commit(by('ann', server('x', {})));
@@ -209,36 +209,36 @@ describe('several gateways on one exchange', () => {
   test('an append on one node wakes the watchers of another by NOTIFY', async () => {
     const never = 3_600_000;
     const [a, b] = await Promise.all([openNode({ pollMs: never }), openNode({ pollMs: never })]);
-    await expect.poll(listening, { timeout: 5000 }).toBe(2);
+    await expect.poll(listening, { timeout: 30_000 }).toBe(2);
     const called: string[] = [];
     for (const topic of ['t', 'u']) b.watch(topic, () => called.push(topic));
     // A topic name that would end a string in SQL is a name like any other.
     const odd = `o'"; drop table exchange_item; --`;
     b.watch(odd, () => called.push(odd));
     await Promise.all([a.append('t', ['x'], LATER), a.append(odd, ['x'], LATER)]);
-    await expect.poll(() => called.toSorted(), { timeout: 5000 }).toEqual([odd, 't']);
+    await expect.poll(() => called.toSorted(), { timeout: 30_000 }).toEqual([odd, 't']);
     expect(await b.latest(odd)).toEqual({ seq: 1, text: 'x' });
   });
 
   test('a node whose LISTEN is lost still calls its watchers, by asking; and listens again', async () => {
     const [a, b] = await Promise.all([openNode(), openNode({ pollMs: 20 })]);
-    await expect.poll(listening, { timeout: 5000 }).toBe(2);
+    await expect.poll(listening, { timeout: 30_000 }).toBe(2);
     let calls = 0;
     b.watch('t', () => calls++);
-    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(0);
+    await expect.poll(() => calls, { timeout: 30_000 }).toBeGreaterThan(0);
     await a.append('t', ['x'], LATER);
-    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(1);
+    await expect.poll(() => calls, { timeout: 30_000 }).toBeGreaterThan(1);
     const before = calls;
     // Written around the product, so that no NOTIFY is sent.
     await postgres.query(
       `insert into "${schema}".exchange_item values ('t', 2, 1, 'y');
        update "${schema}".exchange_topic set last = 2 where topic = 't'`,
     );
-    await expect.poll(() => calls, { timeout: 5000 }).toBeGreaterThan(before);
+    await expect.poll(() => calls, { timeout: 30_000 }).toBeGreaterThan(before);
     await postgres.query(
       `select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen "remit_exchange_${schema}"'`,
     );
-    await expect.poll(listening, { timeout: 10_000 }).toBe(2);
+    await expect.poll(listening, { timeout: 30_000 }).toBe(2);
     expect(await b.read('t', 0, 10)).toHaveLength(2);
   });
 
@@ -255,10 +255,10 @@ describe('several gateways on one exchange', () => {
     clock.advance(1000);
     const left = async () =>
       (await postgres.query(`select topic from "${schema}".exchange_item`)).map((row) => row['topic']);
-    await expect.poll(left, { timeout: 10_000 }).toEqual(['t7']);
+    await expect.poll(left, { timeout: 30_000 }).toEqual(['t7']);
     await holder.query('commit');
     await holder.end();
-    await expect.poll(left, { timeout: 10_000 }).toEqual([]);
+    await expect.poll(left, { timeout: 30_000 }).toEqual([]);
   });
 
   test('after a crash of the server everything acknowledged is there, and the exchange goes on', async () => {
@@ -274,10 +274,10 @@ describe('several gateways on one exchange', () => {
         );
       }
     });
-    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(100);
+    await expect.poll(() => promised.length, { timeout: 30_000 }).toBeGreaterThan(100);
     await postgres.crashAndRestart();
     const afterCrash = promised.length;
-    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(afterCrash + 20);
+    await expect.poll(() => promised.length, { timeout: 30_000 }).toBeGreaterThan(afterCrash + 20);
     running.on = false;
     await Promise.all(load);
     const items: ExchangeItem[] = [];
@@ -361,11 +361,11 @@ describe('a server that is not safe or not there', () => {
         );
       }
     });
-    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(200);
+    await expect.poll(() => promised.length, { timeout: 30_000 }).toBeGreaterThan(200);
     await store.commit(by('ann', server('before', {})));
     await postgres.crashAndRestart();
     const before = promised.length;
-    await expect.poll(() => promised.length, { timeout: 10_000 }).toBeGreaterThan(before + 100);
+    await expect.poll(() => promised.length, { timeout: 30_000 }).toBeGreaterThan(before + 100);
     running.on = false;
     await Promise.all(load);
 

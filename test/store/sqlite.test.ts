@@ -206,7 +206,7 @@ describe('an embedded database file', () => {
     const exited = once(owner, 'exit');
     try {
       await expect
-        .poll(() => (existsSync(acks) ? statSync(acks).size : 0), { timeout: 10_000 })
+        .poll(() => (existsSync(acks) ? statSync(acks).size : 0), { timeout: 30_000 })
         .toBeGreaterThan(20_000);
     } finally {
       owner.kill('SIGKILL');

@@ -79,7 +79,7 @@ export async function directory(
       method,
       headers: { authorization, ...(body && { 'content-type': 'application/scim+json' }) },
       ...(body && { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(15_000),
+      signal: AbortSignal.timeout(30_000),
     });
     const text = await response.text();
     const parsed = text === '' ? {} : (JSON.parse(text) as Json);

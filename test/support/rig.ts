@@ -197,6 +197,8 @@ export interface CallOptions {
 export interface Live {
   /** What came so far, parsed; grows. The last one is the reply. */
   readonly events: readonly JsonObject[];
+  /** What came so far, as it came. */
+  text(): string;
   /** When the answer is complete; rejects when the connection breaks. */
   readonly answer: Promise<Answer>;
   /** The message of this method once it is here. */
@@ -351,7 +353,7 @@ export async function startRig(options: RigOptions = {}) {
         readRepeatsPerMinute: 100_000,
         maxBodyBytes: 1_048_576,
         maxResultBytes: 1_048_576,
-        callTimeoutMs: 10_000,
+        callTimeoutMs: 30_000,
         ...options.limits,
       },
       freshnessLimitMs: options.freshnessLimitMs ?? 20_000,
@@ -472,7 +474,7 @@ export async function startRig(options: RigOptions = {}) {
       );
       return new Promise((resolve, reject) => {
         const outgoing = httpRequest(
-          { host: target.hostname, port: target.port, method, path, headers: lines, agent, timeout: 15_000 },
+          { host: target.hostname, port: target.port, method, path, headers: lines, agent, timeout: 60_000 },
           (response) => {
             const chunks: Buffer[] = [];
             response.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -484,7 +486,7 @@ export async function startRig(options: RigOptions = {}) {
           },
         );
         outgoing.on('error', reject);
-        outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within 15 s')));
+        outgoing.on('timeout', () => outgoing.destroy(new Error('no answer within 60 s')));
         outgoing.end(bytes ?? undefined);
       });
     }
@@ -493,6 +495,7 @@ export async function startRig(options: RigOptions = {}) {
     function sendLive(method: string, path: string, headers: Headers, body?: JsonObject): Live {
       const events: JsonObject[] = [];
       let rest = '';
+      let text = '';
       const { promise, resolve, reject } = Promise.withResolvers<Answer>();
       const target = new URL(url);
       const all = Object.entries({ Host: target.host, ...headers });
@@ -500,7 +503,6 @@ export async function startRig(options: RigOptions = {}) {
       const outgoing = httpRequest(
         { host: target.hostname, port: target.port, method, path, headers: lines, agent: false },
         (response) => {
-          let text = '';
           response.setEncoding('utf8');
           response.on('data', (chunk: string) => {
             text += chunk;
@@ -520,6 +522,7 @@ export async function startRig(options: RigOptions = {}) {
       promise.catch(() => undefined);
       return {
         events,
+        text: () => text,
         answer: promise,
         async event(wanted) {
           await until(`an event ${wanted}`, () => events.some(({ method: one }) => one === wanted));
@@ -660,7 +663,7 @@ export async function startRig(options: RigOptions = {}) {
         environment: 'production',
         dataClasses: ['internal'],
         state: 'enabled',
-        timeoutMs: 10_000,
+        timeoutMs: 30_000,
         ...spec.record,
         upstream: {
           transport: 'http',

@@ -34,7 +34,7 @@ for (const [name, start] of [
       changeTools: async () => {
         await connection.request(
           { method: 'tools/call', params: { name: 'grow', arguments: {} } },
-          AbortSignal.timeout(5_000),
+          AbortSignal.timeout(30_000),
         );
       },
       close: () => pool.closeAll(),
@@ -82,7 +82,7 @@ for (const era of ['modern', 'legacy'] as const) {
     const server = stdioServer(`test/support/upstreams/${era}-server.ts`, { era }, timeoutMs);
     const connection = await pool.connection(era, server, { key: 'ada', capabilities: ALL });
     const use = async (name: string): Promise<void> => {
-      await connection.request({ method: 'tools/call', params: { name, arguments: {} } }, AbortSignal.timeout(5_000));
+      await connection.request({ method: 'tools/call', params: { name, arguments: {} } }, AbortSignal.timeout(30_000));
     };
     return {
       connection,

@@ -48,7 +48,7 @@ describe('what leaves', () => {
       headers: { authorization: `Bearer ${token}`, cookie: 'sid=1' },
       authorization: `Bearer ${token}`,
     };
-    await connection.request(request, AbortSignal.timeout(5_000));
+    await connection.request(request, AbortSignal.timeout(30_000));
     const [sent] = sink.calls();
     expect(names(sent?.rawHeaders ?? [])).toEqual([
       'accept',
@@ -117,7 +117,7 @@ describe('what leaves', () => {
         arguments: { url: 'http://evil.example/', host: 'evil.example' },
         _meta: { host: 'evil.example' },
       };
-      await connection.request({ method: 'tools/call', params }, AbortSignal.timeout(5_000));
+      await connection.request({ method: 'tools/call', params }, AbortSignal.timeout(30_000));
     }
     expect(sink.calls()).toHaveLength(names.length);
     for (const { headers, path } of sink.calls())
@@ -135,7 +135,7 @@ describe('what leaves', () => {
       },
     };
     const params = { name: 'grüße', arguments: { region: 'eu\r\nX-Evil: 1', count: 7 } };
-    await connection.request({ method: 'tools/call', params, inputSchema }, AbortSignal.timeout(5_000));
+    await connection.request({ method: 'tools/call', params, inputSchema }, AbortSignal.timeout(30_000));
     const headers = sink.calls()[0]?.headers ?? {};
     expect(headers['mcp-name']).toBe(`=?base64?${Buffer.from('grüße').toString('base64')}?=`);
     expect(headers['mcp-param-region']).toBe(`=?base64?${Buffer.from('eu\r\nX-Evil: 1').toString('base64')}?=`);
@@ -153,7 +153,7 @@ describe('what leaves', () => {
     const fault = await faultOf(
       connection.request(
         { method: 'tools/call', params: { name: 'echo', arguments: { a: 'x' } }, inputSchema },
-        AbortSignal.timeout(5_000),
+        AbortSignal.timeout(30_000),
       ),
     );
     expect(fault).toMatchObject({ code: 'upstream_protocol', dispatched: 'no' });
@@ -548,7 +548,7 @@ describe('listItems', () => {
           ? { tools: [tool('b')], nextCursor: 'z' }
           : { tools: [tool('c')] },
     );
-    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.map(({ name }) => name)).toEqual([
+    expect((await listItems(connection, 'tool', AbortSignal.timeout(30_000))).items.map(({ name }) => name)).toEqual([
       'a',
       'b',
       'c',
@@ -605,7 +605,7 @@ describe('listItems', () => {
     const { sink, connection } = await openSink();
     pages(sink, page);
     const fault = await faultOf(
-      listItems(connection, 'tool', AbortSignal.timeout(5_000), { maxPages: 4, maxItems: 5, maxBytes: 1_000 }),
+      listItems(connection, 'tool', AbortSignal.timeout(30_000), { maxPages: 4, maxItems: 5, maxBytes: 1_000 }),
     );
     expect({ code: fault.code, message: fault.message }).toEqual({ code, message });
   });

@@ -143,7 +143,7 @@ describe('what the server receives', () => {
     };
     await connection.request(
       { method: 'tools/call', params: { name: 'echo', arguments: {}, _meta } },
-      AbortSignal.timeout(5_000),
+      AbortSignal.timeout(30_000),
     );
     const sent = recorded('meta').find(({ method }) => method === 'tools/call');
     expect(sent?.id).toEqual(expect.any(Number));
@@ -162,7 +162,7 @@ describe('what the server receives', () => {
     const pending = faultOf(call(connection, 'echo', {}, caller.signal));
     caller.abort('the caller left');
     expect((await pending).code).toBe('upstream_cancelled');
-    await listItems(connection, 'tool', AbortSignal.timeout(5_000));
+    await listItems(connection, 'tool', AbortSignal.timeout(30_000));
     const sent = recorded('cancel');
     const id = sent.find(({ method }) => method === 'tools/call')?.id;
     expect(sent.filter(({ method }) => method === 'notifications/cancelled').map(({ params }) => params)).toEqual([
@@ -303,7 +303,7 @@ describe('the published filesystem server', () => {
       }),
     );
     expect(connection.identity).toMatchObject({ era: 'legacy', serverInfo: { name: 'secure-filesystem-server' } });
-    expect((await listItems(connection, 'tool', AbortSignal.timeout(5_000))).items.length).toBeGreaterThan(10);
+    expect((await listItems(connection, 'tool', AbortSignal.timeout(30_000))).items.length).toBeGreaterThan(10);
     const attempt = async (name: string, args: Record<string, string>) =>
       (await call(connection, name, args)) as unknown as {
         result: { isError?: boolean; content: Array<{ text: string }> };

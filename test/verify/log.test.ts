@@ -367,7 +367,7 @@ const MUTATIONS: Record<string, Mutation> = {
 
 test(
   'AE-02: 1,000 seeded mutations of an exported log are all detected, with no false alarm on unmodified logs',
-  { timeout: 60_000 },
+  { timeout: 120_000 },
   async () => {
     const pick = random(20260301);
     const names = Object.keys(MUTATIONS);

@@ -249,7 +249,7 @@ describe('two who apply at once', () => {
 
 test(
   'a thousand resources are planned and applied in one step within a bounded time',
-  { timeout: 30_000 },
+  { timeout: 120_000 },
   async () => {
     const resources = Array.from({ length: 1_000 }, (_, at) =>
       at % 10 === 0

@@ -19,9 +19,9 @@ export async function startOpenIdProvider(): Promise<TestProvider> {
   const child = fork(join(import.meta.dirname, 'openid-provider.ts'), [], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
-  const [{ issuer }] = (await once(child, 'message', { signal: AbortSignal.timeout(20_000) })) as [{ issuer: string }];
+  const [{ issuer }] = (await once(child, 'message', { signal: AbortSignal.timeout(30_000) })) as [{ issuer: string }];
   const tell = async (order: Order): Promise<void> => {
-    const answered = once(child, 'message', { signal: AbortSignal.timeout(10_000) });
+    const answered = once(child, 'message', { signal: AbortSignal.timeout(30_000) });
     child.send(order);
     await answered;
   };

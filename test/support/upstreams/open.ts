@@ -36,7 +36,7 @@ export function testPool(options: Partial<PoolOptions> = {}): TestPool {
     resolveSecret: resolving,
     accounts,
     log: (event) => void events.push(event),
-    probeTimeoutMs: 3_000,
+    probeTimeoutMs: 10_000,
     ...options,
   });
   return { ...pool, events, accounts };
@@ -87,8 +87,8 @@ export const stdioServer = (
 
 export const SINK_PROGRAM = 'test/support/upstreams/stdio-sink.ts';
 
-/** Polls until it holds; fails after `ms` with what was waited for. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 5_000): Promise<void> {
+/** Polls until it holds; fails after `ms`, which is less than a call of `startRig` may take, with what was waited for. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
   const end = Date.now() + ms;
   while (!(await holds())) {
     if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);

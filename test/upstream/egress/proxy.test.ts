@@ -377,7 +377,7 @@ describe('TLS that ends at the gateway', () => {
     names[HOST] = ['127.0.0.2'];
     secure.closeAllConnections();
     await expect
-      .poll(async () => talk(await readHost(), get('/v1/b', `${HOST}:${securePort}`)), { timeout: 10_000 })
+      .poll(async () => talk(await readHost(), get('/v1/b', `${HOST}:${securePort}`)), { timeout: 30_000 })
       .toContain('refused (address)');
     expect(received.map(({ url }) => url)).toEqual(['/v1/a']);
   });
@@ -453,7 +453,7 @@ test('who asks too often is not listened to for a while, once told, and then is'
   expect(told('rate')).toBe(1);
   expect(told('path')).toBeLessThan(60);
   const allowed = `GET http://${host}/v1/a HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
-  await expect.poll(() => raw(allowed, /never/), { timeout: 10_000, interval: 100 }).toContain('hello /v1/a');
+  await expect.poll(() => raw(allowed, /never/), { timeout: 30_000, interval: 100 }).toContain('hello /v1/a');
 });
 
 test('the socket may be used by any user who can reach it, and is gone with the proxy', async () => {
