@@ -20,7 +20,7 @@ import {
   type Document,
   type Node,
 } from 'yaml';
-import { kindOf, KINDS } from '../admin/apply/kinds.ts';
+import { insteadOf, kindOf } from '../admin/apply/kinds.ts';
 import { APPLY_LIMITS, MAX_RESOURCES } from '../admin/apply/resources.ts';
 import { literalSecrets } from '../admin/apply/secrets.ts';
 import { withoutLiteralSecrets as withoutSecrets } from '../lib/definition-secrets.ts';
@@ -360,12 +360,7 @@ function readResource(one: Held, problems: FileProblem[]): FileResource | null {
       );
   const { kind, id, spec } = one.document.toJS({ maxAliasCount: 0 }) as Partial<Record<string, unknown>>;
   if (typeof kind !== 'string' || !kindOf(kind))
-    fail(
-      nodeAt(one.document, ['kind']),
-      'kind',
-      'is no kind that is applied from files',
-      `Use one of: ${KINDS.map((known) => known.kind).join(', ')}.`,
-    );
+    fail(nodeAt(one.document, ['kind']), 'kind', 'is no kind that is applied from files', insteadOf(kind));
   if (typeof id !== 'string' || id === '' || id.length > 200)
     fail(nodeAt(one.document, ['id']), 'id', 'is missing or not a text', 'Give it an id; put digits alone in quotes.');
   else if (withoutSecrets(id) !== id)

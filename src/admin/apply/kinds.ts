@@ -209,3 +209,15 @@ export const KINDS: readonly Kind[] = [
 
 const BY_NAME = new Map(KINDS.map((kind) => [kind.kind, kind]));
 export const kindOf = (name: string): Kind | undefined => BY_NAME.get(name);
+
+/** What is made by hand, and by what. */
+const ELSEWHERE: ReadonlyMap<unknown, string> = new Map([
+  [
+    'honeytoken',
+    'Its value is a secret that no file may name and that is shown once: plant it with remit honeytoken create.',
+  ],
+]);
+
+/** What to do about a kind that is not applied from files. */
+export const insteadOf = (name: unknown): string =>
+  ELSEWHERE.get(name) ?? `Use one of: ${KINDS.map(({ kind }) => kind).join(', ')}.`;

@@ -8,7 +8,7 @@ import type { AdminContext } from '../context.ts';
 import type { AdminCaller, Route } from '../route.ts';
 import { judge, leave, type Making } from './judge.ts';
 import { standing } from './kind.ts';
-import { kindOf, KINDS } from './kinds.ts';
+import { insteadOf, kindOf, KINDS } from './kinds.ts';
 import { nameOf, type Action, type PlanInput, type PlanRow, type Resource } from './resources.ts';
 import { allSets, saidDigest, SET_KIND, setOf, type AppliedSet } from './sets.ts';
 import { stageOn, type Stage } from './stage.ts';
@@ -98,14 +98,6 @@ async function remember({ ctx, routes, stage, reason }: Making, name: string, ro
   });
 }
 
-/** What is made by hand, and by what. */
-const ELSEWHERE: ReadonlyMap<string, string> = new Map([
-  [
-    'honeytoken',
-    'Its value is a secret that no file may name and that is shown once: plant it with remit honeytoken create.',
-  ],
-]);
-
 const unknownKind = ({ kind, id }: Resource, index: number): PlanRow => ({
   index,
   kind: withoutSecrets(kind),
@@ -118,7 +110,7 @@ const unknownKind = ({ kind, id }: Resource, index: number): PlanRow => ({
       code: 'unknown_kind',
       path: ['kind'],
       message: 'Nothing of this kind is applied from files.',
-      remedy: ELSEWHERE.get(kind) ?? `Use one of: ${KINDS.map((one) => one.kind).join(', ')}.`,
+      remedy: insteadOf(kind),
     },
   ],
 });
