@@ -125,6 +125,11 @@ describe('refuses', () => {
     expect(found.length).toBeGreaterThan(0);
   });
 
+  test('of what is made by hand the command is named', () => {
+    const [problem] = read('kind: honeytoken\nid: trap\nspec: {}\n').problems;
+    expect(problem).toMatchObject({ field: 'kind', remedy: expect.stringContaining('remit honeytoken create') });
+  });
+
   test('every problem of every document at once', () => {
     expect(told(`kind: x\nid: 1\n---\n${GROUP}---\nkind: group\nid: b\nmore: 1\n`)).toEqual([
       '(standard input):1 kind is no kind that is applied from files',
