@@ -88,7 +88,7 @@ export const InspectionPolicy = z.strictObject({
       regulated: FaultMode.default('refuse'),
     })
     .prefault({}),
-  /** How long all texts of one value may take, ms. */
+  /** How much processor time all texts of one value may take, ms. */
   budgetMs: z.number().int().min(5).max(5_000).default(500),
 });
 export type InspectionPolicy = z.infer<typeof InspectionPolicy>;

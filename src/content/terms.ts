@@ -66,7 +66,7 @@ export interface Terms {
   readonly planted: Matcher | null;
   /** What a failing or late detector means (CI-11): `label`: it goes on, marked `uninspected:<detector>`; `refuse`: it does not. */
   readonly onFault: 'label' | 'refuse';
-  /** For all texts of one value together, ms. */
+  /** Of processor time, for all texts of one value together, ms. */
   readonly budgetMs: number;
   /** What they were made of, as plain data: `compileRules(policy).terms({ ...asked, own, planted })` makes them again in another thread. */
   readonly recipe?: { readonly policy: InspectionPolicy; readonly asked: AskedTerms };
