@@ -4,7 +4,7 @@
  * commands of `test/cli`) load theirs as users do, and so does a run that watches files.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { build } from 'vite';
 import type { Plugin } from 'vite';
@@ -12,6 +12,7 @@ import type { Plugin } from 'vite';
 const ENTRIES = 'src/**/*-{worker,thread}.ts';
 const VARIABLE = 'REMIT_TEST_WORKERS';
 const NAMED = 'export const workerModule =';
+const DAY_MS = 86_400_000;
 
 /** Makes the bundles of these sources unless they are there, and says in the environment of the tests where. */
 export async function bundleWorkers(root: string): Promise<void> {
@@ -46,6 +47,8 @@ async function makeBundles(root: string, folder: string): Promise<void> {
       },
     });
     renameSync(outDir, folder);
+    for (const old of globSync(`${dirname(folder)}/remit-workers-*`))
+      if (statSync(old).mtimeMs < Date.now() - DAY_MS) rmSync(old, { recursive: true, force: true });
   } catch (error) {
     rmSync(outDir, { recursive: true, force: true });
     if (!existsSync(folder)) throw error;
