@@ -1,8 +1,9 @@
 /**
  * Who looks at values: small ones at once, on the thread that asks; large ones on a thread of their own, because a hostile text of a megabyte
  * can take most of a second and nobody else would be served meanwhile (RL-04). Same terms, same detectors, same result.
- * Sources take turns, and where there are several threads no source has all of them. A thread that dies, takes too long or has too much
- * waiting before it has looked at nothing: then nothing goes on, whatever the terms say of single detectors (CI-11: an own secret never passes).
+ * Sources take turns, no source has all the room to wait, and where there are several threads none has all of them. A thread that dies, takes
+ * too long or has too much waiting before it has looked at nothing: then nothing goes on, whatever the terms say of single detectors (CI-11: an
+ * own secret never passes).
  * Not promised: that a large value costs the asking thread nothing. It is written once as JSON, and read once if something was taken out.
  */
 import { availableParallelism } from 'node:os';
@@ -141,6 +142,25 @@ export function inspector(options: InspectorOptions = {}): Inspector {
     job.done(null);
   }
 
+  /**
+   * Whether there is room for it; if not, what came last from whoever has most waiting gives way. ATTACKER-CONTROLLED: how much a source has
+   * waiting: without this, one that fills the room keeps everybody's large values from being looked at.
+   */
+  function roomFor(from: string, length: number): boolean {
+    while (waiting + length > maxWaiting) {
+      let most: readonly Waiting[] = [];
+      let characters = charactersOf(queues.get(from)) + length;
+      for (const queue of queues.values()) {
+        const its = charactersOf(queue);
+        if (its > characters) [most, characters] = [queue, its];
+      }
+      const last = most.at(-1);
+      if (last === undefined) return false;
+      leave(last);
+    }
+    return true;
+  }
+
   function elsewhere<K extends Kind>(
     kind: K,
     value: JsonObject,
@@ -150,7 +170,7 @@ export function inspector(options: InspectorOptions = {}): Inspector {
     signal?: AbortSignal,
   ): Promise<InspectionOf<K>> {
     const text = JSON.stringify(value);
-    if (closed || signal?.aborted || waiting + text.length > maxWaiting) return Promise.resolve(notLookedAt(kind));
+    if (closed || signal?.aborted || !roomFor(from, text.length)) return Promise.resolve(notLookedAt(kind));
     return new Promise((resolve) => {
       const job: Waiting = {
         kind,
@@ -188,6 +208,8 @@ export function inspector(options: InspectorOptions = {}): Inspector {
     },
   };
 }
+
+const charactersOf = (queue: readonly Waiting[] = []): number => queue.reduce((sum, { text }) => sum + text.length, 0);
 
 interface Thread {
   /** Whose value it looks at; null: it has nothing to do. */

@@ -236,6 +236,16 @@ describe('sources', () => {
     expect(await order(start({ module: ODD }), ['a', 'a', 'a', 'a', 'b', 'c'])).toBe('aabcaa');
   });
 
+  test('RL-04: where there is no room for one more, whoever has most waiting gives way', async () => {
+    const one = start({ module: ODD, lookMs: 2_000, waitMs: 60_000, maxWaiting: 24_000 });
+    const stuck = look(one, text(`sleep ${filler}`), 'stuck');
+    // Of some 4,700 characters each: five fit.
+    const greedy = [1, 2, 3, 4, 5, 6].map(() => look(one, text(filler), 'greedy'));
+    const modest = look(one, text(filler), 'modest');
+    const verdicts = (await Promise.all([...greedy, modest, stuck])).map(({ verdict }) => verdict);
+    expect(verdicts).toEqual(['pass', 'pass', 'pass', 'pass', 'withhold', 'withhold', 'pass', 'withhold']);
+  });
+
   test('RL-03: do not get every thread: another one is looked at while one keeps theirs busy', async () => {
     const one = start({ module: ODD, threads: 2, lookMs: 60_000 });
     const stuck = [1, 2, 3].map(() => look(one, text(`sleep ${filler}`), 'a'));
