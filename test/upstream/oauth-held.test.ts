@@ -175,6 +175,18 @@ describe('the book of all accounts', () => {
     expect(characters).toBeGreaterThan(MAX_CHARACTERS / 2);
     expect([...book.values()].at(-1)?.value).toBe(long(199));
   });
+
+  test.each([
+    ['many', (i: number) => token(`evil${i}`)],
+    ['long ones', (i: number) => token(`evil${i}`).repeat(600)],
+  ])('a server that gives %s does not take the place of what others gave', (_what, evil) => {
+    const book = heldTokens(manualClock(START));
+    for (const server of ['notes', 'mail']) book.hold(server, server, [one(token(server)), one(token(`r-${server}`))]);
+    for (let i = 0; i < MAX_TOKENS + 200; i++) book.hold(`p${i}`, 'evil', [one(evil(i))]);
+    const values = [...book.values()].map(({ value }) => value);
+    expect(values.slice(0, 4)).toEqual(['notes', 'r-notes', 'mail', 'r-mail'].map(token));
+    expect([values.length > 50, values.at(-1)]).toEqual([true, evil(MAX_TOKENS + 199)]);
+  });
 });
 
 describe('in front of servers', () => {

@@ -1,7 +1,7 @@
 /**
  * What authorization servers gave this process and what lives now, for whoever recognises it in content (CI-03): access and refresh tokens,
  * secrets of clients that were registered. By account: what replaces a token takes its place, what is given back is forgotten.
- * Bounded; the accounts that were used longest ago are forgotten first. Never shown, never stored.
+ * Bounded; of the server that has most, the accounts that were used longest ago are forgotten first. Never shown, never stored.
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { HeldValues } from '../broker/broker.ts';
@@ -28,6 +28,11 @@ export const MAX_TOKENS = 1_000;
 /** All tokens together. */
 export const MAX_CHARACTERS = 1_048_576;
 
+const BOUNDS: ReadonlyArray<readonly [most: number, weigh: (tokens: readonly LiveToken[]) => number]> = [
+  [MAX_TOKENS, (tokens) => tokens.length],
+  [MAX_CHARACTERS, (tokens) => tokens.reduce((sum, { value }) => sum + value.length, 0)],
+];
+
 /** Not the id of a credential, which may be named like the server. */
 export const tokenOf = (serverId: string): string => `token:${serverId}`;
 
@@ -35,17 +40,31 @@ export function heldTokens(clock: Clock): HeldTokens {
   const kept = new Map<string, Kept>();
   let revision = 0;
 
-  /** Those that ended count for nothing; of the rest the newest. */
+  /**
+   * Those that ended count for nothing. ATTACKER-CONTROLLED: how many and how long those of one server are, so the server that has most loses
+   * what it used longest ago.
+   */
   function bound(): void {
     const now = clock.now();
-    let count = 0;
-    let characters = 0;
-    for (const [account, { serverId, tokens }] of [...kept].toReversed()) {
+    for (const [account, { serverId, tokens }] of kept) {
       const live = tokens.filter(({ expiresAt }) => expiresAt === null || now < expiresAt);
-      count += live.length;
-      characters += live.reduce((sum, { value }) => sum + value.length, 0);
-      if (live.length === 0 || count > MAX_TOKENS || characters > MAX_CHARACTERS) kept.delete(account);
+      if (live.length === 0) kept.delete(account);
       else if (live.length < tokens.length) kept.set(account, { serverId, tokens: live });
+    }
+    for (const [most, weigh] of BOUNDS) {
+      const all = new Map<string, number>();
+      let sum = 0;
+      for (const { serverId, tokens } of kept.values()) {
+        all.set(serverId, (all.get(serverId) ?? 0) + weigh(tokens));
+        sum += weigh(tokens);
+      }
+      while (sum > most) {
+        const [greedy] = [...all].reduce((one, other) => (other[1] > one[1] ? other : one));
+        const [account, { tokens }] = [...kept].find(([, { serverId }]) => serverId === greedy)!;
+        kept.delete(account);
+        all.set(greedy, all.get(greedy)! - weigh(tokens));
+        sum -= weigh(tokens);
+      }
     }
   }
 
