@@ -90,6 +90,9 @@ const LONGEST: Readonly<Record<AskKind, number>> = {
   roots: 16_384,
   sampling: 1_048_576,
 };
+/** The same of what is answered: a person writes no more, and what a model says may be a picture. */
+const longestAnswer = (kind: AskKind | null): number =>
+  kind === 'sampling' ? LONGEST.sampling : LONGEST['elicitation.form'];
 
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
 export function askToShow(ask: Ask, asking: Asking): Ask | null {
@@ -119,6 +122,10 @@ export function answerFor(ask: Ask, answer: Json, { call, inspection }: Asking):
   if (!isJsonObject(answer)) return UNANSWERED;
   const checked = checkAnswer(ask, answer);
   if (!checked.ok || call.snapshot.inspection === null) return UNANSWERED;
+  if (isLarge(checked.value, longestAnswer(askKindOf(ask.method, ask.params)))) {
+    note(call, 'answer:refused:size');
+    return UNANSWERED;
+  }
   // What a person typed goes on as typed or not at all: a redacted answer would be another one. Nobody is there who could agree to it.
   const inspected = inspectAnswer(call, checked.value, inspection);
   noted(call, 'out', 'answer', inspected, inspection);
