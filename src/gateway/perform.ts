@@ -35,7 +35,7 @@ import { leftAlone } from './guards/item-is-unchanged.ts';
 import { COLUMN_OF } from './pipeline.ts';
 import { questionOf as policyQuestionOf } from './question.ts';
 import { endIntent, ledgerDenial } from './refuse.ts';
-import { settle, stopped, told } from './settle.ts';
+import { settle, stopped, told, withheldFrom } from './settle.ts';
 import type { Sent, Settled, SettledReply } from './settle.ts';
 import type { CallMeasure } from './telemetry.ts';
 import { labelled, remember, traceOf } from './trace-labels.ts';
@@ -164,10 +164,12 @@ export async function perform(
   // A server may ask and end the call in the same breath: an intent that is being written then gets its outcome, too.
   await intent.settled();
 
-  const asked = came.kind === 'asked' && unlabelled === null ? came : null;
+  const ended = unlabelled === null ? looked : await end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
+  // A lock may have fallen while labels were written and events went out. From here to the record of the end nobody else has a turn.
+  const whole = unlessWithdrawn(ended, call, deps);
+  const asked = came.kind === 'asked' && whole === null ? came : null;
   // A question is read by whoever answers it, like a result (CI-08).
   for (const ask of asked?.asks.values() ?? []) remember(call, deps.ports.traces, ask.params);
-  const whole = unlabelled === null ? looked : await end({ kind: 'fault', code: unlabelled, dispatched: 'unknown' });
   const settled = whole && ifKept(call, whole, ways, deps);
   if (settled?.status === 'not_dispatched') giveBack(call, deps.ports);
   else keepSpent(call);
@@ -210,6 +212,12 @@ export async function perform(
   return asked
     ? { kind: 'asked', asks: asked.asks, state: asked.state, index }
     : { kind: 'settled', reply: withMeta(settled!.reply, call, index, deps), index };
+}
+
+/** What is withheld instead of a result, or of a question (null), once its call was stopped; an error tells nothing of it anyway. */
+function unlessWithdrawn(ended: Settled | null, call: Call, deps: AnswerDeps): Settled | null {
+  const withdrawn = ended === null || ended.digest !== null ? withheldFrom(call, deps) : null;
+  return withdrawn ? { ...withdrawn, inspected: ended?.inspected ?? [] } : ended;
 }
 
 /** ATTACKER-CONTROLLED: the size of a result. What waits on a disk for its client is kept only as far as there is room for it. */

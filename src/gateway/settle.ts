@@ -113,7 +113,7 @@ export function settle(call: Call, sent: Sent, deps: AnswerDeps, keepsErrors = f
 const BARE = { digest: null, inspected: [], denial: null } as const;
 
 /** Nothing of an answer goes on whose call was stopped; null: it was not. */
-function withheldFrom(call: Call, deps: AnswerDeps): Settled | null {
+export function withheldFrom(call: Call, deps: AnswerDeps): Settled | null {
   const by = call.inflight.cancelledBy;
   return by === null ? null : { ...BARE, status: 'withheld', detail: by, reply: stopped(call, deps, by) };
 }
