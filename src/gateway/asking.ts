@@ -83,23 +83,24 @@ const refusal = (code: number, message: string): UpstreamReply => ({ kind: 'erro
 const NOT_ASKED = refusal(-32601, 'Method not found');
 export const UNANSWERED = refusal(-32603, 'The client gave no usable answer');
 
-/** What is looked at at once must not be more than a person would read, and what a model is asked comes with pictures. */
+/** What is looked at at once must not be more than a person would read; a model reads more. Pictures and sound aside, which nobody reads. */
 const LONGEST: Readonly<Record<AskKind, number>> = {
   'elicitation.form': 65_536,
   'elicitation.url': 16_384,
   roots: 16_384,
-  sampling: 1_048_576,
+  sampling: 262_144,
 };
-/** The same of what is answered: a person writes no more, and what a model says may be a picture. */
-const longestAnswer = (kind: AskKind | null): number =>
-  kind === 'sampling' ? LONGEST.sampling : LONGEST['elicitation.form'];
+/** All that one reply asks together. */
+export const LONGEST_REPLY = LONGEST.sampling;
+/** The same of what is answered: a person writes no more, and what a model says may be a picture, which counts here: it is read. */
+const longestAnswer = (kind: AskKind | null): number => (kind === 'sampling' ? 1_048_576 : LONGEST['elicitation.form']);
 
 /** The question as this client may be shown it; null: it is not asked at all. ATTACKER-CONTROLLED: every word of it. */
 export function askToShow(ask: Ask, asking: Asking): Ask | null {
   const { kinds, version, samplingTools, call, inspection } = asking;
   const kind = askKindOf(ask.method, ask.params);
   if (kind === null || !kinds.has(kind)) return null;
-  if (isLarge(ask.params, LONGEST[kind])) return refusedQuestion(call, 'size');
+  if (isLarge(ask.params, LONGEST[kind], false)) return refusedQuestion(call, 'size');
   // As the server wrote it: what is cleaned away, or is no member of a form, may be what gives it away (CI-10).
   if (kind === 'elicitation.form' && asksForSecret(ask.params)) return refusedQuestion(call, 'credentials');
   if (kind === 'elicitation.url' && !mayVisit(ask.params['url'], asking.visits)) return refusedQuestion(call, 'visit');

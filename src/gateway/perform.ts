@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { callEntry, intentEntry, outcomeEntry } from '../audit/entries.ts';
 import type { OutcomeFacts } from '../audit/entry.ts';
 import { RESULT_LIMITS, inspectMembers } from '../content/inspect.ts';
+import { isLarge } from '../content/size.ts';
 import { unlessAborted } from '../lib/abortable.ts';
 import { isFault } from '../lib/fault.ts';
 import { isJsonObject } from '../lib/json.ts';
@@ -19,7 +20,7 @@ import { readInputRequired } from '../protocol/input-required.ts';
 import type { Ask, OnAsk, ServerNotification, UpstreamReply, UpstreamRequest } from '../upstream/connection.ts';
 import { UpstreamFault } from '../upstream/connection.ts';
 import { OUR_KEYS } from './approval-desk.ts';
-import { ANSWER_WITHIN_MS, UNANSWERED, answerFor, askToShow, askingOf, termsOf } from './asking.ts';
+import { ANSWER_WITHIN_MS, LONGEST_REPLY, UNANSWERED, answerFor, askToShow, askingOf, termsOf } from './asking.ts';
 import type { Asking } from './asking.ts';
 import { giveBack, keepSpent } from './budgets.ts';
 import { known } from './call.ts';
@@ -28,7 +29,7 @@ import type { Denial } from './denial.ts';
 import type { AnswerDeps } from './deps.ts';
 import { actorOf, callFacts, decisionFacts, finish, outcomeFacts, stamp, tally } from './entry-facts.ts';
 import { flowOf } from './flow.ts';
-import { inspectedIn, noted, termsFor } from './inspection.ts';
+import { inspectedIn, note, noted, termsFor } from './inspection.ts';
 import { durableOutlet } from './outlet.ts';
 import type { DurableOutlet, Outlet } from './outlet.ts';
 import { leftAlone } from './guards/item-is-unchanged.ts';
@@ -546,6 +547,8 @@ function questionOf(
 ): { asks: ReadonlyMap<string, Ask>; state: string | null } | null {
   const read = readInputRequired(result);
   if (!read.ok || !USES[familyOf(call)].asks) return null;
+  if (isLarge(result['inputRequests'] ?? null, LONGEST_REPLY, false))
+    return (note(call, 'question:refused:size'), null);
   const terms = askingOf(call, deps);
   const asks = new Map<string, Ask>();
   for (const [key, ask] of read.value.inputRequests) {

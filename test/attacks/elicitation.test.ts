@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { JsonObject } from '../../src/lib/json.ts';
 import { ASKING_SERVERS, DECLARED, QUESTIONS, TOOL_CALL, asksOnce } from '../gateway/asks-support.ts';
 import { ERAS, startRig } from '../support/rig.ts';
-import type { Era, Rig } from '../support/rig.ts';
+import type { Answer, Era, Rig } from '../support/rig.ts';
 
 let rig: Rig;
 beforeAll(async () => {
@@ -89,4 +89,34 @@ describe.each(ERAS)('a %s client', (era: Era) => {
       expect((await ask('elicitation.url', visit('https://bank.test/sign-in'))).first).toBe('asked');
     });
   });
+});
+
+test('CI-10: questions of one reply are no more together than anybody reads', async () => {
+  const many = (count: number): JsonObject =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, n) => [
+        `q${n}`,
+        {
+          method: 'elicitation/create',
+          params: form(
+            Object.fromEntries(
+              Array.from({ length: 15 }, (_n, field) => [
+                `colour${field}`,
+                { type: 'string', description: 'blue '.repeat(800) },
+              ]),
+            ),
+          ),
+        },
+      ]),
+    );
+  const ask = (count: number): Promise<Answer> => {
+    rig.sink('new').onCall(() => ({ resultType: 'input_required', inputRequests: many(count), requestState: 's' }));
+    return rig.ask('new', 'tools/call', TOOL_CALL, { capabilities: DECLARED['elicitation.form'] });
+  };
+  expect((await ask(1)).text.slice(0, 400)).toContain('"inputRequests"');
+  const refused = await ask(5);
+  expect(refused.text).not.toContain('input_required');
+  expect(refused.text).not.toContain('blue blue');
+  const [{ outcome } = {}] = (await rig.about(refused.reference)).filter((entry) => entry.outcome);
+  expect(outcome?.inspected).toContain('question:refused:size');
 });

@@ -15,6 +15,13 @@ test.each<[value: Json, size: number]>([
   expect([isLarge(value, size), isLarge(value, size + 1)]).toEqual([true, false]);
 });
 
+test('pictures count only where somebody reads them', () => {
+  const picture = { type: 'image', mimeType: 'image/png', data: 'AAAA'.repeat(100) };
+  expect([isLarge([picture], 200), isLarge([picture], 200, false)]).toEqual([true, false]);
+  const text = { ...picture, data: 'not base64 at all'.repeat(100) };
+  expect(isLarge([text], 200, false)).toBe(true);
+});
+
 test('no more of it is read than it takes', () => {
   let read = 0;
   const counted = new Proxy(
