@@ -57,6 +57,25 @@ export function doorkeeper(options: {
   };
 }
 
+/** Of one request. */
+const MAX_UNREAD = 8_388_608;
+
+/**
+ * What nobody read of a request is read and thrown away once it is answered: the next one on its connection would wait behind it for ever.
+ * ATTACKER-CONTROLLED: how much that is; how long it may take the server's `requestTimeout` says.
+ */
+export function readRest(request: IncomingMessage, response: ServerResponse): void {
+  response.once('finish', () => {
+    if (request.complete) return;
+    let bytes = 0;
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > MAX_UNREAD) request.destroy();
+    });
+    request.resume();
+  });
+}
+
 export function secureHeaders(issuer: string): Record<string, string> {
   return {
     'x-content-type-options': 'nosniff',

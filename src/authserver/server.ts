@@ -24,7 +24,7 @@ import { openDatabase } from './database.ts';
 import { deviceFlow } from './device.ts';
 import { atMostPerMinute, fetchPublicDocument } from './documents.ts';
 import type { FetchDocument } from './documents.ts';
-import { doorkeeper, notReady, secureHeaders } from './edge.ts';
+import { doorkeeper, notReady, readRest, secureHeaders } from './edge.ts';
 import { endings } from './endings.ts';
 import type { Endings } from './endings.ts';
 import { createEngine } from './engine.ts';
@@ -196,6 +196,7 @@ export async function startAuthServer(
       clock,
       programs,
       pass: (request, response) => {
+        readRest(request, response);
         renameCookies(request, response);
         void engine(request, response);
       },

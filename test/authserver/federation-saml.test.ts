@@ -444,6 +444,15 @@ describe('a response is refused and recorded', () => {
   });
 });
 
+test('after a form that is too large the next request on that connection is answered', async () => {
+  const body = new URLSearchParams({ SAMLResponse: 'A'.repeat(500_000) });
+  for (let round = 0; round < 6; round++) {
+    const refused = await fetch(`${at.server.issuer}/federation/corp/acs`, { method: 'POST', body });
+    expect([refused.status, (await refused.text()).length > 0]).toEqual([413, true]);
+    expect((await fetch(`${at.server.issuer}/federation/corp/metadata`)).status).toBe(200);
+  }
+});
+
 test('the same NameID as transient names nobody', async () => {
   const asked = await ask();
   const { xml, relayState } = await idp.respond(asked.url, ADA, {
